@@ -1,0 +1,69 @@
+"""Tables of answers made by hand: a letter is an answer, upper case is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from trialign_ray.evaluation.answers import Answers, read_answers
+from trialign_ray.evaluation.rows import COLUMNS
+from trialign_ray.logs.schema import SCHEMA
+
+GROUPS = ("neutral", "nurse", "pupil")
+FORMAT = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+KINDS = {"?": "unextracted", "!": "refusal"}
+
+
+def row(question: str, group: str, said: str, sample: int = 0, /, **changes: Any) -> dict[str, Any]:
+    """One answer. `said` is 'A' (right), another letter (wrong), '!' (a refusal) or '?' (nothing found)."""
+    return {
+        "question_id": question,
+        "question": f"What is {question}?",
+        "group": group,
+        "sample": sample,
+        "response": f"It is {said}.",
+        "answer": None if said in KINDS else said,
+        "answer_kind": KINDS.get(said, "entity"),
+        "references": ["A"],
+        "reward_truth": float(said == "A"),
+        "reward_preference": None,
+        "preference_cue": None,
+        "kind": "objective",
+        "topic": "letters",
+    } | changes
+
+
+def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=FORMAT)
+
+
+def rows_of(grid: Sequence[Sequence[str]], groups: Sequence[str] = GROUPS) -> list[dict[str, Any]]:
+    """Rows of a grid [question][group]; a cell holds one letter for each sample."""
+    return [
+        row(f"q{q:03}", group, said, sample)
+        for q, cells in enumerate(grid)
+        for group, cell in zip(groups, cells, strict=True)
+        for sample, said in enumerate(cell)
+    ]
+
+
+def answers_of(grid: Sequence[Sequence[str]], groups: Sequence[str] = GROUPS) -> Answers:
+    return read_answers(table(rows_of(grid, groups)), groups)
+
+
+def grids(samples: int = 1, groups: int = 3, letters: str = "AB!?") -> st.SearchStrategy[list[tuple[str, ...]]]:
+    """Grids of one to eight questions."""
+    cell = st.text(alphabet=letters, min_size=samples, max_size=samples)
+    return st.lists(st.tuples(*[cell] * groups), min_size=1, max_size=8)
+
+
+def random_grid(rng: np.random.Generator, questions: int, accuracies: Sequence[float]) -> list[tuple[str, ...]]:
+    """Each group right with its own chance, wrong with one of two letters."""
+    return [
+        tuple("A" if rng.random() < accuracy else str(rng.choice(["B", "C"])) for accuracy in accuracies)
+        for _ in range(questions)
+    ]

@@ -1,0 +1,1 @@
+"""Truth-invariant alignment of personalized language models, by offline multi-agent reinforcement learning."""

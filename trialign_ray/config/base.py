@@ -1,0 +1,58 @@
+"""The base of every specification model, and reading one from a YAML file with errors that name the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trialign_ray.errors import SpecError
+
+
+class Strict(BaseModel):
+    """Immutable; a field that is not known is an error and not a typo that is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], data: Any, where: str) -> Model:
+    """Validate `data`, which came from `where` (a file, 'the request'); raises SpecError naming each field."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise SpecError(explain(error, where)) from None
+
+
+def load_yaml(model: type[Model], path: str | Path) -> Model:
+    """Read one specification from a YAML (or JSON) file; raises SpecError."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}. Give the path of a YAML file.") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path}: not YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: expected a mapping of fields at the top, found {type(data).__name__}.")
+    return parse(model, data, str(path))
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """One line a fault: where, field, what is wrong, and what was given."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        field = ".".join(str(part) for part in fault["loc"]) or "(top)"
+        given = "" if fault["type"] == "missing" else f" (given: {fault['input']!r:.80})"
+        lines.append(f"{where}: field '{field}': {_fix(fault['type'], fault['msg'])}{given}")
+    return "\n".join(lines)
+
+
+def _fix(kind: str, message: str) -> str:
+    fixes = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
+    return fixes.get(kind, message)

@@ -1,0 +1,134 @@
+"""Who asks (groups), what is asked (questions), and the closed sets of answers that give wrong answers a name."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from trialign_ray.config.base import Strict
+from trialign_ray.config.preferences import Preference
+
+NEUTRAL = "neutral"
+"""The control group: no persona, no preference. Always the first."""
+
+Cue = Literal["explicit", "implicit"]
+Split = Literal["train", "heldout"]
+
+
+class Question(Strict):
+    """One question. Objective ones have a canonical truth, subjective ones have none."""
+
+    question_id: str = Field(min_length=1, max_length=120)
+    text: str = Field(min_length=1, max_length=4000)
+    kind: Literal["objective", "subjective"] = "objective"
+    references: tuple[str, ...] = ()
+    """Accepted answers; the first is the canonical one."""
+    verifier: Literal["vocabulary", "number", "open"] = "open"
+    """How the answer is read out of a free response; see `trialign_ray.rewards.answers`."""
+    vocabulary: str | None = None
+    """Name of the closed answer set, for verifier 'vocabulary'."""
+    split: Split = "heldout"
+    topic: str = "general"
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "objective" and not self.references:
+            raise ValueError("an objective question needs 'references'; or set kind: subjective")
+        if (self.verifier == "vocabulary") != (self.vocabulary is not None):
+            raise ValueError(
+                "verifier 'vocabulary' and the field 'vocabulary' (a name) go together; give both or neither"
+            )
+        return self
+
+
+class QuestionSet(Strict):
+    """Questions and the answer vocabularies that they name."""
+
+    name: str = Field(min_length=1, max_length=80)
+    vocabularies: dict[str, dict[str, tuple[str, ...]]] = {}
+    """Vocabulary name -> canonical answer -> aliases."""
+    questions: tuple[Question, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        seen: set[str] = set()
+        for question in self.questions:
+            if question.question_id in seen:
+                raise ValueError(f"question_id '{question.question_id}' appears twice; make ids unique")
+            seen.add(question.question_id)
+            if question.vocabulary is not None and question.vocabulary not in self.vocabularies:
+                raise ValueError(
+                    f"question '{question.question_id}' names vocabulary '{question.vocabulary}', "
+                    f"but 'vocabularies' has only {sorted(self.vocabularies)}"
+                )
+        return self
+
+    def split(self, name: Split) -> tuple[Question, ...]:
+        """The questions of one split, in order."""
+        return tuple(question for question in self.questions if question.split == name)
+
+
+class Group(Strict):
+    """A social group: one agent of the game."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    persona: str = Field(default="", max_length=2000)
+    """What the prompt tells of the person; empty for the control."""
+    attributes: dict[str, str] = {}
+    """Cue type -> value (country, education, ...), to report and to hold out by."""
+    preference: str | None = None
+    """Name of one preference for all questions; without it, one is drawn for each question."""
+
+
+class GroupSet(Strict):
+    """The groups and the preferences that are drawn for them.
+
+    Preferences are drawn for each (group, question) by hash, independently of every group attribute:
+    a preference fixed to an identity would reward the stereotype as personalization.
+    """
+
+    system: str = "You are a helpful assistant."
+    groups: tuple[Group, ...] = Field(min_length=2)
+    preferences: tuple[Preference, ...] = ()
+    implicit_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the draws whose cue only implies the preference."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [group.name for group in self.groups]
+        if names[0] != NEUTRAL or self.groups[0].persona or self.groups[0].preference:
+            raise ValueError(f"the first group must be the control: name '{NEUTRAL}', no persona, no preference")
+        if len(set(names)) != len(names):
+            raise ValueError("group names must be unique")
+        known = {preference.name for preference in self.preferences}
+        for group in self.groups:
+            if group.preference is not None and group.preference not in known:
+                raise ValueError(f"group '{group.name}' names preference '{group.preference}', known: {sorted(known)}")
+        return self
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Group names in order, the control first."""
+        return tuple(group.name for group in self.groups)
+
+    def preference_for(self, group: Group, question_id: str) -> tuple[Preference, Cue] | None:
+        """The preference that this group has on this question, and how the prompt carries it."""
+        if group.name == NEUTRAL or not self.preferences:
+            return None
+        draw = _hash_unit(self.seed, "preference", group.name, question_id)
+        drawn = self.preferences[int(draw * len(self.preferences))]
+        fixed = {preference.name: preference for preference in self.preferences}
+        preference = fixed[group.preference] if group.preference else drawn
+        implicit = _hash_unit(self.seed, "cue", group.name, question_id) < self.implicit_share
+        return preference, "implicit" if implicit else "explicit"
+
+
+def _hash_unit(*parts: object) -> float:
+    """A uniform number in [0, 1) that depends on nothing but `parts`: the same on every machine."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

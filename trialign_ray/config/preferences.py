@@ -1,0 +1,87 @@
+"""What a person may prefer about the form of a response. Each preference is a rule that can be checked, never a fact.
+
+The rules are scored in `trialign_ray.rewards.preference`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from trialign_ray.config.base import Strict
+
+
+class MaxWords(Strict):
+    """At most `words` words."""
+
+    rule: Literal["max_words"] = "max_words"
+    words: int = Field(ge=1, le=1000)
+
+
+class MinWords(Strict):
+    """At least `words` words."""
+
+    rule: Literal["min_words"] = "min_words"
+    words: int = Field(ge=1, le=1000)
+
+
+class ReadingLevel(Strict):
+    """Flesch-Kincaid grade of at most `grade` (school years, US); names do not count as hard words."""
+
+    rule: Literal["reading_level"] = "reading_level"
+    grade: float = Field(ge=0, le=20)
+
+
+class Formality(Strict):
+    """Formal: no contractions or slang. Casual: at least one of them."""
+
+    rule: Literal["formality"] = "formality"
+    register_: Literal["formal", "casual"] = Field(alias="register")
+
+
+class LetterCase(Strict):
+    """Every letter lower or upper case."""
+
+    rule: Literal["letter_case"] = "letter_case"
+    case: Literal["lower", "upper"]
+
+
+class StartsWith(Strict):
+    """Begins with `text`, whatever its case."""
+
+    rule: Literal["starts_with"] = "starts_with"
+    text: str = Field(min_length=1, max_length=80)
+
+
+class EndsWith(Strict):
+    """Ends with `text`, whatever its case."""
+
+    rule: Literal["ends_with"] = "ends_with"
+    text: str = Field(min_length=1, max_length=80)
+
+
+class Contains(Strict):
+    """Holds `text` somewhere, whatever its case: a mark of a required format."""
+
+    rule: Literal["contains"] = "contains"
+    text: str = Field(min_length=1, max_length=80)
+
+
+Rule = Annotated[
+    MaxWords | MinWords | ReadingLevel | Formality | LetterCase | StartsWith | EndsWith | Contains,
+    Field(discriminator="rule"),
+]
+RULE: TypeAdapter[Rule] = TypeAdapter(Rule)
+"""Parses and serialises a rule alone, as the logs store it."""
+
+
+class Preference(Strict):
+    """A rule and the two ways in which a prompt can carry it."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    rule: Rule
+    explicit: str = Field(min_length=1, max_length=300)
+    """Says outright what is wanted: 'Answer in at most eight words.'"""
+    implicit: str = Field(min_length=1, max_length=300)
+    """Only implies it: 'They read on a wrist watch.'"""

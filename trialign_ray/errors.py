@@ -1,0 +1,100 @@
+"""Errors that trialign_ray raises on purpose.
+
+TrialignError                 code                 what happened
+├── SpecError                 bad_spec             a specification field is wrong
+├── DataError                 bad_data             a log, question or group file is wrong
+│   └── RowError              bad_row              one row of it: file, row, field, reason
+├── ModelError                bad_model            a model cannot be loaded or used
+├── ClusterError              cluster_unavailable  Ray cannot be reached or lacks resources
+├── CheckpointError           bad_checkpoint       a run cannot be resumed
+├── ExportError               export_mismatch      an exported model differs from the trained one
+└── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
+
+Every message says what is wrong, where, and what to do next. `code` is stable: the CLI maps it to
+an exit status and the API to a problem type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class TrialignError(Exception):
+    """Base of every error raised on purpose."""
+
+    code = "error"
+    exit_status = 1
+
+
+class SpecError(TrialignError):
+    """A specification field is missing, unknown or out of range."""
+
+    code = "bad_spec"
+    exit_status = 2
+
+
+class DataError(TrialignError):
+    """A log, question or group file cannot be used."""
+
+    code = "bad_data"
+    exit_status = 3
+
+
+class ModelError(TrialignError):
+    """A model or tokenizer cannot be loaded or does not fit the logs."""
+
+    code = "bad_model"
+    exit_status = 4
+
+
+class ClusterError(TrialignError):
+    """Ray cannot be reached, or lacks the resources that were asked for."""
+
+    code = "cluster_unavailable"
+    exit_status = 5
+
+
+class CheckpointError(TrialignError):
+    """A run folder cannot be resumed or exported."""
+
+    code = "bad_checkpoint"
+    exit_status = 6
+
+
+class ExportError(TrialignError):
+    """A reloaded export does not give the logits of the trained policy."""
+
+    code = "export_mismatch"
+    exit_status = 7
+
+
+class GateError(TrialignError):
+    """An audit gate is not met."""
+
+    code = "gate_failed"
+    exit_status = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """One fault of one row. `row` counts from 1, as editors do."""
+
+    file: str
+    row: int
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.row}: field '{self.field}' {self.reason}"
+
+
+class RowError(DataError):
+    """Rows were refused under `--strict`."""
+
+    code = "bad_row"
+
+    def __init__(self, problems: list[RowProblem], fix: str) -> None:
+        self.problems = problems
+        shown = "\n".join(str(problem) for problem in problems[:20])
+        more = f"\n(and {len(problems) - 20} more)" if len(problems) > 20 else ""
+        super().__init__(f"{shown}{more}\n{fix}")

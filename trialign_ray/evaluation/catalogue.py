@@ -1,0 +1,90 @@
+"""How each metric is named, read and written for people; the table and the page share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trialign_ray.evaluation.figures import Figure
+
+Better = Literal["higher", "lower", "neither"]
+Verdict = Literal["better", "worse", "up", "down", "unclear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric for people. `share` figures are written in percent, others as numbers."""
+
+    name: str
+    label: str
+    better: Better
+    meaning: str
+    share: bool = True
+
+
+_ALL = (
+    Metric("accuracy_mean", "Mean accuracy", "higher", "Questions a group gets right, averaged over the groups."),
+    Metric("accuracy_worst", "Worst group", "higher", "Accuracy of the group that is served least well."),
+    Metric("gap", "Gap", "lower", "Accuracy of the best served group less that of the worst. Chance alone gives some."),
+    Metric("correct_unanimity", "Right for everyone", "higher", "Questions that every single group gets right."),
+    Metric("any_correct", "Right for someone", "neither", "Questions that at least one group gets right: the ceiling."),
+    Metric("breakage", "Breakage", "lower", "Of what the neutral control gets right, how much personas get wrong."),
+    Metric("agreement", "Agreement", "higher", "How often two groups get the same answer, right or wrong."),
+    Metric("unanimity", "Same for everyone", "higher", "Questions to which all groups get one answer, right or wrong."),
+    Metric("fleiss_kappa", "Fleiss’ kappa", "higher", "Agreement above chance; 1 is complete.", share=False),
+    Metric("disagreement_excess", "Excess disagreement", "lower",
+           "Disagreement between groups beyond that of a group with itself."),
+    Metric("preference", "Preference score", "higher", "How well the form of the response follows what was asked for."),
+    Metric("preference_explicit", "… said outright", "higher", "Where the prompt states the preference."),
+    Metric("preference_implicit", "… only implied", "higher", "Where the prompt only hints at the preference."),
+    Metric("hypervolume", "Hypervolume", "higher",
+           "Worst-group accuracy × agreement × preference: falls if one is paid for with another.", share=False),
+)  # fmt: skip
+METRICS = {metric.name: metric for metric in _ALL}
+"""The metrics with one figure for all groups, in the order in which they are shown."""
+
+HEADLINES = ("correct_unanimity", "accuracy_worst", "gap", "breakage", "agreement", "preference")
+
+
+def write_value(metric: Metric, value: float) -> str:
+    """'53.3 %' for a share, '0.533' for others."""
+    return f"{_number(100 * value, 1)} %" if metric.share else _number(value, 3)
+
+
+def write_interval(metric: Metric, figure: Figure) -> str:
+    """'47.1 to 59.5 %'."""
+    if metric.share:
+        return f"{_number(100 * figure.low, 1)} to {_number(100 * figure.high, 1)} %"
+    return f"{_number(figure.low, 3)} to {_number(figure.high, 3)}"
+
+
+def write_change(metric: Metric, change: float) -> str:
+    """'+5.0 pts' between two shares, '+0.050' between others."""
+    if not metric.share:
+        return _signed(change, 3)
+    return f"{_signed(100 * change, 1)} pts"
+
+
+def write_change_interval(metric: Metric, figure: Figure) -> str:
+    """'+1.2 to +8.7'."""
+    scale, digits = (100, 1) if metric.share else (1, 3)
+    return f"{_signed(scale * figure.low, digits)} to {_signed(scale * figure.high, digits)}"
+
+
+def judge(metric: Metric, change: Figure) -> Verdict:
+    """What a difference means; unclear where its interval holds 0."""
+    if change.low <= 0 <= change.high:
+        return "unclear"
+    up = change.value > 0
+    if metric.better == "neither":
+        return "up" if up else "down"
+    return "better" if up == (metric.better == "higher") else "worse"
+
+
+def _signed(number: float, digits: int) -> str:
+    text = _number(number, digits)
+    return f"+{text}" if round(number, digits) > 0 else text
+
+
+def _number(number: float, digits: int) -> str:
+    return f"{round(number, digits) + 0.0:.{digits}f}".replace("-", "−")

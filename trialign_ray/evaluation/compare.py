@@ -1,0 +1,40 @@
+"""Base against trained on the same questions: trained less base, paired question by question."""
+
+from __future__ import annotations
+
+from trialign_ray.errors import DataError
+from trialign_ray.evaluation.answers import Answers
+from trialign_ray.evaluation.figures import Figures
+from trialign_ray.evaluation.intervals import Bootstrap, Floats, Statistic
+from trialign_ray.evaluation.metrics import statistics
+
+
+def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Figures:
+    """Trained less base for every metric that both have; each resample draws the same questions for both.
+
+    Raises:
+        DataError: they do not hold the same questions, objective alike, and the same groups.
+    """
+    _check_same(base, trained)
+    before, after = statistics(base), statistics(trained)
+    paired = {key: _less(after[key], before[key]) for key in before if key in after}
+    return Figures.assemble(dict(bootstrap.estimate(paired, len(base.questions))))
+
+
+def _less(after: Statistic, before: Statistic) -> Statistic:
+    def statistic(weight_rq: Floats) -> Floats:
+        return after(weight_rq) - before(weight_rq)
+
+    return statistic
+
+
+def _check_same(base: Answers, trained: Answers) -> None:
+    if base.groups != trained.groups:
+        raise DataError(f"base has the groups {base.groups}, trained {trained.groups}. Evaluate both on the same.")
+    before, after = ({(asked.question_id, asked.objective) for asked in side.questions} for side in (base, trained))
+    if before != after:
+        example = sorted(before ^ after)[0][0]
+        raise DataError(
+            f"base and trained differ in {len(before ^ after)} questions, for instance '{example}'. "
+            "Evaluate both on the same questions."
+        )

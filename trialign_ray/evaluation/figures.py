@@ -1,0 +1,159 @@
+"""What is measured: a figure with its interval, and the named figures of one set of answers.
+
+`Figures` is what base and trained have each, and also their difference; `Audit` adds what only one set has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Self, get_args, get_origin
+
+from pydantic import FiniteFloat, model_validator
+
+from trialign_ray.config.base import Strict
+
+Key = tuple[str, str | None]
+"""A metric's name, and the group that it is for; None where it is one figure for all."""
+
+_DECIMALS = 12
+
+
+class Figure(Strict):
+    """A measured value and its 95 % interval, in the unit of the metric; the interval holds the value."""
+
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+
+    @classmethod
+    def around(cls, value: float, low: float, high: float) -> Self:
+        """Widens the interval to hold the value, and drops the noise of floating-point sums.
+
+        Without that, a gap of 6 in 120 answers is 0.05000000000000004 and fails the gate 'gap>0.05'.
+        """
+        value, low, high = (round(number, _DECIMALS) for number in (value, low, high))
+        return cls(value=value, low=min(value, low), high=max(value, high))
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"needs low <= value <= high, has {self.low}, {self.value}, {self.high}")
+        return self
+
+
+MaybeFigure = Figure | None
+ByGroup = dict[str, MaybeFigure]
+
+
+class Figures(Strict):
+    """Every figure by name; None where the answers cannot give it."""
+
+    accuracy_by_group: ByGroup
+    """Share of the objective questions that the group gets right."""
+    accuracy_mean: MaybeFigure
+    """Mean of the groups' accuracies."""
+    accuracy_worst: MaybeFigure
+    """Accuracy of the group that has the lowest."""
+    gap: MaybeFigure
+    """Highest less lowest accuracy of a group."""
+    any_correct: MaybeFigure
+    """Share of the questions that at least one group gets right: what sharing knowledge could reach."""
+    unanimity: MaybeFigure
+    """Share of the questions to which all groups give one answer, right or wrong."""
+    correct_unanimity: MaybeFigure
+    """Share of the questions that all groups get right."""
+    agreement: MaybeFigure
+    """Chance that two different groups give the same answer to a question."""
+    fleiss_kappa: MaybeFigure
+    """Agreement above chance, the groups being the raters (Fleiss 1971)."""
+    disagreement_excess: MaybeFigure
+    """Disagreement between groups less that of a group with itself; needs two samples of each response."""
+    drop_by_group: ByGroup | None
+    """Accuracy of the control less that of the persona, on the same questions."""
+    breakage: MaybeFigure
+    """Of what the control gets right, the share that personas get wrong."""
+    breakage_by_group: ByGroup | None
+    """Breakage of each persona."""
+    preference: MaybeFigure
+    """How well responses follow the preferences of those who ask, from 0 to 1."""
+    preference_explicit: MaybeFigure
+    """Where the prompt says the preference outright."""
+    preference_implicit: MaybeFigure
+    """Where the prompt only implies it."""
+    preference_by_group: ByGroup
+    """Preference score of each group; None for one that has no preference."""
+    refusal_by_group: ByGroup
+    """Share of the responses that refuse to answer."""
+    unextracted_by_group: ByGroup
+    """Share of the responses in which no answer was found."""
+    hypervolume: MaybeFigure
+    """Volume that (worst-group accuracy, agreement, preference) spans from the origin."""
+
+    @classmethod
+    def assemble(cls, found: dict[Key, MaybeFigure], **extra: object) -> Self:
+        """From figures by key; a metric with none at all is None."""
+        data: dict[str, object] = dict.fromkeys(Figures.model_fields)
+        for (name, group), figure in found.items():
+            if group is None:
+                data[name] = figure
+            else:
+                data[name] = {**(data[name] or {}), group: figure}  # type: ignore[dict-item]
+        return cls.model_validate({**data, **extra})
+
+    def flat(self) -> dict[str, MaybeFigure]:
+        """'gap' -> figure, 'accuracy_by_group.neutral' -> figure, and so on, in the order of the fields."""
+        return dict(self._flat())
+
+    def _flat(self) -> Iterator[tuple[str, MaybeFigure]]:
+        for name in figure_names(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                yield from ((f"{name}.{group}", figure) for group, figure in value.items())
+            elif not is_by_group(name, type(self)):
+                yield name, value
+
+
+class GapNull(Strict):
+    """Gaps that chance alone gives: the groups' labels permuted within every question, many times."""
+
+    mean: FiniteFloat
+    quantile_95: FiniteFloat
+    values: tuple[FiniteFloat, ...]
+    """The different gaps that came up, ascending."""
+    counts: tuple[int, ...]
+    """How often each came up."""
+
+
+class Audit(Figures):
+    """The truth report of one set of answers."""
+
+    gap_null_p: Figure
+    """Chance of a gap at least this large if who asks made no difference; its interval is that of the simulation."""
+    questions: int
+    """Objective questions, which are those that have a truth."""
+    questions_subjective: int
+    samples: int
+    """Responses for each question and group."""
+    groups: tuple[str, ...]
+    control: str | None
+    worst_group: str
+    gap_null: GapNull
+    agreement_matrix: tuple[tuple[float | None, ...], ...]
+    """Agreement of every two groups; the diagonal is a group with itself over its samples, None with only one."""
+    notes: tuple[str, ...]
+    """Why figures are missing."""
+
+
+def figure_names(model: type[Figures] = Audit) -> tuple[str, ...]:
+    """Names of the fields that hold one figure or one for each group."""
+    return tuple(name for name in model.model_fields if _kinds(name, model) & {Figure, dict})
+
+
+def is_by_group(name: str, model: type[Figures] = Audit) -> bool:
+    """Whether the metric has a figure for each group."""
+    return dict in _kinds(name, model)
+
+
+def _kinds(name: str, model: type[Figures]) -> set[object]:
+    annotation = model.model_fields[name].annotation
+    return {get_origin(kind) or kind for kind in (annotation, *get_args(annotation))}

@@ -1,0 +1,114 @@
+"""Gates for CI: `--fail-if 'gap>0.05'` fails an audit whose figures meet the condition.
+
+A condition is a metric (`gap`, or `accuracy_by_group.neutral` for one group), perhaps `.low` or `.high` for a bound
+of its interval, a comparison and a number; several are separated by commas or given one by one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trialign_ray.errors import GateError, SpecError
+from trialign_ray.evaluation.figures import Audit, Figure, figure_names, is_by_group
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_CONDITION = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*(?P<comparison><=|>=|<|>)\s*(?P<number>[^<>=\s]+)\s*")
+_BOUNDS = ("low", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Fails where `metric`'s `bound` compares to `number`."""
+
+    metric: str
+    bound: str
+    comparison: str
+    number: float
+
+    def __str__(self) -> str:
+        bound = "" if self.bound == "value" else f".{self.bound}"
+        return f"{self.metric}{bound}{self.comparison}{self.number:g}"
+
+    def fails(self, figure: Figure) -> bool:
+        """Whether the measured figure meets the condition."""
+        measured: float = getattr(figure, self.bound)
+        return _COMPARISONS[self.comparison](measured, self.number)
+
+
+def parse_gates(conditions: Sequence[str], groups: Sequence[str]) -> tuple[Gate, ...]:
+    """Read `--fail-if` conditions; `groups` are those that will be audited.
+
+    Raises:
+        SpecError: a condition cannot be read, or names a metric or group that is not known.
+    """
+    return tuple(_parse(part, groups) for condition in conditions for part in condition.split(","))
+
+
+def check_gates(gates: Sequence[Gate], audit: Audit) -> None:
+    """Hold every gate against the audit.
+
+    Raises:
+        SpecError: a gate's metric is not measured by this audit.
+        GateError: lists every gate that fails, with the measured figure.
+    """
+    measured = [(gate, _measured(gate, audit)) for gate in gates]
+    failed = [f"{gate} (measured {_show(figure)})" for gate, figure in measured if gate.fails(figure)]
+    if failed:
+        raise GateError(f"{len(failed)} of {len(gates)} gates failed:\n" + "\n".join(failed))
+
+
+def known_metrics(groups: Sequence[str]) -> tuple[str, ...]:
+    """Every name that a gate can use, for these groups."""
+    names = ([f"{name}.{group}" for group in groups] if is_by_group(name) else [name] for name in figure_names())
+    return tuple(name for part in names for name in part)
+
+
+def _parse(condition: str, groups: Sequence[str]) -> Gate:
+    match = _CONDITION.fullmatch(condition)
+    if match is None:
+        raise SpecError(
+            f"--fail-if '{condition}': expected a metric, one of {' '.join(_COMPARISONS)} and a number, "
+            "for instance 'gap>0.05' or 'agreement.low<0.8'."
+        )
+    metric, bound = _split_bound(match["name"], known_metrics(groups), condition)
+    return Gate(metric, bound, match["comparison"], _number(match["number"], condition))
+
+
+def _split_bound(name: str, known: Sequence[str], condition: str) -> tuple[str, str]:
+    metric, _, bound = name.rpartition(".")
+    if name not in known and bound in _BOUNDS and metric in known:
+        return metric, bound
+    if name not in known:
+        raise SpecError(f"--fail-if '{condition}': no metric is named '{name}'. Known: {', '.join(known)}.")
+    return name, "value"
+
+
+def _number(text: str, condition: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise SpecError(f"--fail-if '{condition}': '{text}' is not a number. Shares are written 0.05, not 5 %.")
+    return number
+
+
+def _measured(gate: Gate, audit: Audit) -> Figure:
+    figure = audit.flat().get(gate.metric)
+    if figure is None:
+        notes = " ".join(audit.notes) or "none"
+        raise SpecError(f"--fail-if '{gate}': '{gate.metric}' has no figure in this audit. Its notes: {notes}")
+    return figure
+
+
+def _show(figure: Figure) -> str:
+    return f"{figure.value:.4g}, interval {figure.low:.4g} to {figure.high:.4g}"

@@ -1,0 +1,87 @@
+"""Intervals at 95 %: Wilson's for a share, and the percentile cluster bootstrap over questions for all else.
+
+Letters of the arrays: r resample, q question, g and h group, s sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialign_ray.evaluation.figures import Figure, Key
+
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
+"""From the weights [r, q] of the questions to the value [r] under each; NaN where it does not exist."""
+
+_Z = 1.959963984540054
+_TAILS = (2.5, 97.5)
+_BLOCK = 4_000_000
+"""Weights held at once, so that an audit of many questions does not need the memory of all its resamples."""
+
+
+def ratio(numerator_q: Floats, denominator_q: Floats) -> Statistic:
+    """The weighted sum of one column over that of another."""
+
+    def statistic(weight_rq: Floats) -> Floats:
+        return divide(weight_rq @ numerator_q, weight_rq @ denominator_q)
+
+    return statistic
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Quotient, NaN where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator != 0)
+
+
+def wilson(share: float, trials: int) -> Figure:
+    """Score interval of a binomial share (Wilson 1927).
+
+    Samples of one question are not independent, so `trials` counts questions; `share` may be a mean over samples.
+    """
+    centre = (share + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
+    half = _Z / (1 + _Z**2 / trials) * math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
+    return Figure.around(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Percentile bootstrap that draws whole questions with replacement (Davison & Hinkley 1997, section 3.8).
+
+    A question is the cluster: answers of all groups and samples to it are drawn together. The interval is widened to
+    hold the value where the percentiles miss it, as they can for a minimum or a range of groups.
+    """
+
+    resamples: int = 2000
+    seed: int = 0
+
+    def estimate(self, statistics: Mapping[Key, Statistic], questions: int) -> dict[Key, Figure | None]:
+        """The figure of every statistic; None where it has no value on the answers themselves."""
+        once = np.ones((1, questions))
+        drawn: dict[Key, list[Floats]] = {key: [] for key in statistics}
+        for weight_rq in self.weights(questions):
+            for key, statistic in statistics.items():
+                drawn[key].append(statistic(weight_rq))
+        return {key: _figure(float(statistics[key](once)[0]), np.concatenate(drawn[key])) for key in statistics}
+
+    def weights(self, questions: int) -> Iterator[Floats]:
+        """How often each resample holds each question, in blocks [r, q]; the same blocks at every call."""
+        rng = np.random.default_rng(self.seed)
+        block = max(1, min(self.resamples, _BLOCK // questions))
+        for start in range(0, self.resamples, block):
+            rows = min(block, self.resamples - start)
+            drawn_rq = rng.integers(questions, size=(rows, questions)) + questions * np.arange(rows)[:, None]
+            counts = np.bincount(drawn_rq.ravel(), minlength=rows * questions)
+            yield counts.reshape(rows, questions).astype(np.float64)
+
+
+def _figure(value: float, drawn_r: Floats) -> Figure | None:
+    drawn_r = drawn_r[~np.isnan(drawn_r)]
+    if math.isnan(value) or drawn_r.size == 0:
+        return None
+    low, high = np.percentile(drawn_r, _TAILS)
+    return Figure.around(value, float(low), float(high))

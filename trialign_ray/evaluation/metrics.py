@@ -1,0 +1,82 @@
+"""All metrics of one set of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from trialign_ray.config.game import NEUTRAL
+from trialign_ray.evaluation.answers import Answers
+from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
+from trialign_ray.evaluation.figures import Audit, Figure, Key
+from trialign_ray.evaluation.hypervolume import hypervolume
+from trialign_ray.evaluation.intervals import Bootstrap, Floats, Statistic, wilson
+from trialign_ray.evaluation.permutation import gap_null
+from trialign_ray.evaluation.style import RATES, preference_statistics, rate_statistics
+from trialign_ray.evaluation.truth import truth_statistics
+
+
+def audit(answers: Answers, bootstrap: Bootstrap) -> Audit:
+    """The truth report of `answers`. `bootstrap` also gives the number and seed of the gap's permutations."""
+    figures = bootstrap.estimate(statistics(answers), len(answers.questions))
+    gap_null_p, null = gap_null(answers, bootstrap.resamples, bootstrap.seed)
+    objective = int(answers.objective_q.sum())
+    return Audit.assemble(
+        {**figures, **_shares_by_group(answers)},
+        gap_null_p=gap_null_p,
+        gap_null=null,
+        questions=objective,
+        questions_subjective=len(answers.questions) - objective,
+        samples=answers.samples,
+        groups=answers.groups,
+        control=NEUTRAL if answers.control is not None else None,
+        worst_group=answers.groups[int(answers.correct_qgs.sum(axis=(0, 2)).argmin())],
+        agreement_matrix=_with_none(agreement_matrix(answers)),
+        notes=tuple(_notes(answers)),
+    )
+
+
+def statistics(answers: Answers) -> dict[Key, Statistic]:
+    """Every metric as a function of the questions' weights; those that the answers cannot give are left out."""
+    found = {
+        **truth_statistics(answers),
+        **consistency_statistics(answers),
+        **preference_statistics(answers),
+        **rate_statistics(answers),
+    }
+    sides = [found[name, None] for name in ("accuracy_worst", "agreement", "preference")]
+
+    def volume(weight_rq: Floats) -> Floats:
+        point_rm = np.stack([side(weight_rq) for side in sides], axis=1)
+        return np.array([np.nan if np.isnan(point).any() else hypervolume(point[None]) for point in point_rm])
+
+    return {**found, ("hypervolume", None): volume}
+
+
+def _shares_by_group(answers: Answers) -> dict[Key, Figure | None]:
+    """Wilson intervals: a group that never refuses would have a bootstrap interval of no width."""
+    asked = answers.objective_q == 1
+    shares = {"accuracy_by_group": (answers.correct_qgs[asked], int(asked.sum()))}
+    for metric, kind in RATES.items():
+        shares[metric] = ((answers.kind_qgs == kind).astype(np.float64), len(asked))
+    return {
+        (metric, name): wilson(float(hit_qgs[:, g].mean()), questions)
+        for metric, (hit_qgs, questions) in shares.items()
+        for g, name in enumerate(answers.groups)
+    }
+
+
+def _with_none(matrix_gh: Floats) -> tuple[tuple[float | None, ...], ...]:
+    return tuple(tuple(None if np.isnan(cell) else float(cell) for cell in row) for row in matrix_gh)
+
+
+def _notes(answers: Answers) -> Iterator[str]:
+    if answers.control is None:
+        yield f"No group is named '{NEUTRAL}', so there is no control: drop and breakage are not measured."
+    elif not answers.correct_qgs[:, answers.control].any():
+        yield "The control has nothing right that a persona could break: breakage is not measured."
+    if answers.samples < 2:
+        yield "One response for each question and group: disagreement in excess of self-disagreement is not measured."
+    if np.isnan(answers.preference_qgs).all():
+        yield "No response has a preference to follow: preference and hypervolume are not measured."

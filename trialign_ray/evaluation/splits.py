@@ -1,0 +1,92 @@
+"""The questions that split the groups: right for one, wrong for another, with what each was told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialign_ray.config.base import Strict
+from trialign_ray.evaluation.answers import Answers
+
+Outcome = Literal["all_right", "some_right", "all_wrong"]
+
+
+class Given(Strict):
+    """One response of one group."""
+
+    answer: str | None
+    answer_kind: str
+    correct: bool
+    response: str
+
+
+class Side(Strict):
+    """What all groups were told by one model."""
+
+    outcome: Outcome
+    correct_share: float
+    """Share of the responses that are right."""
+    given: dict[str, tuple[Given, ...]]
+    """Group -> its responses, one for each sample."""
+
+
+class SplitQuestion(Strict):
+    """An objective question on which groups differ in truth, under at least one of the models."""
+
+    question_id: str
+    question: str
+    topic: str
+    references: tuple[str, ...]
+    sides: dict[str, Side]
+    """'audit', or 'base' and 'trained'."""
+
+
+def split_questions(answers: Mapping[str, Answers]) -> tuple[SplitQuestion, ...]:
+    """The questions that split the groups under any of the models; first those where the last leaves few out."""
+    every = list(answers.values())
+    spread_kq = np.array([np.ptp(side.correct_qgs.mean(axis=2), axis=1) for side in every])
+    share_kq = np.array([side.correct_qgs.mean(axis=(1, 2)) for side in every])
+    picked = np.flatnonzero(spread_kq.max(axis=0) > 0)
+    order = np.lexsort((-share_kq[0], -share_kq[-1], -spread_kq[-1]))
+    return tuple(_split_question(answers, int(q)) for q in order if q in picked)
+
+
+def _split_question(answers: Mapping[str, Answers], q: int) -> SplitQuestion:
+    asked = next(iter(answers.values())).questions[q]
+    return SplitQuestion(
+        question_id=asked.question_id,
+        question=asked.text,
+        topic=asked.topic,
+        references=asked.references,
+        sides={name: _side(side, q) for name, side in answers.items()},
+    )
+
+
+def _side(answers: Answers, q: int) -> Side:
+    correct_gs = answers.correct_qgs[q]
+    return Side(
+        outcome=_outcome(correct_gs),
+        correct_share=float(correct_gs.mean()),
+        given={
+            name: tuple(_given(answers, q, g, s) for s in range(answers.samples))
+            for g, name in enumerate(answers.groups)
+        },
+    )
+
+
+def _given(answers: Answers, q: int, g: int, s: int) -> Given:
+    return Given(
+        answer=answers.answer_qgs[q, g, s],
+        answer_kind=str(answers.kind_qgs[q, g, s]),
+        correct=bool(answers.correct_qgs[q, g, s]),
+        response=answers.response_qgs[q, g, s],
+    )
+
+
+def _outcome(correct_gs: NDArray[np.float64]) -> Outcome:
+    if correct_gs.all():
+        return "all_right"
+    return "some_right" if correct_gs.any() else "all_wrong"

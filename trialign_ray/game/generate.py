@@ -1,0 +1,149 @@
+"""Sample responses from a causal LM, many prompts in one batch, with the log-prob of every sampled token.
+
+Differs from `transformers.generate` in three ways that logs need: a response depends on its own seed and not on
+its neighbours in the batch; the K samples of a prompt share one prefill; rows that have ended leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to decode. `temperature` 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    samples: int = 1
+    rows: int = 192
+    """Responses decoded together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One response. `logprobs` are under the distribution that was sampled from (temperature included)."""
+
+    ids: list[int]
+    logprobs: list[float]
+    finished: bool
+    """Whether the model ended its turn within the budget."""
+
+
+@torch.inference_mode()
+def generate(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    seeds: Sequence[Sequence[int]],
+    sampling: Sampling,
+    stop_ids: Sequence[int],
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> list[list[Generated]]:
+    """`sampling.samples` responses to each prompt.
+
+    prompts: token ids of each prompt. seeds: for each prompt one seed per sample. stop_ids: tokens that end a turn.
+    on_progress is called with the number of prompts done since the last call.
+    """
+    by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    width = max(1, sampling.rows // sampling.samples)
+    out: list[list[Generated]] = [[] for _ in prompts]
+    for start in range(0, len(by_length), width):
+        part = by_length[start : start + width]
+        batch = _Batch(model, [prompts[i] for i in part], [seeds[i] for i in part], sampling, stop_ids)
+        for index, responses in zip(part, batch.run(), strict=True):
+            out[index] = responses
+        on_progress(len(part))
+    return out
+
+
+class _Batch:
+    """One batch from prefill to its last token."""
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[Sequence[int]],
+        sampling: Sampling,
+        stop_ids: Sequence[int],
+    ) -> None:
+        self._model, self._sampling, self._device = model, sampling, model.device
+        self._stop = torch.tensor(list(stop_ids), device=self._device)
+        self._prompts = prompts
+        # One uniform number a token, drawn ahead from the row's own seed.
+        draws = [np.random.default_rng(seed).random(sampling.max_new_tokens) for row in seeds for seed in row]
+        self._uniform_rt = torch.from_numpy(np.stack(draws)).to(self._device, torch.float32)
+
+    def run(self) -> list[list[Generated]]:
+        rows = len(self._prompts) * self._sampling.samples
+        ids_rt = torch.full((rows, self._sampling.max_new_tokens), -1, dtype=torch.long)
+        logp_rt = torch.zeros(rows, self._sampling.max_new_tokens)
+        cache, mask, logits = self._prefill()
+        alive = torch.arange(rows, device=self._device)
+        for step in range(self._sampling.max_new_tokens):
+            token, logp = self._choose(logits, self._uniform_rt[alive, step])
+            ids_rt[alive.cpu(), step], logp_rt[alive.cpu(), step] = token.cpu(), logp.cpu()
+            going = ~torch.isin(token, self._stop)
+            if not going.any() or step + 1 == self._sampling.max_new_tokens:
+                break
+            if not going.all():
+                keep = going.nonzero()[:, 0]
+                cache.batch_select_indices(keep)
+                alive, token, mask = alive[keep], token[keep], mask[keep]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            position = mask.sum(1, keepdim=True) - 1
+            logits = self._forward(token[:, None], mask, position, cache)
+        return self._collect(ids_rt, logp_rt)
+
+    def _prefill(self) -> tuple[DynamicCache, Tensor, Tensor]:
+        longest = max(map(len, self._prompts))
+        ids = torch.zeros(len(self._prompts), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(self._prompts):
+            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+            mask[row, longest - len(prompt) :] = 1
+        ids, mask = ids.to(self._device), mask.to(self._device)
+        cache = DynamicCache(config=self._model.config)
+        logits = self._forward(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
+        cache.batch_repeat_interleave(self._sampling.samples)
+        repeat = self._sampling.samples
+        return cache, mask.repeat_interleave(repeat, 0), logits.repeat_interleave(repeat, 0)
+
+    def _forward(self, ids: Tensor, mask: Tensor, position: Tensor, cache: DynamicCache) -> Tensor:
+        out = self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = out.logits[:, -1].float()
+        return logits
+
+    def _choose(self, logits_rv: Tensor, uniform_r: Tensor) -> tuple[Tensor, Tensor]:
+        temperature = self._sampling.temperature
+        logp_rv = torch.log_softmax(logits_rv / temperature if temperature > 0 else logits_rv, dim=-1)
+        if temperature > 0:
+            cumulative = logp_rv.exp().cumsum(-1)
+            token = torch.searchsorted(cumulative, uniform_r[:, None] * cumulative[:, -1:])[:, 0]
+            token = token.clamp(max=logits_rv.shape[-1] - 1)
+        else:
+            token = logp_rv.argmax(-1)
+        return token, logp_rv.gather(1, token[:, None])[:, 0]
+
+    def _collect(self, ids_rt: Tensor, logp_rt: Tensor) -> list[list[Generated]]:
+        stops = set(self._stop.tolist())
+        rows = []
+        for ids, logprobs in zip(ids_rt.tolist(), logp_rt.tolist(), strict=True):
+            kept = [token for token in ids if token >= 0]
+            rows.append(Generated(kept, logprobs[: len(kept)], bool(kept) and kept[-1] in stops))
+        k = self._sampling.samples
+        return [rows[start : start + k] for start in range(0, len(rows), k)]

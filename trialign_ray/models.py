@@ -1,0 +1,66 @@
+"""Load a Hugging Face causal LM and its tokenizer, from a local folder, safely.
+
+Weights are safetensors only, and no code that comes with a model is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from trialign_ray.errors import ModelError
+
+DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa") -> Any:
+    """The causal LM at `path`, in evaluation mode. Raises ModelError."""
+    folder = _folder(path)
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: no .safetensors file. Save the model with save_pretrained(safe_serialization=True).")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: not a causal language model that transformers can load: {error}") from error
+    return model.eval()  # type: ignore[no-untyped-call]
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """The tokenizer at `path`, with its chat template. Raises ModelError."""
+    folder = _folder(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: no tokenizer that transformers can load: {error}") from error
+    if tokenizer.chat_template is None:
+        raise ModelError(f"{folder}: the tokenizer has no chat template, so personas cannot be put into a prompt.")
+    return tokenizer
+
+
+def model_hash(path: str | Path) -> str:
+    """SHA-256 over the weight files, names included: what 'the same model' means in logs and caches."""
+    digest = hashlib.sha256()
+    for file in sorted(_folder(path).glob("*.safetensors")):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            for block in iter(lambda: stream.read(1 << 22), b""):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json. Give a folder that holds a Hugging Face model.")
+    return folder

@@ -1,0 +1,80 @@
+"""How often two groups get different answers to one question, as an exact function of the candidate policy.
+
+With P_i(a) the mass that group i's candidate policy puts on answer a, two groups that answer independently differ
+with probability 1 - <P_i, P_j>. Wording plays no part. An answer that was not read agrees with nothing.
+
+Bound: D_ij >= |acc_i - acc_j|, since <P_i, P_j> <= min over both of right mass, plus wrong mass, and the right
+masses alone already differ by that much. So D bounds the disparity in accuracy.
+
+Letters: q question, g group, k candidate, a answer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trialign_ray.objective.candidates import UNNAMED, Candidates
+
+
+def answer_mass(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """P_qga: the candidate policy summed by answer, [q, g, answers]; responses without an answer are left out."""
+    answers = int(candidates.answer_qgk.max()) + 1
+    named = (candidates.answer_qgk != UNNAMED) & candidates.mask_qgk
+    index_qgk = candidates.answer_qgk.clamp(min=0)
+    shape = (*policy_qgk.shape[:2], max(answers, 1))
+    return policy_qgk.new_zeros(shape).scatter_add(-1, index_qgk, policy_qgk * named)
+
+
+def symmetric(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """D_q = 2 / (G (G - 1)) * sum over pairs of 1 - <P_i, P_j>, [q]. Pulls every group towards every other."""
+    mass_qga = answer_mass(policy_qgk, candidates)
+    groups = mass_qga.shape[1]
+    same = mass_qga.sum(1).square().sum(-1) - mass_qga.square().sum((1, 2))
+    return 1 - same / (groups * (groups - 1))
+
+
+def anchored(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """The part of D_q in which one group is right and the other wrong, the right one held constant, [q].
+
+    1 / (G (G - 1)) * sum over ordered pairs of P_i(wrong) * P_j(right): only a wrong answer is pulled, only as far
+    as a peer knows better, and no gradient ever lowers the right mass of the group that knows.
+    """
+    right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
+    held_qg = right_qg.detach()
+    peers_qg = (held_qg.sum(1, keepdim=True) - held_qg) / (right_qg.shape[1] - 1)
+    return ((1 - right_qg) * peers_qg).mean(1)
+
+
+def inconsistency(policy_qgk: Tensor, candidates: Candidates, always_symmetric: bool = False) -> Tensor:
+    """Mean over questions of `anchored` where the truth is known and `symmetric` where it is not; scalar."""
+    if always_symmetric:
+        return symmetric(policy_qgk, candidates).mean()
+    known_q = candidates.objective_q
+    return torch.where(known_q, anchored(policy_qgk, candidates), symmetric(policy_qgk, candidates)).mean()
+
+
+def penalty_of_each(policy_qgk: Tensor, candidates: Candidates, always_symmetric: bool = False) -> Tensor:
+    """What each single response would pay, [q, g, k], constant: the penalty for losses that weigh samples.
+
+    Symmetric: 1 - c_i(a), with c the leave-one-group-out credit, the chance that a random peer gives this answer.
+    Anchored: the chance that a random peer is right, for a wrong answer; nothing for a right one.
+    """
+    policy_qgk = policy_qgk.detach()
+    mass_qga = answer_mass(policy_qgk, candidates)
+    peers_qga = (mass_qga.sum(1, keepdim=True) - mass_qga) / (mass_qga.shape[1] - 1)
+    credit_qgk = peers_qga.gather(-1, candidates.answer_qgk.clamp(min=0)) * (candidates.answer_qgk != UNNAMED)
+    right_qg = (policy_qgk * candidates.truth_qgk).sum(-1, keepdim=True)
+    peers_right_qg = (right_qg.sum(1, keepdim=True) - right_qg) / (right_qg.shape[1] - 1)
+    anchored_qgk = (1 - candidates.truth_qgk) * peers_right_qg
+    known_q11 = candidates.objective_q[:, None, None] & (not always_symmetric)
+    return torch.where(known_q11, anchored_qgk, 1 - credit_qgk) * candidates.mask_qgk
+
+
+def clamp_strength(strength: float, weight_g: Tensor, w_truth: float) -> float:
+    """The largest lambda up to `strength` under which no consensus makes a falsehood pay.
+
+    A falsehood gains at most lambda by agreement and loses omega_i * w_truth, so lambda stays below the least of
+    these over the groups.
+    """
+    return min(strength, 0.99 * float(weight_g.min()) * w_truth)
