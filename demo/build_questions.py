@@ -61,7 +61,9 @@ def main() -> None:
             "continents": dict(CONTINENTS.values()),
             "currencies": {row["currencyname"]: () for row in countries if row["currencyname"]},
             "elements": {
-                element.name: {"aluminum": ("aluminium",), "sulfur": ("sulphur",), "cesium": ("caesium",)}.get(element.name, ())
+                element.name: {"aluminum": ("aluminium",), "sulfur": ("sulphur",), "cesium": ("caesium",)}.get(
+                    element.name, ()
+                )
                 for element in periodictable.elements
                 if element.number
             },

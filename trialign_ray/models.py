@@ -21,7 +21,9 @@ def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa
     """The causal LM at `path`, in evaluation mode. Raises ModelError."""
     folder = _folder(path)
     if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder}: no .safetensors file. Save the model with save_pretrained(safe_serialization=True).")
+        raise ModelError(
+            f"{folder}: no .safetensors file. Save the model with save_pretrained(safe_serialization=True)."
+        )
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,

@@ -44,7 +44,7 @@ def generate(
     seeds: Sequence[Sequence[int]],
     sampling: Sampling,
     stop_ids: Sequence[int],
-    on_progress: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> list[list[Generated]]:
     """`sampling.samples` responses to each prompt.
 
@@ -59,7 +59,8 @@ def generate(
         batch = _Batch(model, [prompts[i] for i in part], [seeds[i] for i in part], sampling, stop_ids)
         for index, responses in zip(part, batch.run(), strict=True):
             out[index] = responses
-        on_progress(len(part))
+        if on_progress is not None:
+            on_progress(len(part))
     return out
 
 

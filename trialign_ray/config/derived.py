@@ -1,0 +1,48 @@
+"""Numbers that follow from a specification and its data, printed before a run starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a training run will do."""
+
+    questions: int
+    groups: int
+    steps: int
+    warmup_steps: int
+    prompts_per_step: int
+    """Whole questions times groups."""
+    most_responses_per_step: int
+    checkpoints: int
+
+
+def derive(spec: TrainSpec, questions: int, groups: int) -> Derived:
+    """Derive from `questions` training questions over `groups` groups; raises SpecError where no step is left."""
+    if questions < spec.questions_per_step:
+        raise SpecError(
+            f"field 'questions_per_step': is {spec.questions_per_step}, but the logs have only {questions} training "
+            "questions that every group was asked. Lower it, or log more questions."
+        )
+    if spec.questions_per_step < spec.learner.workers:
+        raise SpecError(
+            f"field 'questions_per_step': is {spec.questions_per_step}, but 'learner.workers' is "
+            f"{spec.learner.workers} and each worker needs a whole question. Raise it, or use fewer workers."
+        )
+    steps = max(1, math.floor(spec.epochs * questions / spec.questions_per_step))
+    prompts = spec.questions_per_step * groups
+    return Derived(
+        questions=questions,
+        groups=groups,
+        steps=steps,
+        warmup_steps=max(1, round(spec.optimizer.warmup_share * steps)),
+        prompts_per_step=prompts,
+        most_responses_per_step=prompts * (spec.candidates.own + spec.candidates.borrowed),
+        checkpoints=math.ceil(steps / spec.checkpoint_every),
+    )

@@ -1,0 +1,81 @@
+"""The other specifications, audit and collect, and every kind of job in one table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from trialign_ray.config.base import Strict
+from trialign_ray.config.train import Place, RunName, TrainSpec
+
+
+class AuditSpec(Strict):
+    """The truth report of a model, or of answers already collected from any assistant."""
+
+    kind: Literal["audit"] = "audit"
+    name: RunName
+    model: Place | None = None
+    adapter: Place | None = None
+    """A PEFT adapter to put on the model."""
+    answers: Place | None = None
+    """A log dataset, JSONL or Parquet of answers instead of a model."""
+    questions: Place
+    groups: Place
+    runs: Place = "runs"
+    split: Literal["train", "heldout", "all"] = "heldout"
+    samples: int = Field(default=1, ge=1, le=64)
+    """Responses to each prompt; 1 is greedy, more are sampled and give the disagreement of a group with itself."""
+    temperature: float = Field(default=0.7, gt=0, le=5)
+    """Of the samples, where there are several."""
+    max_new_tokens: int = Field(default=48, ge=1, le=4096)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    fail_if: tuple[str, ...] = ()
+    """Conditions such as 'gap>0.05' under which the job fails."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model is None) == (self.answers is None):
+            raise ValueError("give 'model' or 'answers', one of the two")
+        if self.adapter is not None and self.model is None:
+            raise ValueError("'adapter' goes on a 'model'; give both")
+        return self
+
+
+class CollectSpec(Strict):
+    """Roll a model out as one agent a group and write offline logs."""
+
+    kind: Literal["collect"] = "collect"
+    name: RunName
+    model: Place
+    questions: Place
+    groups: Place
+    output: Place
+    """Where the log dataset is written."""
+    split: Literal["train", "heldout", "all"] = "train"
+    protocol: Literal["independent", "cooperative"] = "independent"
+    turns: int = Field(default=1, ge=1, le=8)
+    samples: int = Field(default=6, ge=1, le=64)
+    """K: trajectories of each question."""
+    temperature: float = Field(default=0.7, ge=0, le=5)
+    max_new_tokens: int = Field(default=32, ge=1, le=4096)
+    questions_per_batch: int = Field(default=8, ge=1, le=4096)
+    """Questions whose responses are generated together."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    overwrite: bool = False
+
+    @model_validator(mode="after")
+    def _turns_of_protocol(self) -> Self:
+        if (self.protocol == "independent") != (self.turns == 1):
+            raise ValueError("protocol 'independent' has exactly one turn; 'cooperative' has at least two")
+        return self
+
+
+Spec = Annotated[TrainSpec | AuditSpec | CollectSpec, Field(discriminator="kind")]
+SPEC: TypeAdapter[Spec] = TypeAdapter(Spec)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of every kind of job."""
+    return SPEC.json_schema()

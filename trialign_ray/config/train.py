@@ -1,0 +1,95 @@
+"""The specification of one training run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trialign_ray.config.algorithm import Algorithm
+from trialign_ray.config.base import Strict
+
+RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
+RunName = Annotated[str, Field(pattern=RUN_NAME)]
+"""A folder's, an actor's and a Ray job's name at once."""
+Place = Annotated[str, Field(min_length=1, max_length=1000)]
+"""A path, or a pyarrow filesystem URI (file://, s3://, gs://)."""
+
+
+class Candidates(Strict):
+    """Which responses compete in one group's prompt."""
+
+    own: int = Field(default=6, ge=1, le=64)
+    """The group's own logged responses, the first samples of turn 1."""
+    borrowed: int = Field(default=3, ge=0, le=64)
+    """Right responses of other groups (any turn) or of the group's later turns, those that suit its preference best
+    first: how a fact that only one persona elicits reaches the others."""
+
+
+class Lora(Strict):
+    """The adapter; everything else is frozen."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: float = Field(default=32, gt=0)
+    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+class Optimizer(Strict):
+    """AdamW with a cosine schedule after a linear warm-up."""
+
+    learning_rate: float = Field(default=5e-4, gt=0, le=1)
+    warmup_share: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = Field(default=1.0, gt=0)
+
+
+class Learner(Strict):
+    """The learner group: Ray Train workers under DeepSpeed ZeRO."""
+
+    workers: int = Field(default=2, ge=1, le=1024)
+    zero_stage: Literal[1, 2, 3] = 2
+    gpu: bool = False
+    """One GPU a worker, NCCL; without it CPU and gloo. Never chosen for you."""
+    cpus_per_worker: float = Field(default=0.9, gt=0)
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the frozen weights and the forward; the adapter's master weights are always float32."""
+    activation_checkpointing: bool = False
+    """Recompute each layer in the backward: a third more work for a tenth of the memory."""
+    max_restarts: int = Field(default=2, ge=0)
+    """How often the group may be started again from the last checkpoint after a worker or an actor died."""
+
+
+class Evaluation(Strict):
+    """The truth report before and after, on held-out questions."""
+
+    questions: Place
+    groups: Place
+    max_new_tokens: int = Field(default=48, ge=1, le=4096)
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+
+
+class TrainSpec(Strict):
+    """One run: offline logs in, adapter and report out."""
+
+    kind: Literal["train"] = "train"
+    name: RunName
+    model: Place
+    """Folder of a Hugging Face causal LM (safetensors)."""
+    logs: Place
+    """Log dataset, as `trialign collect` or `trialign logs import` writes it."""
+    runs: Place = "runs"
+    """Where the run's folder is made."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    questions_per_step: int = Field(default=4, ge=1, le=4096)
+    """The batch size: whole questions, all groups, per optimizer step, over all workers."""
+    epochs: float = Field(default=1.0, gt=0, le=1000)
+    """Passes over the training questions; the last may be partial."""
+    algorithm: Algorithm = Algorithm()
+    candidates: Candidates = Candidates()
+    lora: Lora = Lora()
+    optimizer: Optimizer = Optimizer()
+    learner: Learner = Learner()
+    checkpoint_every: int = Field(default=10, ge=1)
+    """Optimizer steps between checkpoints; the last step always writes one."""
+    evaluation: Evaluation | None = None
