@@ -5,7 +5,7 @@ One number for a trade-off of three: a method that buys agreement with truth or 
 
 from __future__ import annotations
 
-import moocore  # type: ignore[import-untyped]
+import moocore
 import numpy as np
 
 from trialign_ray.evaluation.intervals import Floats

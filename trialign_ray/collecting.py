@@ -1,0 +1,59 @@
+"""`trialign collect`: a model plays all groups, and what it says becomes offline logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trialign_ray.config.base import load_yaml
+from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.tasks import CollectSpec
+from trialign_ray.errors import DataError
+from trialign_ray.game.env import GameConfig
+from trialign_ray.game.generate import Sampling
+from trialign_ray.game.rollout import Rollout, prompts_of, roll_out
+from trialign_ray.logs.layout import Manifest
+from trialign_ray.logs.writer import LogWriter
+from trialign_ray.models import load_model, load_tokenizer, model_hash
+from trialign_ray.progress import Progress, Silent
+from trialign_ray.rewards.answers import AnswerReader
+from trialign_ray.tokens import ChatTokens
+
+
+def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
+    """Write the log dataset at `spec.output`; raises DataError, ModelError and SpecError."""
+    progress = progress or Silent()
+    questions, groups = load_yaml(QuestionSet, spec.questions), load_yaml(GroupSet, spec.groups)
+    asked = asked_questions(questions, spec.split, spec.questions)
+    plan = Rollout(
+        game=game_config(questions, groups, spec.model, spec.turns, spec.max_new_tokens),
+        sampling=Sampling(spec.max_new_tokens, spec.temperature, spec.samples),
+        seed=spec.seed,
+        questions_per_batch=spec.questions_per_batch,
+        model_hash=model_hash(spec.model),
+    )
+    with LogWriter(spec.output, overwrite=spec.overwrite) as writer:
+        model = load_model(spec.model)
+        progress.begin("collecting", prompts_of(plan, asked))
+        for table in roll_out(model, plan, asked, progress):
+            writer.write(table)
+        progress.end()
+        return writer.commit(groups.names)
+
+
+def game_config(
+    questions: QuestionSet, groups: GroupSet, model: str | Path, turns: int, max_new_tokens: int
+) -> GameConfig:
+    """The game that the model at `model` plays; raises ModelError."""
+    tokens = ChatTokens(load_tokenizer(model))
+    return GameConfig(questions, groups, tokens, AnswerReader(questions), turns=turns, response_tokens=max_new_tokens)
+
+
+def asked_questions(questions: QuestionSet, split: Any, where: str) -> tuple[Question, ...]:
+    """The questions of a split, or of both under 'all'; raises DataError where there are none."""
+    asked = questions.questions if split == "all" else questions.split(split)
+    if not asked:
+        raise DataError(
+            f"{where}: has no question of split '{split}'. Choose another split, or mark questions with it."
+        )
+    return asked

@@ -1,0 +1,103 @@
+"""The whole objective of one optimizer step: a pure function of the candidates' log-probs.
+
+    loss = mean over (q, g) of omega_g * policy_loss + lambda * inconsistency + beta * KL
+
+A step holds whole questions over all groups, so every group statistic of the step is exact.
+Letters: q question, g group, k candidate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trialign_ray.config.algorithm import Algorithm, AlphaFairWelfare, WelfareSpec
+from trialign_ray.objective.advantage import standardise
+from trialign_ray.objective.candidates import Candidates, candidate_policy
+from trialign_ray.objective.inconsistency import clamp_strength, inconsistency
+from trialign_ray.objective.policy_losses import POLICY_LOSSES, LossInputs
+from trialign_ray.objective.welfare import AlphaFair, GeneralisedGini, Welfare
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutputs:
+    """The loss and what there is to say about it; only `loss` carries a gradient."""
+
+    loss: Tensor
+    policy_loss: Tensor
+    penalty: Tensor
+    kl: Tensor
+    strength: float
+    """lambda as used."""
+    clamped: bool
+    """Whether lambda was lowered, so that no shared falsehood pays."""
+    utility_g: Tensor
+    """The moving averages after this step, to be passed into the next."""
+    weight_g: Tensor
+    mass_right_g: Tensor
+    """Candidate-policy mass on right responses to objective questions, mean over the step."""
+    signal_share: Tensor
+    """Share of (question, group) pairs whose candidates' utilities differ."""
+    effective_samples: Tensor
+    """Mean over the pairs with signal."""
+
+
+def step_objective(spec: Algorithm, logp_qgk: Tensor, candidates: Candidates, utility_g: Tensor) -> StepOutputs:
+    """Objective of one step. utility_g: moving average of each group's utility before it, [groups]."""
+    log_policy_qgk = candidate_policy(logp_qgk, candidates)
+    policy_qgk = log_policy_qgk.exp()
+    average_g = _moving_average(spec.utility_decay, utility_g, policy_qgk.detach(), candidates)
+    weight_g = welfare(spec.welfare).weights(average_g)
+    strength = clamp_strength(spec.inconsistency.strength, weight_g, spec.utility.w_truth)
+    inputs = LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates)
+    outputs = POLICY_LOSSES[spec.loss.name](spec.loss, inputs)
+    policy_loss = (weight_g * outputs.loss_qg).mean()
+    penalty = inconsistency(policy_qgk, candidates, spec.inconsistency.form == "symmetric")
+    kl = kl_to_reference(log_policy_qgk, candidates) if spec.kl > 0 else logp_qgk.new_zeros(())
+    signal_qg = candidates.with_signal_qg()
+    return StepOutputs(
+        loss=policy_loss + strength * penalty + spec.kl * kl,
+        policy_loss=policy_loss.detach(),
+        penalty=penalty.detach(),
+        kl=kl.detach(),
+        strength=strength,
+        clamped=strength < spec.inconsistency.strength,
+        utility_g=average_g,
+        weight_g=weight_g,
+        mass_right_g=_mass_right(policy_qgk.detach(), candidates),
+        signal_share=signal_qg.float().mean(),
+        effective_samples=outputs.effective_samples_qg.detach()[signal_qg].mean() if signal_qg.any() else kl.detach(),
+    )
+
+
+def welfare(spec: WelfareSpec) -> Welfare:
+    """The welfare function that a specification names."""
+    if isinstance(spec, AlphaFairWelfare):
+        return AlphaFair(spec.alpha, spec.eps)
+    return GeneralisedGini(spec.decay)
+
+
+def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """Mean over (q, g) of KL(policy || reference), both renormalised over the candidates; scalar."""
+    reference_qgk = candidate_policy(candidates.reference_logp_qgk, candidates)
+    difference_qgk = (log_policy_qgk - reference_qgk).masked_fill(~candidates.mask_qgk, 0.0)
+    return (log_policy_qgk.exp() * difference_qgk).sum(-1).mean()
+
+
+def _moving_average(decay: float, utility_g: Tensor, policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """EMA of the self-normalised off-policy estimate: expected utility under the candidate policy."""
+    now_g = (policy_qgk * candidates.utility_qgk).sum(-1).mean(0)
+    return decay * utility_g + (1 - decay) * now_g
+
+
+def _mass_right(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    known_q = candidates.objective_q.to(policy_qgk.dtype)
+    right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
+    return (right_qg * known_q[:, None]).sum(0) / known_q.sum().clamp(min=1)
+
+
+def first_utilities(groups: int) -> Tensor:
+    """Where the moving averages begin: equal, so that the first weights are equal; float64 [groups]."""
+    return torch.full((groups,), 0.5, dtype=torch.float64)
