@@ -22,6 +22,7 @@ from trialign_ray.errors import DataError
 from trialign_ray.game.prompts import Messages, cooperative_turn, first_turn
 from trialign_ray.rewards.answers import Answer, AnswerReader
 from trialign_ray.rewards.preference import preference_score
+from trialign_ray.rewards.utility import utility
 from trialign_ray.tokens import ChatTokens
 
 Ints = npt.NDArray[np.int64]
@@ -135,13 +136,6 @@ class QuestionGame(MultiAgentEnv):
     _question: Question
     _first: dict[str, Messages]
     _messages: dict[str, Messages]
-
-
-def utility(spec: Utility, truth: float | None, preference: float | None) -> float:
-    """w_truth * truth + (1 - w_truth) * preference; one alone where the other does not apply, 0 where neither does."""
-    if truth is None or preference is None:
-        return next((float(reward) for reward in (truth, preference) if reward is not None), 0.0)
-    return spec.w_truth * truth + (1 - spec.w_truth) * preference
 
 
 def padded(ids: Sequence[int], width: int) -> Ints:

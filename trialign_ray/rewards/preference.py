@@ -42,14 +42,14 @@ _GRADE_SPAN = 6.0
 
 
 def preference_score(rule: Rule, response: str) -> float:
-    """Score of `response` under `rule`, in [0, 1]; an empty response scores 0."""
-    if not response.strip():
+    """Score of `response` under `rule`, in [0, 1]; without a word or number it is 0: silence never pays."""
+    if not _WORD.search(response):
         return 0.0
     return float(_RULES[rule.rule](rule, response.strip()))
 
 
 def _max_words(rule: MaxWords, response: str) -> float:
-    return min(1.0, rule.words / max(1, len(_WORD.findall(response))))
+    return min(1.0, rule.words / len(_WORD.findall(response)))
 
 
 def _min_words(rule: MinWords, response: str) -> float:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from trialign_ray.evaluation.answers import Answers, read_answers
+from trialign_ray.evaluation.figures import ByGroup, Figure
 from trialign_ray.evaluation.rows import COLUMNS
 from trialign_ray.logs.schema import SCHEMA
 
@@ -35,6 +36,18 @@ def row(question: str, group: str, said: str, sample: int = 0, /, **changes: Any
         "kind": "objective",
         "topic": "letters",
     } | changes
+
+
+def known(figure: Figure | None) -> Figure:
+    """A figure that the answers must have given."""
+    assert figure is not None
+    return figure
+
+
+def values(by_group: ByGroup | None) -> dict[str, float]:
+    """Values of the figures that every group must have."""
+    assert by_group is not None
+    return {group: known(figure).value for group, figure in by_group.items()}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> pa.Table:

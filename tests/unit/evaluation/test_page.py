@@ -29,20 +29,20 @@ class Page(HTMLParser):
         self.feed(text)
         assert self._open == []
 
-    def handle_starttag(self, tag, attributes):
-        named = dict(attributes)
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        named = {key: value or "" for key, value in attributes}
         self.tags.append(tag)
         self.ids += [named["id"]] if "id" in named else []
         self.addresses += [named[key] for key in ("src", "href", "xlink:href", "srcset", "action") if key in named]
         if tag not in VOID:
             self._open.append(tag)
 
-    def handle_startendtag(self, tag, attributes):
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attributes)
         if tag not in VOID:
             self.handle_endtag(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
 
 

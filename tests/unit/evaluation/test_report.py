@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 from rich.console import Console
 
 import trialign_ray.evaluation as evaluation
@@ -14,7 +15,13 @@ from trialign_ray.evaluation.intervals import Bootstrap
 
 from .samples import GROUPS, random_grid, row, rows_of, table
 
-RUN = {"name": "demo", "seed": 3, "versions": {"numpy": "2"}, "model_hash": "abc", "wall_seconds": 1.5}
+RUN: dict[str, JsonValue] = {
+    "name": "demo",
+    "seed": 3,
+    "versions": {"numpy": "2"},
+    "model_hash": "abc",
+    "wall_seconds": 1.5,
+}
 PROMISED = (
     "accuracy_mean", "accuracy_worst", "gap", "gap_null_p", "agreement", "correct_unanimity", "breakage", "preference",
 )  # fmt: skip

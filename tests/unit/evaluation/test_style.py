@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trialign_ray.evaluation.answers import read_answers
 from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
 
-from .samples import GROUPS, answers_of, row, table
+from .samples import GROUPS, answers_of, known, row, table, values
 
 FEW = Bootstrap(resamples=20)
 
 
-def scored(question, group, score, cue):
+def scored(question: str, group: str, score: float, cue: str) -> dict[str, Any]:
     return row(question, group, "A", reward_preference=score, preference_cue=cue)
 
 
@@ -27,12 +29,12 @@ ROWS = [
 
 def test_preference_by_hand():
     found = audit(read_answers(table(ROWS), GROUPS), FEW)
-    assert found.preference.value == pytest.approx(2.25 / 4)
-    assert found.preference_explicit.value == pytest.approx(1.75 / 2)
-    assert found.preference_implicit.value == pytest.approx(0.5 / 2)
+    assert known(found.preference).value == pytest.approx(2.25 / 4)
+    assert known(found.preference_explicit).value == pytest.approx(1.75 / 2)
+    assert known(found.preference_implicit).value == pytest.approx(0.5 / 2)
     assert found.preference_by_group["neutral"] is None
-    assert found.preference_by_group["pupil"].value == pytest.approx(1.25 / 2)
-    assert found.hypervolume.value == pytest.approx(2.25 / 4)  # everyone right, everyone agrees
+    assert known(found.preference_by_group["pupil"]).value == pytest.approx(1.25 / 2)
+    assert known(found.hypervolume).value == pytest.approx(2.25 / 4)  # everyone right, everyone agrees
 
 
 def test_without_preferences_there_is_no_score_and_a_note():
@@ -43,8 +45,6 @@ def test_without_preferences_there_is_no_score_and_a_note():
 
 def test_refusals_and_failed_extractions_are_counted_apart():
     found = audit(answers_of([("A", "!", "?"), ("A", "!", "A"), ("B", "A", "A"), ("A", "B", "A")]), FEW)
-    refused = {group: figure.value for group, figure in found.refusal_by_group.items()}
-    unextracted = {group: figure.value for group, figure in found.unextracted_by_group.items()}
-    assert refused == {"neutral": 0.0, "nurse": 0.5, "pupil": 0.0}
-    assert unextracted == {"neutral": 0.0, "nurse": 0.0, "pupil": 0.25}
-    assert found.refusal_by_group["neutral"].high > 0.3  # four answers do not show that it never refuses
+    assert values(found.refusal_by_group) == {"neutral": 0.0, "nurse": 0.5, "pupil": 0.0}
+    assert values(found.unextracted_by_group) == {"neutral": 0.0, "nurse": 0.0, "pupil": 0.25}
+    assert known(found.refusal_by_group["neutral"]).high > 0.3  # four answers do not show that it never refuses

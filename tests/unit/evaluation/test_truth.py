@@ -7,7 +7,7 @@ from trialign_ray.evaluation.answers import read_answers
 from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
 
-from .samples import answers_of, grids, rows_of, table
+from .samples import answers_of, grids, known, rows_of, table, values
 
 FEW = Bootstrap(resamples=20)
 # neutral 3/4, nurse 2/4, pupil 1/4; of neutral's three, nurse breaks one and pupil two
@@ -16,34 +16,32 @@ GRID = [("A", "A", "A"), ("A", "A", "B"), ("A", "C", "!"), ("B", "?", "C")]
 
 def test_accuracies_by_hand():
     found = audit(answers_of(GRID), FEW)
-    assert {group: figure.value for group, figure in found.accuracy_by_group.items()} == {
+    assert values(found.accuracy_by_group) == {
         "neutral": 0.75,
         "nurse": 0.5,
         "pupil": 0.25,
     }
-    assert found.accuracy_mean.value == 0.5
-    assert (found.accuracy_worst.value, found.worst_group) == (0.25, "pupil")
-    assert found.gap.value == 0.5
-    assert found.any_correct.value == 0.75
+    assert known(found.accuracy_mean).value == 0.5
+    assert (known(found.accuracy_worst).value, found.worst_group) == (0.25, "pupil")
+    assert known(found.gap).value == 0.5
+    assert known(found.any_correct).value == 0.75
 
 
 def test_drop_and_breakage_by_hand():
     found = audit(answers_of(GRID), FEW)
-    assert {group: figure.value for group, figure in found.drop_by_group.items()} == {"nurse": 0.25, "pupil": 0.5}
-    assert found.breakage.value == pytest.approx(3 / 6)
-    assert found.breakage_by_group["nurse"].value == pytest.approx(1 / 3)
-    assert found.breakage_by_group["pupil"].value == pytest.approx(2 / 3)
+    assert values(found.drop_by_group) == {"nurse": 0.25, "pupil": 0.5}
+    assert known(found.breakage).value == pytest.approx(3 / 6)
+    assert values(found.breakage_by_group) == pytest.approx({"nurse": 1 / 3, "pupil": 2 / 3})
 
 
 def test_breakage_holds_sample_against_sample():
     found = audit(answers_of([("AB", "BA", "AA")]), FEW)
-    assert found.breakage_by_group["nurse"].value == 1.0
-    assert found.breakage_by_group["pupil"].value == 0.0
-    assert found.accuracy_by_group["nurse"].value == 0.5
+    assert values(found.breakage_by_group) == {"nurse": 1.0, "pupil": 0.0}
+    assert known(found.accuracy_by_group["nurse"]).value == 0.5
 
 
 def test_someone_is_right_where_a_group_is_in_the_same_sample():
-    assert audit(answers_of([("AB", "BA", "BB"), ("BB", "BB", "AB")]), FEW).any_correct.value == 0.75
+    assert known(audit(answers_of([("AB", "BA", "BB"), ("BB", "BB", "AB")]), FEW).any_correct).value == 0.75
 
 
 def test_the_interval_of_a_group_counts_questions_and_not_samples():
@@ -57,7 +55,7 @@ def test_without_a_control_what_needs_one_is_none_and_noted():
     found = audit(answers_of(GRID, groups), FEW)
     assert (found.control, found.drop_by_group, found.breakage, found.breakage_by_group) == (None, None, None, None)
     assert any("no control" in note for note in found.notes)
-    assert found.gap.value == 0.5
+    assert known(found.gap).value == 0.5
 
 
 def test_where_the_control_knows_nothing_there_is_nothing_to_break():
@@ -85,6 +83,6 @@ def test_subjective_questions_count_for_form_alone():
 def test_the_order_of_the_summary_figures(grid):
     found = audit(answers_of(grid), FEW)
     order = [found.correct_unanimity, found.accuracy_worst, found.accuracy_mean, found.any_correct]
-    values = [figure.value for figure in order]
-    assert values == sorted(values)
-    assert found.correct_unanimity.value <= found.unanimity.value + 1e-9
+    shares = [known(figure).value for figure in order]
+    assert shares == sorted(shares)
+    assert known(found.correct_unanimity).value <= known(found.unanimity).value + 1e-9

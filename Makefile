@@ -1,0 +1,54 @@
+# make demo     the whole loop on a real model, from nothing: at most 15 minutes on two cores
+# make test     lint, types and every test
+# make bench    learner speed against padded batches, TRL and the bare loop
+# make install  the environment alone, in .venv
+# make clean    remove environments and caches; runs and the model cache stay
+#
+# PYTHON       the interpreter that makes .venv
+# TORCH_INDEX  a package index for torch, such as https://download.pytorch.org/whl/cpu to keep CUDA libraries off a
+#              machine that has no use for them. Empty: pip's own settings, which hold for all else too.
+
+PYTHON ?= python3.11
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+DEMO := demo/train.yaml
+
+.PHONY: demo test lint bench install clean
+
+demo: install
+	$(BIN)/trialign train $(DEMO) --resume --set model="$$($(BIN)/trialign model)"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python tests/benchmarks/learner_speed.py
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@
+
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON): not found. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "$(PYTHON): is not Python 3.11. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON): has no venv or ensurepip. Install the package python3.11-venv." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+clean:
+	rm -rf $(VENV) .bench-venv .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,129 @@
+"""Uploads: stream the file to disk, import it through the library's own checks, keep what is good and say what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import Principal
+from api.ids import new_dataset_id
+from api.problems import ApiError
+from api.schemas import DatasetOut, Page
+from api.store import records
+from api.store.engine import Store
+from api.store.models import Dataset, now
+
+Format = Literal["jsonl", "jsonl.gz", "parquet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that has arrived, not yet looked at."""
+
+    dataset_id: str
+    file: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """Uploaded log datasets, under `folder`."""
+
+    store: Store
+    folder: Path
+
+    async def receive(self, body: AsyncIterator[bytes], ending: Format) -> Upload:
+        """Write the body to disk as it arrives; nothing of it stays where it breaks off."""
+        dataset_id = new_dataset_id()
+        home = self.folder / dataset_id
+        home.mkdir(parents=True)
+        file, digest, size = home / f"upload.{ending}", hashlib.sha256(), 0
+        try:
+            with file.open("xb") as stream:
+                async for chunk in body:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    await asyncio.to_thread(stream.write, chunk)
+                stream.flush()
+                await asyncio.to_thread(os.fsync, stream.fileno())
+        except BaseException:
+            self.discard(dataset_id)
+            raise
+        return Upload(dataset_id, file, digest.hexdigest(), size)
+
+    async def check(self, upload: Upload, *, strict: bool) -> dict[str, Any]:
+        """Import the upload next to itself; the report. Raises TrialignError; nothing stays then."""
+        try:
+            return await asyncio.to_thread(_import, upload.file, self.place(upload.dataset_id), strict)
+        except BaseException:
+            self.discard(upload.dataset_id)
+            raise
+
+    async def add(
+        self, session: AsyncSession, who: Principal, name: str, upload: Upload, report: dict[str, Any]
+    ) -> DatasetOut:
+        """Store what `check` has imported."""
+        row = Dataset(
+            id=upload.dataset_id,
+            owner=who.owner,
+            name=name,
+            path=str(self.place(upload.dataset_id)),
+            sha256=upload.sha256,
+            size=upload.size,
+            report=report,
+            created_at=now(),
+        )
+        session.add(row)
+        await session.flush()
+        return DatasetOut.of(row)
+
+    async def list(self, who: Principal, after: str | None, limit: int) -> Page[DatasetOut]:
+        """A page, the newest first."""
+        async with self.store.reads() as session:
+            found = list(await records.datasets_of(session, who.sees, after=after, limit=limit + 1))
+        page, more = found[:limit], len(found) > limit
+        cursor = page[-1].id if more else None
+        return Page[DatasetOut](data=[DatasetOut.of(row) for row in page], has_more=more, next_cursor=cursor)
+
+    async def get(self, who: Principal, dataset_id: str) -> DatasetOut:
+        """One dataset; raises ApiError 404."""
+        async with self.store.reads() as session:
+            row = await session.get(Dataset, dataset_id)
+        if row is None or who.sees not in (None, row.owner):
+            raise ApiError.not_found("dataset")
+        return DatasetOut.of(row)
+
+    def place(self, dataset_id: str) -> Path:
+        """The log dataset's folder."""
+        return (self.folder / dataset_id / "logs").resolve()
+
+    def discard(self, dataset_id: str) -> None:
+        """Delete what an upload left."""
+        shutil.rmtree(self.folder / dataset_id, ignore_errors=True)
+
+
+def _import(file: Path, target: Path, strict: bool) -> dict[str, Any]:
+    from trialign_ray.logs.importers import import_logs
+
+    done = import_logs([file], target, strict=strict)
+    file.unlink()
+    return {
+        "rows_in": done.rows_in,
+        "rows_imported": done.rows_imported,
+        "rows_rejected": done.rows_rejected,
+        "groups": list(done.manifest.names),
+        "warnings": list(done.warnings),
+        "problems": [
+            {"row": problem.row, "field": problem.field, "reason": problem.reason} for problem in done.problems
+        ],
+        "reject_counts": dict(done.reject_counts),
+    }

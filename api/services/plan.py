@@ -1,0 +1,127 @@
+"""Dry runs: open what a specification names, check it, and say what the job will do. Blocking; no torch, no Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from api.schemas import MemoryEstimate, Plan
+from trialign_ray.config.base import load_yaml
+from trialign_ray.config.derived import derive
+from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.config.tasks import AuditSpec, CollectSpec
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import DataError, ModelError
+from trialign_ray.logs.dataset import manifest, read_logs
+
+_BYTES = {"bfloat16": 2, "float32": 4}
+_TRAINED_BYTES = 16
+"""A trainable parameter: float32 master weight, gradient and the two moments of AdamW."""
+
+
+def nothing(spec: Any) -> Plan:
+    """The plan of a kind that has nothing to open."""
+    return Plan(kind=spec.kind)
+
+
+def train(spec: TrainSpec) -> Plan:
+    """Steps, batch and memory of a training run. Raises DataError, ModelError and SpecError."""
+    said = manifest(spec.logs)
+    questions, prompt = _training_questions(spec.logs, said.names)
+    numbers = derive(spec, len(questions), len(said.names))
+    if spec.evaluation is not None:
+        _game(spec.evaluation.questions, spec.evaluation.groups)
+    shape = _model_shape(spec.model)
+    derived = {name: getattr(numbers, name) for name in numbers.__slots__}
+    return Plan(
+        kind=spec.kind,
+        data={"rows": said.rows, "groups": list(said.names), "training_questions": len(questions)},
+        derived=derived,
+        memory=_memory(spec, shape, numbers.most_responses_per_step, prompt),
+        warnings=_train_warnings(spec, said.names),
+    )
+
+
+def audit(spec: AuditSpec) -> Plan:
+    """Prompts of an audit. Raises DataError, ModelError and SpecError."""
+    questions, groups = _game(spec.questions, spec.groups)
+    if spec.model is not None:
+        _model_shape(spec.model)
+    asked = questions.questions if spec.split == "all" else questions.split(spec.split)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, 1, spec.questions)
+
+
+def collect(spec: CollectSpec) -> Plan:
+    """Prompts of a collection. Raises DataError, ModelError and SpecError."""
+    questions, groups = _game(spec.questions, spec.groups)
+    _model_shape(spec.model)
+    asked = questions.questions if spec.split == "all" else questions.split(spec.split)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns, spec.questions)
+
+
+def _game(questions: str, groups: str) -> tuple[QuestionSet, GroupSet]:
+    return load_yaml(QuestionSet, questions), load_yaml(GroupSet, groups)
+
+
+def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int, where: str) -> Plan:
+    if not questions:
+        raise DataError(f"{where}: has no question of the split. Choose another split, or mark questions with it.")
+    derived = {"prompts": questions * groups * turns, "responses": questions * groups * turns * samples}
+    return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived)
+
+
+def _training_questions(logs: str, groups: tuple[str, ...]) -> tuple[set[str], int]:
+    """Training questions that every group was asked, and the longest prompt and response together, in tokens."""
+    common: set[str] | None = None
+    longest = 0
+    for group in groups:
+        table = read_logs(logs, group, ("question_id", "split", "prompt_ids", "response_ids"))
+        lengths = pc.add(pc.list_value_length(table["prompt_ids"]), pc.list_value_length(table["response_ids"]))
+        longest = max(longest, pc.max(lengths).as_py() or 0)
+        asked = set(table.filter(pc.equal(table["split"], "train"))["question_id"].to_pylist())
+        common = asked if common is None else common & asked
+    return common or set(), longest
+
+
+def _model_shape(model: str) -> dict[str, Any]:
+    """The model's config.json with the bytes of its weights as 'weight_bytes'; raises ModelError."""
+    folder = Path(model)
+    try:
+        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ModelError(f"{model}: no readable config.json. Give a folder that holds a Hugging Face model.") from None
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if not weights or not isinstance(shape, dict):
+        raise ModelError(f"{model}: no .safetensors file. Save the model with save_pretrained().")
+    return {**shape, "weight_bytes": weights}
+
+
+def _memory(spec: TrainSpec, shape: dict[str, Any], responses: int, length: int) -> MemoryEstimate:
+    """Per worker, in bytes.
+
+    Activations: 34 bytes a hidden unit, token and layer (Korthikanti et al. 2022, without attention scores), of which
+    checkpointing keeps 2.
+    """
+    size, workers = _BYTES[spec.learner.dtype], spec.learner.workers
+    hidden, layers = int(shape.get("hidden_size", 0)), int(shape.get("num_hidden_layers", 0))
+    stored = _BYTES.get(str(shape.get("dtype", shape.get("torch_dtype"))), 2)
+    weights = shape["weight_bytes"] * size // stored // (workers if spec.learner.zero_stage == 3 else 1)
+    adapter = 14 * layers * hidden * spec.lora.rank * _TRAINED_BYTES // workers
+    per_token = 2 if spec.learner.activation_checkpointing else 34
+    tokens = responses * length // workers
+    activations = per_token * tokens * hidden * layers * size // 2
+    return MemoryEstimate(
+        weights=weights, adapter=adapter, activations=activations, total=weights + adapter + activations
+    )
+
+
+def _train_warnings(spec: TrainSpec, groups: tuple[str, ...]) -> list[str]:
+    warnings = []
+    if spec.evaluation is None:
+        warnings.append("no 'evaluation': the run will have no truth report.")
+    if "neutral" not in groups:
+        warnings.append("the logs have no control group 'neutral': drop and breakage cannot be measured.")
+    return warnings

@@ -1,0 +1,91 @@
+"""Live logs for many readers: one look at the database a second for each job, however many read it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from sse_starlette import ServerSentEvent
+
+from api.services.history import History
+from api.states import ENDED, Status
+from api.store import jobs as rows
+from api.store.engine import Store
+
+_POLL_SECONDS = 0.5
+_FRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A job as the watchers know it."""
+
+    status: Status
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader of a log is: attempt and byte offset. It is the id of a server-sent event."""
+
+    attempt: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.attempt}-{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> Place:
+        """The place that Last-Event-ID names; the start where it names none."""
+        attempt, dash, offset = (text or "").partition("-")
+        if dash and attempt.isdecimal() and offset.isdecimal() and len(attempt) < 6 and len(offset) < 16:
+            return cls(int(attempt), int(offset))
+        return cls(1, 0)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Follows jobs."""
+
+    store: Store
+    history: History
+    _seen: dict[str, Seen] = field(default_factory=dict)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    async def follow(self, job_id: str, start: Place) -> AsyncIterator[ServerSentEvent]:
+        """Events `log` (id: where to go on) as the log grows, `status` when that changes, and `end` at the end."""
+        place, told = start, None
+        while True:
+            seen = await self._look(job_id)
+            if seen.status != told:
+                told = seen.status
+                yield ServerSentEvent(told.value, event="status")
+            data = await asyncio.to_thread(self.history.piece, job_id, place.attempt, place.offset)
+            if data:
+                place = Place(place.attempt, place.offset + len(data))
+                yield ServerSentEvent(data.decode("utf-8", "replace").rstrip("\n"), event="log", id=str(place))
+            elif place.attempt < seen.attempt:
+                place = Place(place.attempt + 1, 0)
+            elif seen.status in ENDED:
+                yield ServerSentEvent(seen.status.value, event="end", id=str(place))
+                return
+            else:
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _look(self, job_id: str) -> Seen:
+        async with self._locks.setdefault(job_id, asyncio.Lock()):
+            known = self._seen.get(job_id)
+            if known is None or time.monotonic() - known.at > _FRESH_SECONDS:
+                known = await self._read(job_id)
+                self._seen[job_id] = known
+        return known
+
+    async def _read(self, job_id: str) -> Seen:
+        async with self.store.reads() as session:
+            job = await rows.get(session, job_id)
+        if job is None:
+            raise AssertionError(f"job {job_id} vanished")
+        return Seen(Status(job.status), job.attempt, time.monotonic())

@@ -1,0 +1,70 @@
+"""What the operator decides. Every field is an environment variable TRIALIGN_<FIELD> too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from trialign_ray.config.base import Strict, parse
+
+_PREFIX = "TRIALIGN_"
+
+
+class Settings(Strict):
+    """The control plane's configuration."""
+
+    data: Path = Path("trialign-data")
+    """The service's own storage: the SQLite file, uploaded datasets, copies of logs and metrics."""
+    database: str = ""
+    """SQLAlchemy URL, such as postgresql+asyncpg://user@host/name; empty for SQLite in `data`."""
+    ray_address: str = "http://127.0.0.1:8265"
+    """Of Ray's job server (the dashboard)."""
+    workspace: str = "."
+    """Where jobs write runs and collected logs, and what relative paths in a specification start from."""
+    roots: tuple[str, ...] = ()
+    """Folders or URI prefixes from which a specification may read, besides `workspace` and the service's datasets."""
+    python: str = "python"
+    """The interpreter of jobs on the cluster; trialign_ray is installed there."""
+
+    active_jobs: int = Field(default=4, ge=1, le=10_000)
+    """Jobs that Ray holds at once; the others wait in the queue."""
+    retries: int = Field(default=2, ge=0, le=20)
+    """Automatic retries of a job that does not ask for another number."""
+    stop_seconds: int = Field(default=120, ge=1, le=3600)
+    """How long a stopped job has for its last checkpoint (RAY_JOB_STOP_WAIT_TIME_S)."""
+    reconcile_seconds: float = Field(default=2.0, gt=0, le=60)
+    grace_seconds: float = Field(default=60.0, ge=0, le=86_400)
+    """How long a job may be missing on Ray before it has failed with `cluster_lost`."""
+    lease_seconds: float = Field(default=15.0, gt=0, le=600)
+    """A reconciler that has been silent for so long is replaced."""
+    ray_timeout_seconds: float = Field(default=20.0, gt=0, le=300)
+    adopt: bool = True
+    """Whether jobs that came by `ray job submit` are listed."""
+
+    requests_per_second: float = Field(default=50.0, gt=0)
+    """Of one key, in the long run."""
+    request_burst: int = Field(default=100, ge=1)
+    body_bytes: int = Field(default=1 << 20, ge=1 << 10)
+    """Most bytes of a request's body."""
+    upload_bytes: int = Field(default=8 << 30, ge=1 << 10)
+    """Most bytes of an uploaded dataset."""
+    log_bytes: int = Field(default=256 << 20, ge=1 << 10)
+    """Most bytes kept of one attempt's log."""
+
+    @property
+    def database_url(self) -> str:
+        """The database, the embedded one where none is named."""
+        return self.database or f"sqlite+aiosqlite:///{(self.data / 'control.db').resolve()}"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **changes: Any) -> Settings:
+        """Read TRIALIGN_<FIELD>, lists separated by commas; `changes` win. Raises SpecError."""
+        env = os.environ if env is None else env
+        given: dict[str, Any] = {name: env[key] for name in cls.model_fields if (key := _PREFIX + name.upper()) in env}
+        if "roots" in given:
+            given["roots"] = tuple(part for part in given["roots"].split(",") if part)
+        return parse(cls, {**given, **changes}, f"environment {_PREFIX}*")

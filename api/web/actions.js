@@ -1,0 +1,58 @@
+/** What one can do with a job: each asks first, and says what will happen. */
+
+import { api } from "./api.js";
+import { announce, confirmed, h, keyed } from "./dom.js";
+import { isActive } from "./format.js";
+
+const ACTIONS = {
+  cancel: {
+    label: "Cancel", busy: "Cancelling …", danger: true, fits: (job) => isActive(job) && job.status !== "cancelling",
+    title: "Cancel this job?", text: "It writes a checkpoint first and then ends. You can resume it later.", yes: "Cancel the job", no: "Keep it running",
+  },
+  resume: {
+    label: "Resume", busy: "Resuming …", fits: (job) => ["failed", "cancelled"].includes(job.status),
+    title: "Resume this job?", text: "It goes on from its last checkpoint and keeps its history.", yes: "Resume the job",
+  },
+  retry: {
+    label: "Retry", busy: "Submitting …", fits: (job) => ["failed", "cancelled"].includes(job.status),
+    title: "Retry this job?", text: "A new job with the same specification starts from the beginning.", yes: "Start a new job",
+  },
+};
+
+/** The buttons; `update(job)` shows those that fit. `onchange(job)` gets the server's answer. */
+export function actionButtons({ onstart, onchange, onerror }) {
+  const element = h("div", { class: "actions" });
+  let job = null;
+  const act = async (name, button) => {
+    if (!(await confirmed(ACTIONS[name]))) return;
+    onstart();
+    button.disabled = true;
+    button.textContent = ACTIONS[name].busy;
+    try {
+      onchange(await api.act(job.id, name));
+      announce(`${ACTIONS[name].label}: done.`);
+    } catch (error) {
+      onerror(error);
+    }
+    button.disabled = false;
+    button.textContent = ACTIONS[name].label;
+  };
+  return {
+    element,
+    update: (now) => {
+      job = now;
+      keyed(element, offered(job), (offer) => offer.key, (offer) => make(offer, act, job), () => {});
+    },
+  };
+}
+
+function offered(job) {
+  const actions = Object.keys(ACTIONS).filter((name) => ACTIONS[name].fits(job)).map((name) => ({ key: name }));
+  return job.kind !== "collect" && job.status === "succeeded" ? [{ key: "report" }, ...actions] : actions;
+}
+
+function make({ key }, act, job) {
+  if (key === "report") return h("a", { class: "button primary", href: `#/jobs/${encodeURIComponent(job.id)}/report` }, "Read the report");
+  const { label, danger } = ACTIONS[key];
+  return h("button", { type: "button", class: danger ? "danger" : null, onclick: (event) => act(key, event.currentTarget) }, label);
+}

@@ -1,0 +1,73 @@
+/** The control plane's REST API. Every failure is a `Problem` that says what a reader can do. */
+
+import { key } from "./session.js";
+
+const ROOT = "/v1";
+const PATIENCE_MS = 20_000;
+
+/** What went wrong, from problem+json (RFC 9457) or from the network. `status` 0: no answer came. */
+export class Problem extends Error {
+  constructor({ status = 0, title = "Something went wrong", detail = "", code = "", errors = [] }) {
+    super(detail || title);
+    Object.assign(this, { status, title, detail, code, errors });
+  }
+
+  /** Any error as a Problem. */
+  static of(error) {
+    if (error instanceof Problem) return error;
+    if (error?.name === "TimeoutError") return new Problem({ title: "The server does not answer", detail: `Nothing came for ${PATIENCE_MS / 1000} s.` });
+    if (error instanceof TypeError && /fetch|network/i.test(error.message))
+      return new Problem({ title: "The server cannot be reached", detail: "Is it running, and is this machine online?" });
+    return new Problem({ title: "This page failed", detail: String(error?.message ?? error) });
+  }
+}
+
+const job = (id, rest = "") => `/jobs/${encodeURIComponent(id)}${rest}`;
+
+export const api = {
+  jobs: (query, signal) => get(`/jobs?${new URLSearchParams(query)}`, signal),
+  job: (id, signal) => get(job(id), signal),
+  events: (id, signal) => get(job(id, "/events"), signal),
+  /** { data, next }: the rows from `after` on. */
+  metrics: (id, after, signal) => get(job(id, `/metrics?after=${after}`), signal),
+  checkpoints: (id, signal) => get(job(id, "/checkpoints"), signal),
+  report: (id, signal) => get(job(id, "/report"), signal),
+  cluster: (signal) => get("/cluster", signal),
+  artifact: async (id, name, signal) => (await ask(job(id, `/artifacts/${encodeURIComponent(name)}`), { signal })).blob(),
+  /** `action`: cancel, resume or retry. */
+  act: async (id, action) => (await ask(job(id, `/${action}`), { method: "POST", headers: { "Idempotency-Key": nonce() } })).json(),
+  /** The open stream of a job's log; it lasts until the signal. */
+  logStream: (id, lastEventId, signal) =>
+    request(job(id, "/logs/stream"), {
+      signal,
+      headers: { Accept: "text/event-stream", ...(lastEventId === null ? {} : { "Last-Event-ID": lastEventId }) },
+    }),
+};
+
+/** The rows of an answer: a list, or a page of one. */
+export const rows = (answer) => (Array.isArray(answer) ? answer : (answer?.data ?? []));
+
+async function get(path, signal) {
+  return (await ask(path, { signal })).json();
+}
+
+function ask(path, { signal, ...options } = {}) {
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  return request(path, { ...options, signal: signal ? AbortSignal.any([signal, patience]) : patience });
+}
+
+async function request(path, { headers, ...options }) {
+  const auth = key() === null ? {} : { Authorization: `Bearer ${key()}` };
+  const response = await fetch(ROOT + path, { ...options, headers: { ...auth, ...headers }, cache: "no-store", credentials: "same-origin" });
+  if (!response.ok) throw await problem(response);
+  return response;
+}
+
+async function problem(response) {
+  const told = await response.json().catch(() => ({}));
+  return new Problem({ title: `The server answered ${response.status}`, ...told, status: response.status });
+}
+
+function nonce() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,155 @@
+/** The list of jobs. Its filters live in the address, so that a reload and a shared link show the same. */
+
+import { api } from "./api.js";
+import { h, keyed, put, say } from "./dom.js";
+import { STATUSES, ago, done, duration, elapsed, isActive, moment, percent } from "./format.js";
+import { chip, setChip } from "./chip.js";
+import { poll } from "./poll.js";
+import { problemBox } from "./problem.js";
+
+const SECONDS = 4;
+const PAGE = 50;
+const TYPING_MS = 250;
+
+export function jobList(params, { signal, refused }) {
+  const parts = skeleton(params);
+  let pages = 1;
+  const refresh = async () => {
+    const { jobs, more } = await load(asked(parts), pages, signal);
+    parts.problem.clear();
+    show(parts, jobs, more);
+  };
+  const polling = poll(refresh, SECONDS, { signal, onerror: (error) => refused(error) || parts.problem.show(error) });
+  const changed = () => {
+    pages = 1;
+    remember(parts);
+    polling.now();
+  };
+  let typing;
+  parts.status.addEventListener("change", changed);
+  parts.text.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(changed, TYPING_MS);
+  });
+  parts.more.addEventListener("click", () => {
+    pages += 1;
+    polling.now();
+  });
+  document.title = "Jobs · TriAlign";
+  return parts.element;
+}
+
+/** What the server is asked for: `owner:ann` and `label:team=truth` of the text go there, other words filter its answer. */
+function asked({ status, text }) {
+  const words = text.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const query = status.value ? { status: status.value } : {};
+  const named = words.map((word) => /^(owner|label):(.+)$/.exec(word));
+  for (const match of named.filter(Boolean)) query[match[1]] = match[2];
+  return { query, words: words.filter((_, i) => !named[i]) };
+}
+
+async function load({ query, words }, pages, signal) {
+  const jobs = [];
+  let cursor = null;
+  for (let page = 0; page < pages && (page === 0 || cursor); page += 1) {
+    const answer = await api.jobs({ ...query, limit: PAGE, ...(cursor ? { after: cursor } : {}) }, signal);
+    jobs.push(...answer.data);
+    cursor = answer.next_cursor;
+  }
+  return { jobs: jobs.filter((job) => words.every((word) => about(job).includes(word))), more: Boolean(cursor) };
+}
+
+const about = (job) => [job.name, job.id, job.kind, job.owner, ...labels(job)].join(" ").toLowerCase();
+
+/** Labels as words: 'team=truth'. */
+export const labels = (job) => Object.entries(job.labels).map(([name, value]) => `${name}=${value}`);
+
+function skeleton(params) {
+  const status = h("select", { id: "status" }, h("option", { value: "" }, "Every status"), STATUSES.map((name) => h("option", { value: name }, capital(name))));
+  status.value = STATUSES.includes(params.get("status")) ? params.get("status") : "";
+  const text = h("input", { id: "text", type: "search", placeholder: "Name, owner:ann, label:team=truth", value: params.get("text") ?? "", autocomplete: "off", spellcheck: "false" });
+  const parts = {
+    status, text,
+    body: h("tbody"),
+    empty: h("div", { class: "empty", hidden: true }),
+    count: h("p", { class: "muted count", role: "status" }),
+    more: h("button", { type: "button", hidden: true }, "Show more"),
+    problem: problemBox(),
+  };
+  parts.table = h("table", { class: "jobs" }, h("thead", {}, h("tr", {}, ["Job", "Status", "Progress", "Owner", "Created", "Time"].map((title) => h("th", { scope: "col" }, title)))), parts.body);
+  parts.table.hidden = true;
+  parts.element = h("section", { "aria-labelledby": "title" },
+    h("div", { class: "head" }, h("h1", { id: "title", tabindex: "-1" }, "Jobs"), parts.count),
+    h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
+      h("label", { for: "text", class: "hidden" }, "Filter by text"), text,
+      h("label", { for: "status", class: "hidden" }, "Filter by status"), status),
+    parts.problem.element, parts.table, parts.empty, parts.more);
+  return parts;
+}
+
+const capital = (word) => word[0].toUpperCase() + word.slice(1);
+
+function remember({ status, text }) {
+  const kept = Object.entries({ status: status.value, text: text.value.trim() }).filter(([, value]) => value);
+  history.replaceState(null, "", kept.length ? `#/?${new URLSearchParams(kept)}` : "#/");
+}
+
+function show(parts, jobs, more) {
+  keyed(parts.body, jobs, (job) => job.id, row, updateRow);
+  parts.table.hidden = jobs.length === 0;
+  parts.more.hidden = !more;
+  say(parts.count, count(jobs, more));
+  parts.empty.hidden = jobs.length > 0;
+  if (jobs.length === 0 && parts.empty.childElementCount === 0) put(parts.empty);
+  if (jobs.length === 0) showEmpty(parts, more);
+}
+
+function count(jobs, more) {
+  const active = jobs.filter(isActive).length;
+  const shown = `${jobs.length}${more ? " or more" : ""} ${jobs.length === 1 && !more ? "job" : "jobs"}`;
+  return jobs.length ? `${shown}${active ? `, ${active} active` : ""}` : "";
+}
+
+function showEmpty({ empty, status, text }, more) {
+  const filtered = status.value || text.value.trim();
+  if (more) return put(empty, h("p", {}, "None of the jobs loaded so far has these words."));
+  if (filtered) return put(empty, h("p", {}, "No job fits this filter."));
+  return put(empty, h("p", {}, h("strong", {}, "No jobs yet.")), h("p", {}, "Submit one and it appears here:"),
+    h("pre", { tabindex: "0" }, "trialign jobs submit jobs/train.yaml"));
+}
+
+function row(job) {
+  const cells = {
+    job: h("td", { class: "name" }, h("a", { href: `#/jobs/${encodeURIComponent(job.id)}` }, job.name), h("span", { class: "muted kind" })),
+    status: h("td", {}, chip(job.status)),
+    progress: h("td", { class: "progress", "data-title": "Progress" }, h("progress", { max: "1", "aria-label": `Progress of ${job.name}` }), h("span")),
+    owner: h("td", { "data-title": "Owner" }),
+    created: h("td", { "data-title": "Created", class: "nowrap" }, h("time")),
+    time: h("td", { "data-title": "Time", class: "nowrap" }),
+  };
+  const element = h("tr", {}, Object.values(cells));
+  element.cells_ = cells;
+  return element;
+}
+
+function updateRow(element, job) {
+  const cells = element.cells_;
+  const time = cells.created.firstChild;
+  say(cells.job.lastChild, [job.kind, ...labels(job)].join(" · "));
+  setChip(cells.status.firstChild, job.status);
+  showProgress(cells.progress, job);
+  say(cells.owner, job.owner ?? "–");
+  say(time, ago(job.created_at));
+  time.dateTime = job.created_at;
+  time.title = moment(job.created_at);
+  say(cells.time, duration(elapsed(job)));
+}
+
+function showProgress(cell, job) {
+  const [bar, text] = cell.children;
+  const share = done(job);
+  bar.hidden = share === null || !isActive(job);
+  if (!bar.hidden) bar.value = share;
+  if (job.status === "failed" && job.error) say(text, job.error.code);
+  else say(text, share === null ? "–" : isActive(job) ? percent(share) : `${job.progress.step} of ${job.progress.steps} steps`);
+}

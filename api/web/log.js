@@ -1,0 +1,94 @@
+/** The tail of a job's log: follows what comes, waits while the reader looks at something. */
+
+import { api } from "./api.js";
+import { h, say } from "./dom.js";
+import { pause } from "./poll.js";
+import { events } from "./sse.js";
+
+const MOST_LINES = 2000;
+const AGAIN_MS = 2000;
+const NEAR_END = 24;
+
+/** The panel; `update(job)` tells it whether more may come. It reads until `signal`. */
+export function logTail(id, { signal, refused }) {
+  const log = {
+    id, signal, refused, active: true, reading: false, lastId: null, following: true, waiting: [], painting: false,
+    lines: h("div", { class: "lines" }),
+    state: h("p", { class: "muted state" }),
+    toggle: h("button", { type: "button", class: "small", "aria-pressed": "true" }, "Pause"),
+  };
+  log.view = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "Log of the job", tabindex: "0" }, log.lines);
+  log.toggle.addEventListener("click", () => follow(log, !log.following));
+  log.view.addEventListener("wheel", (event) => event.deltaY < 0 && log.view.scrollTop > 0 && follow(log, false), { passive: true });
+  log.view.addEventListener("keydown", (event) => ["ArrowUp", "PageUp", "Home"].includes(event.key) && follow(log, false));
+  log.view.addEventListener("scroll", () => !log.following && atEnd(log.view) && log.waiting.length === 0 && follow(log, true));
+  const element = h("section", { class: "logs", "aria-labelledby": "log-title" },
+    h("div", { class: "head" }, h("h2", { id: "log-title" }, "Log"), log.state, log.toggle), log.view);
+  return { element, update: (job, active) => update(log, active) };
+}
+
+function update(log, active) {
+  log.active = active;
+  if (!log.reading && (active || log.lastId === null)) read(log).catch(() => {});
+}
+
+async function read(log) {
+  log.reading = true;
+  try {
+    do await once(log);
+    while (log.active && !(await pause(AGAIN_MS, log.signal)));
+    tell(log, log.lines.childElementCount + log.waiting.length ? "ended" : "No log was written.");
+  } finally {
+    log.reading = false;
+  }
+}
+
+async function once(log) {
+  try {
+    const response = await api.logStream(log.id, log.lastId, log.signal);
+    tell(log, "live");
+    for await (const event of events(response)) {
+      log.lastId = event.id ?? log.lastId ?? "";
+      if (event.event === "end") return;
+      take(log, event.data);
+    }
+  } catch (error) {
+    if (log.signal.aborted) throw error;
+    if (!log.refused(error)) tell(log, log.active ? "connecting again …" : "The log cannot be read.");
+  }
+}
+
+function take(log, text) {
+  log.waiting.push(...text.split("\n"));
+  if (log.waiting.length > MOST_LINES) log.waiting.splice(0, log.waiting.length - MOST_LINES);
+  if (log.painting) return;
+  log.painting = true;
+  setTimeout(() => paint(log), 60);
+}
+
+function paint(log) {
+  log.painting = false;
+  if (!log.following) return say(log.toggle, `Follow (${log.waiting.length} new)`);
+  log.lines.append(...log.waiting.splice(0).map(line));
+  while (log.lines.childElementCount > MOST_LINES) log.lines.firstElementChild.remove();
+  log.view.scrollTop = log.view.scrollHeight;
+}
+
+const COLOURS = /\u001b\[[0-9;]*[A-Za-z]/g;
+
+function line(text) {
+  const plain = text.replace(COLOURS, "");
+  const level = /\b(ERROR|CRITICAL|Traceback)\b/.test(plain) ? "bad" : /\bWARN(ING)?\b/.test(plain) ? "warn" : null;
+  return h("div", { class: level }, plain || " ");
+}
+
+function follow(log, on) {
+  if (log.following === on) return;
+  log.following = on;
+  log.toggle.setAttribute("aria-pressed", String(on));
+  say(log.toggle, on ? "Pause" : "Follow");
+  if (on) paint(log);
+}
+
+const tell = (log, state) => say(log.state, state);
+const atEnd = (view) => view.scrollHeight - view.scrollTop - view.clientHeight < NEAR_END;

@@ -1,0 +1,194 @@
+"""A server with the page and canned answers, which holds the page to a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from . import data
+
+KEY = "tk_0123456789ab_" + "0" * 64
+WEB = Path(__file__).resolve().parents[3] / "api" / "web"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_JOB = re.compile(r"/v1/jobs/(?P<id>[^/]+)(?:/(?P<rest>.+))?")
+_AFTER = {"cancel": "cancelling", "resume": "queued"}
+_report = cache(data.report)
+
+Answer = tuple[int, Any]
+
+
+@dataclass
+class World:
+    """What the server tells. Tests change it while the page looks."""
+
+    jobs: list[dict[str, Any]] = field(default_factory=data.jobs)
+    steps: int = 50
+    log: list[str] = field(default_factory=lambda: [data.log_line(number) for number in range(1, 41)])
+    log_ended: bool = False
+    drop_log_after: int | None = None
+    """The stream breaks off after so many lines, once."""
+    posts: list[tuple[str, str | None]] = field(default_factory=list)
+    """Path and Idempotency-Key of every POST."""
+    resumed_from: list[str | None] = field(default_factory=list)
+    """Last-Event-ID of every log stream."""
+    refusal: Answer | None = None
+    """What every request but that for the cluster is answered instead."""
+    page_size: int = 50
+    url: str = ""
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return next(job for job in self.jobs if job["id"] == job_id)
+
+
+@contextmanager
+def serving(world: World) -> Iterator[World]:
+    """The world at `world.url`."""
+    handler = type("Handler", (_Handler,), {"world": world})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    world.url = f"http://127.0.0.1:{server.server_port}/"
+    try:
+        yield world
+    finally:
+        world.log_ended = True
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def problem(status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None) -> Answer:
+    """An RFC 9457 problem."""
+    kind = f"urn:trialign:problem:{code}"
+    return status, {
+        "type": kind,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "errors": errors or [],
+    }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    world: World
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The test's output is not the place."""
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if not url.path.startswith("/v1/"):
+            self._file(url.path)
+        elif self.headers["Authorization"] != f"Bearer {KEY}":
+            self._json(*problem(401, "unauthorized", "Unauthorized", "Send a valid key."))
+        elif url.path.endswith("/logs/stream"):
+            self._stream()
+        else:
+            self._get(url.path, {name: values[0] for name, values in parse_qs(url.query).items()})
+
+    def do_POST(self) -> None:
+        self.world.posts.append((self.path, self.headers["Idempotency-Key"]))
+        if self.world.refusal:
+            return self._json(*self.world.refusal)
+        found = _JOB.fullmatch(self.path)
+        assert found is not None
+        job = self.world.job(found["id"])
+        if found["rest"] == "retry":
+            job = data.job("job-" + "d" * 28, job["name"], "queued", retry_of=job["id"], progress=None)
+            self.world.jobs.insert(0, job)
+        else:
+            job |= {"status": _AFTER[found["rest"]]}
+        return self._json(202, job)
+
+    def _get(self, path: str, query: dict[str, str]) -> None:
+        if path == "/v1/cluster":
+            return self._json(200, data.cluster())
+        if self.world.refusal:
+            return self._json(*self.world.refusal)
+        found = _JOB.fullmatch(path)
+        if found is None:
+            return self._json(200, self._list(query))
+        if not any(job["id"] == found["id"] for job in self.world.jobs):
+            return self._json(*problem(404, "not_found", "Not Found", "There is no job that this key may see."))
+        if found["rest"] == "artifacts/report.html":
+            return self._send(200, "text/html", _report()[1].encode())
+        return self._json(*self._part(self.world.job(found["id"]), found["rest"], query))
+
+    def _list(self, query: dict[str, str]) -> dict[str, Any]:
+        jobs = [job for job in self.world.jobs if query.get("status", job["status"]) == job["status"]]
+        jobs = [job for job in jobs if query.get("owner", job["owner"]) == job["owner"]]
+        start = int(query.get("after", 0))
+        end = start + self.world.page_size
+        more = end < len(jobs)
+        return {"object": "list", "data": jobs[start:end], "has_more": more, "next_cursor": str(end) if more else None}
+
+    def _part(self, job: dict[str, Any], rest: str | None, query: dict[str, str]) -> Answer:
+        rows = data.metrics(self.world.steps)[int(query.get("after", 0)) :]
+        parts = {
+            None: job,
+            "events": {"object": "list", "data": data.events(job["status"]), "has_more": False, "next_cursor": None},
+            "metrics": {"object": "metrics", "data": rows, "next": self.world.steps},
+            "checkpoints": {"object": "list", "data": data.checkpoints()},
+        }
+        return 200, _report()[0] if rest == "report" else parts[rest]
+
+    def _stream(self) -> None:
+        last = self.headers["Last-Event-ID"]
+        self.world.resumed_from.append(last)
+        self._head(200, "text/event-stream")
+        sent = int(last or 0)
+        while True:
+            for line in self.world.log[sent:]:
+                sent += 1
+                self._write(f"id: {sent}\ndata: {line}\n\n")
+                if self.world.drop_log_after == sent:
+                    self.world.drop_log_after = None
+                    return
+            if self.world.log_ended:
+                self._write("event: end\ndata: {}\n\n")
+                return
+            threading.Event().wait(0.05)
+
+    def _write(self, text: str) -> None:
+        try:
+            self.wfile.write(text.encode())
+            self.wfile.flush()
+        except OSError:  # the reader has gone
+            self.close_connection = True
+            raise SystemExit from None
+
+    def _file(self, path: str) -> None:
+        file = WEB / (path.lstrip("/") or "index.html")
+        if file.suffix in _TYPES and file.is_file():
+            self._send(200, _TYPES[file.suffix], file.read_bytes())
+        else:
+            self._json(*problem(404, "not_found", "Not Found", path))
+
+    def _json(self, status: int, body: Any) -> None:
+        kind = "application/json" if status < 400 else "application/problem+json"
+        self._send(status, kind, json.dumps(body).encode())
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
+        self._head(status, kind)
+        self.wfile.write(body)
+
+    def _head(self, status: int, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Security-Policy", POLICY)
+        self.end_headers()

@@ -1,0 +1,49 @@
+"""The same training as the ZeRO learner's, as a plain single-process torch loop: the reference of tests and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from trialign_ray.agents.share import GroupShare
+from trialign_ray.config.algorithm import Algorithm
+from trialign_ray.config.train import Optimizer
+from trialign_ray.learner.batch import assemble
+from trialign_ray.learner.engine import adamw, cosine
+from trialign_ray.learner.policy import Policy
+from trialign_ray.objective.step import first_utilities, step_objective
+
+
+def plain_train(
+    policy: Policy, algorithm: Algorithm, optimizer: Optimizer, steps: Iterable[Sequence[GroupShare]], total: int
+) -> tuple[list[float], list[Tensor]]:
+    """Loss of every step, and the adapter's parameters after the last."""
+    parameters = policy.trainable()
+    masters = [nn.Parameter(parameter.detach().float().clone()) for parameter in parameters]
+    adam = adamw(masters, optimizer)
+    schedule = cosine(adam, total, 1)
+    utility_g, losses = None, []
+    for shares in steps:
+        utility_g = first_utilities(len(shares)) if utility_g is None else utility_g
+        batch = assemble(shares)
+        logp_qgk = batch.to_qgk(policy(batch.trees).double())
+        candidates = batch.candidates
+        if algorithm.kl > 0:
+            with torch.no_grad(), policy.reference():
+                candidates = replace(candidates, reference_logp_qgk=batch.to_qgk(policy(batch.trees).double()))
+        outputs = step_objective(algorithm, logp_qgk, candidates, utility_g)
+        outputs.loss.backward()
+        for parameter, master in zip(parameters, masters, strict=True):
+            master.grad, parameter.grad = parameter.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(masters, optimizer.clip_norm)
+        adam.step()
+        schedule.step()
+        with torch.no_grad():
+            for parameter, master in zip(parameters, masters, strict=True):
+                parameter.copy_(master)
+        utility_g = outputs.utility_g
+        losses.append(float(outputs.loss.detach()))
+    return losses, [parameter.detach().clone() for parameter in parameters]

@@ -1,0 +1,103 @@
+"""What every command has in common: errors become a message and a status, and nothing heavy loads before it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+import typer
+
+from trialign_ray import errors
+from trialign_ray.cli import app as application
+from trialign_ray.cli.app import Guarded
+
+
+def run(callback, capsys, command="train"):
+    """Exit status, stdout and stderr of a command that does `callback`."""
+    cli = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
+    cli.command(command)(callback)
+    cli.command("other")(lambda: None)
+    with pytest.raises(SystemExit) as stopped:
+        cli(args=[command])
+    said = capsys.readouterr()
+    return stopped.value.code, said.out, said.err
+
+
+def raising(error):
+    def callback():
+        raise error
+
+    return callback
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(errors.TrialignError, errors.SpecError, errors.DataError, errors.ModelError, errors.ClusterError),
+        *(errors.CheckpointError, errors.ExportError, errors.GateError),
+    ],
+)
+def test_an_error_is_its_message_on_stderr_and_the_status_of_its_class(kind, capsys):
+    status, out, err = run(raising(kind("[what] is wrong.\nDo that.")), capsys)
+    assert (status, out, err) == (kind.exit_status, "", "[what] is wrong.\nDo that.\n")
+
+
+def test_statuses_tell_the_errors_apart():
+    kinds = [errors.TrialignError, *errors.TrialignError.__subclasses__()]
+    assert len({kind.exit_status for kind in kinds}) == len(kinds)
+
+
+def test_ctrl_c_on_a_training_run_says_how_to_continue(capsys):
+    status, _, err = run(raising(KeyboardInterrupt()), capsys)
+    assert status == application.INTERRUPTED == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_on_anything_else_promises_no_resumption(capsys):
+    status, _, err = run(raising(KeyboardInterrupt()), capsys, "audit")
+    assert status == 130
+    assert "--resume" not in err
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback():
+    cli = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
+    cli.command("a")(raising(ZeroDivisionError()))
+    cli.command("b")(lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        cli(args=["a"])
+
+
+_HELP = """
+import sys
+from trialign_ray.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    heavy = {"torch", "ray", "transformers", "deepspeed", "pyarrow", "matplotlib"} & set(sys.modules)
+    sys.stderr.write(f"loaded: {sorted(heavy)}")
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["schema"], ["train", "--help"], ["logs", "import", "--help"]]
+)
+def test_what_needs_no_model_loads_nothing_heavy_and_is_quick(arguments):
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", _HELP, *arguments], capture_output=True, text=True)
+    seconds = time.monotonic() - began
+    assert done.returncode == 0
+    assert done.stdout
+    assert done.stderr.endswith("loaded: []")
+    assert seconds < 5  # a fraction of a second on an idle machine; torch alone takes longer than this on a busy one
+
+
+def test_a_wrong_specification_is_refused_before_anything_heavy_loads(tmp_path):
+    (tmp_path / "train.yaml").write_text("name: demo\nmodel: m\n")
+    command = [sys.executable, "-c", _HELP, "train", str(tmp_path / "train.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == errors.SpecError.exit_status
+    assert "field 'logs': is required" in done.stderr
+    assert done.stderr.endswith("loaded: []")

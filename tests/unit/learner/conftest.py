@@ -1,0 +1,6 @@
+"""A first call of a torch operation can take longer than hypothesis' deadline; time is not what these tests state."""
+
+from hypothesis import settings
+
+settings.register_profile("torch", deadline=None, max_examples=50)
+settings.load_profile("torch")

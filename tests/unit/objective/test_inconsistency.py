@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+
+from trialign_ray.objective.candidates import UNNAMED, Candidates, candidate_policy
+from trialign_ray.objective.inconsistency import (
+    anchored,
+    answer_mass,
+    clamp_strength,
+    inconsistency,
+    penalty_of_each,
+    symmetric,
+)
+
+from .games import TRUTH, Game, brute_force, differing_pairs, expected, game_of, games, wrong_beside_right
+
+
+def policy_of(game: Game) -> Tensor:
+    return candidate_policy(game.logp_qgk, game.candidates).exp().requires_grad_()
+
+
+def slope(value: Tensor, of: Tensor) -> Tensor:
+    return torch.autograd.grad(value, of)[0]
+
+
+def without_baseline(values_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """Less the mean over each (question, group)'s candidates: what a policy, whose masses sum to 1, can feel."""
+    mask = candidates.mask_qgk
+    mean_qg1 = (values_qgk * mask).sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)
+    return (values_qgk - mean_qg1) * mask
+
+
+@given(games())
+def test_answer_mass_is_the_chance_of_each_answer(game: Game):
+    policy_qgk = policy_of(game).detach()
+    mass_qga = answer_mass(policy_qgk, game.candidates)
+    for q, g, a in torch.cartesian_prod(*map(torch.arange, mass_qga.shape)).tolist():
+        said = game.candidates.answer_qgk[q, g].tolist()
+        chance = sum(float(p) for p, answer in zip(policy_qgk[q, g], said, strict=True) if answer == a)
+        assert float(mass_qga[q, g, a]) == pytest.approx(chance)
+
+
+@given(games())
+def test_an_answer_that_was_not_read_has_no_mass(game: Game):
+    policy_qgk = policy_of(game)
+    unread_qg = (policy_qgk * (game.candidates.answer_qgk == UNNAMED)).sum(-1)
+    torch.testing.assert_close(answer_mass(policy_qgk, game.candidates).sum(-1), 1 - unread_qg)
+
+
+@given(games())
+def test_symmetric_is_the_share_of_pairs_that_differ_in_independent_draws(game: Game):
+    policy_qgk = policy_of(game)
+    brute_q = brute_force(policy_qgk, game.candidates, differing_pairs)
+    exact_q = symmetric(policy_qgk, game.candidates)
+    torch.testing.assert_close(exact_q, brute_q)
+    exact_qgk, brute_qgk = slope(exact_q.sum(), policy_qgk), slope(brute_q.sum(), policy_qgk)
+    torch.testing.assert_close(
+        without_baseline(exact_qgk, game.candidates), without_baseline(brute_qgk, game.candidates)
+    )
+
+
+@given(games())
+def test_anchored_is_the_chance_that_the_first_of_two_groups_is_wrong_and_the_second_right(game: Game):
+    policy_qgk = policy_of(game)
+    brute_q = brute_force(policy_qgk, game.candidates, wrong_beside_right)
+    torch.testing.assert_close(anchored(policy_qgk, game.candidates), brute_q)
+
+
+@given(games())
+def test_anchored_moves_each_group_as_if_its_peers_stood_still(game: Game):
+    policy_qgk = policy_of(game)
+    gradient_qgk = slope(anchored(policy_qgk, game.candidates).sum(), policy_qgk)
+    for group in range(policy_qgk.shape[1]):
+        alone_qgk = policy_qgk.detach().clone()
+        alone_qgk[:, group] = policy_qgk[:, group]
+        wrong_qg = 1 - (alone_qgk * game.candidates.truth_qgk).sum(-1)
+        peers_q = sum(1 - wrong_qg[:, j] for j in range(policy_qgk.shape[1]) if j != group)
+        mine = (wrong_qg[:, group] * peers_q).sum() / (policy_qgk.shape[1] * (policy_qgk.shape[1] - 1))
+        torch.testing.assert_close(gradient_qgk[:, group], slope(mine, policy_qgk)[:, group])
+
+
+@given(games())
+def test_gradients_through_the_candidate_policy_are_those_of_finite_differences(game: Game):
+    def symmetric_of(logp_qgk: Tensor) -> Tensor:
+        return symmetric(candidate_policy(logp_qgk, game.candidates).exp(), game.candidates)
+
+    assert torch.autograd.gradcheck(symmetric_of, (game.logp_qgk.clone().requires_grad_(),))
+
+
+@pytest.mark.parametrize("term", [symmetric, anchored])
+def test_groups_that_all_give_one_answer_pay_nothing(term):
+    game = game_of([[[TRUTH], [TRUTH], [TRUTH]], [[2], [2], [2]]])
+    assert term(torch.ones(2, 3, 1, dtype=torch.float64), game).tolist() == [0.0, 0.0]
+
+
+def test_answers_that_were_not_read_agree_with_nothing():
+    game = game_of([[[UNNAMED], [UNNAMED], [UNNAMED]]])
+    policy_qgk = torch.ones(1, 3, 1, dtype=torch.float64)
+    assert symmetric(policy_qgk, game).tolist() == [1.0]
+    assert penalty_of_each(policy_qgk, game, always_symmetric=True).tolist() == [[[1.0], [1.0], [1.0]]]
+
+
+def test_no_group_is_pulled_where_no_peer_is_right():
+    game = game_of([[[1, 2], [2, 3], [1, UNNAMED]]])
+    policy_qgk = torch.full((1, 3, 2), 0.5, dtype=torch.float64, requires_grad=True)
+    value_q = anchored(policy_qgk, game)
+    assert value_q.tolist() == [0.0]
+    assert not slope(value_q.sum(), policy_qgk).any()
+    assert not penalty_of_each(policy_qgk, game).any()
+
+
+@given(games())
+def test_wording_plays_no_part(game: Game):
+    """Two responses with one answer are as one response with their mass."""
+    twice = torch.cat([policy_of(game).detach() / 2] * 2, dim=-1)
+    doubled = Candidates(**{f.name: _doubled(getattr(game.candidates, f.name)) for f in dataclasses.fields(Candidates)})
+    for term in (symmetric, anchored):
+        torch.testing.assert_close(term(twice, doubled), term(policy_of(game).detach(), game.candidates))
+
+
+def _doubled(values: Tensor) -> Tensor:
+    return torch.cat([values, values], dim=-1) if values.dim() == 3 else values
+
+
+@given(games())
+def test_known_questions_are_anchored_and_others_symmetric(game: Game):
+    policy_qgk = policy_of(game)
+    by_hand = [
+        (anchored if known else symmetric)(policy_qgk, game.candidates)[question]
+        for question, known in enumerate(game.candidates.objective_q)
+    ]
+    torch.testing.assert_close(inconsistency(policy_qgk, game.candidates), torch.stack(by_hand).mean())
+    everywhere = inconsistency(policy_qgk, game.candidates, always_symmetric=True)
+    torch.testing.assert_close(everywhere, symmetric(policy_qgk, game.candidates).mean())
+
+
+@given(games())
+def test_a_single_response_pays_the_chance_that_a_peer_answers_otherwise(game: Game):
+    """By listing the draws: the share of peers from whom it differs; anchored: that are right where it is wrong."""
+    policy_qgk, said = policy_of(game).detach(), game.candidates.answer_qgk.tolist()
+    paid_qgk = penalty_of_each(policy_qgk, game.candidates)
+    for q, g, k in game.candidates.mask_qgk.nonzero().tolist():
+        mine, known = said[q][g][k], bool(game.candidates.objective_q[q])
+
+        def share(picks: tuple[int, ...], q: int = q, g: int = g, mine: int = mine, known: bool = known) -> float:
+            peers = [said[q][j][pick] for j, pick in enumerate(picks) if j != g]
+            paying = [mine != TRUTH == a if known else mine != a or a == UNNAMED for a in peers]
+            return sum(paying) / len(peers)
+
+        torch.testing.assert_close(paid_qgk[q, g, k], expected(policy_qgk[q], share), check_dtype=False)
+    assert not paid_qgk[~game.candidates.mask_qgk].any()
+
+
+@given(games())
+def test_what_each_response_pays_is_the_slope_of_the_anchored_term(game: Game):
+    known = dataclasses.replace(game.candidates, objective_q=torch.ones_like(game.candidates.objective_q))
+    policy_qgk = policy_of(game)
+    gradient_qgk = policy_qgk.shape[1] * slope(anchored(policy_qgk, known).sum(), policy_qgk)
+    paid_qgk = penalty_of_each(policy_qgk, known)
+    torch.testing.assert_close(without_baseline(gradient_qgk, known), without_baseline(paid_qgk, known))
+
+
+@given(games())
+def test_what_each_response_pays_is_half_the_slope_of_the_symmetric_term(game: Game):
+    """A pair is paid for once in the exact term, and once by each of its two groups here."""
+    policy_qgk = policy_of(game)
+    gradient_qgk = policy_qgk.shape[1] * slope(symmetric(policy_qgk, game.candidates).sum(), policy_qgk)
+    paid_qgk = penalty_of_each(policy_qgk, game.candidates, always_symmetric=True)
+    halved = without_baseline(gradient_qgk, game.candidates) / 2
+    torch.testing.assert_close(halved, without_baseline(paid_qgk, game.candidates))
+
+
+@given(games())
+def test_what_each_response_pays_adds_up_to_the_exact_term(game: Game):
+    policy_qgk = policy_of(game).detach()
+    for always in (False, True):
+        paid_qg = (policy_qgk * penalty_of_each(policy_qgk, game.candidates, always)).sum(-1)
+        torch.testing.assert_close(paid_qg.mean(), inconsistency(policy_qgk, game.candidates, always))
+
+
+def test_what_each_response_pays_is_a_constant():
+    game = game_of([[[0, 1], [1, 2]]])
+    policy_qgk = torch.full((1, 2, 2), 0.5, dtype=torch.float64, requires_grad=True)
+    assert not penalty_of_each(policy_qgk, game).requires_grad
+
+
+def test_lambda_stays_below_the_price_of_a_falsehood_to_the_least_weighted_group():
+    weight_g = torch.tensor([0.5, 1.0, 1.5])
+    assert clamp_strength(0.2, weight_g, w_truth=0.7) == 0.2
+    assert clamp_strength(0.0, weight_g, w_truth=0.7) == 0.0
+    lowered = clamp_strength(1.0, weight_g, w_truth=0.7)
+    assert lowered < 0.5 * 0.7
+    assert math.isclose(lowered, 0.5 * 0.7, rel_tol=0.02)

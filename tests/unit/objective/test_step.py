@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trialign_ray.config.algorithm import Algorithm, AlphaFairWelfare, Awr, Candidate, GiniWelfare, Inconsistency
+from trialign_ray.objective.advantage import standardise
+from trialign_ray.objective.candidates import Candidates, candidate_policy
+from trialign_ray.objective.inconsistency import inconsistency
+from trialign_ray.objective.policy_losses import POLICY_LOSSES, LossInputs
+from trialign_ray.objective.step import StepOutputs, first_utilities, kl_to_reference, step_objective
+from trialign_ray.objective.welfare import AlphaFair
+
+from .games import Game, game_of, games
+
+FORMS = [
+    Algorithm(loss=loss, kl=kl, inconsistency=Inconsistency(strength=0.3, form=form))
+    for loss, kl, form in itertools.product([Awr(), Candidate()], [0.0, 0.5], ["anchored", "symmetric"])
+]
+NAMES = [f"{spec.loss.name}-{spec.kl}-{spec.inconsistency.form}" for spec in FORMS]
+STILL = 1 - 1e-12
+"""A moving average that does not move: weights are then the same at every policy."""
+
+
+def start(game: Game) -> Tensor:
+    return first_utilities(game.logp_qgk.shape[1])
+
+
+def outputs_of(spec: Algorithm, game: Game) -> StepOutputs:
+    return step_objective(spec, game.logp_qgk, game.candidates, start(game))
+
+
+def with_fields(candidates: Candidates, change: Any) -> Candidates:
+    fields = {field.name: getattr(candidates, field.name) for field in dataclasses.fields(Candidates)}
+    return Candidates(**{name: change(values) for name, values in fields.items()})
+
+
+@pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@given(game=games())
+def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_constant(spec, game: Game):
+    logp_qgk = game.logp_qgk.clone().requires_grad_()
+    outputs = step_objective(spec, logp_qgk, game.candidates, start(game))
+    log_policy_qgk = candidate_policy(logp_qgk, game.candidates)
+    inputs = LossInputs(logp_qgk, log_policy_qgk, standardise(game.candidates), game.candidates)
+    loss_qg = POLICY_LOSSES[spec.loss.name](spec.loss, inputs).loss_qg
+    always = spec.inconsistency.form == "symmetric"
+    policy_loss = sum(float(weight) * loss_qg[:, i].mean() for i, weight in enumerate(outputs.weight_g))
+    penalty = inconsistency(log_policy_qgk.exp(), game.candidates, always)
+    by_hand = policy_loss / len(outputs.weight_g) + outputs.strength * penalty
+    by_hand = by_hand + spec.kl * kl_to_reference(log_policy_qgk, game.candidates)
+    torch.testing.assert_close(outputs.loss, by_hand)
+    slopes = [torch.autograd.grad(value, logp_qgk, retain_graph=True)[0] for value in (outputs.loss, by_hand)]
+    torch.testing.assert_close(slopes[0], slopes[1])
+
+
+@pytest.mark.parametrize("loss", [Awr(), Candidate()], ids=lambda loss: loss.name)
+@given(game=games())
+def test_the_gradient_is_that_of_finite_differences(loss, game: Game):
+    spec = Algorithm(loss=loss, kl=0.7, utility_decay=STILL, inconsistency=Inconsistency(strength=0.3, form="symmetric"))
+
+    def total(logp_qgk: Tensor) -> Tensor:
+        return step_objective(spec, logp_qgk, game.candidates, start(game)).loss
+
+    assert torch.autograd.gradcheck(total, (game.logp_qgk.clone().requires_grad_(),))
+
+
+@pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@given(game=games())
+def test_the_loss_is_the_sum_of_the_parts_that_are_reported(spec, game: Game):
+    outputs = outputs_of(spec, game)
+    parts = outputs.policy_loss + outputs.strength * outputs.penalty + spec.kl * outputs.kl
+    torch.testing.assert_close(outputs.loss, parts)
+
+
+@pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@given(game=games(), seed=st.integers(0, 100))
+def test_relabelling_the_groups_and_the_questions_changes_nothing(spec, game: Game, seed: int):
+    rng = torch.Generator().manual_seed(seed)
+    questions, groups = (torch.randperm(size, generator=rng) for size in game.logp_qgk.shape[:2])
+
+    def shuffle(values: Tensor) -> Tensor:
+        return values[questions][:, groups] if values.dim() == 3 else values[questions]
+
+    before = outputs_of(spec, game)
+    after = outputs_of(spec, Game(with_fields(game.candidates, shuffle), shuffle(game.logp_qgk)))
+    torch.testing.assert_close(after.loss, before.loss)
+    torch.testing.assert_close(after.utility_g, before.utility_g[groups])
+    torch.testing.assert_close(after.mass_right_g, before.mass_right_g[groups])
+
+
+@given(games(), st.floats(0, 0.99))
+def test_utilities_are_a_moving_average_of_what_the_policy_earns(game: Game, decay: float):
+    outputs = outputs_of(Algorithm(utility_decay=decay), game)
+    policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
+    for group, average in enumerate(outputs.utility_g.tolist()):
+        earned = [sum(p * u for p, u in zip(*row, strict=True)) for row in _rows(policy_qgk, game, group)]
+        assert average == pytest.approx(decay * 0.5 + (1 - decay) * sum(earned) / len(earned))
+
+
+def _rows(policy_qgk: Tensor, game: Game, group: int) -> list[tuple[list[float], list[float]]]:
+    utility_qgk = game.candidates.utility_qgk
+    return list(zip(policy_qgk[:, group].tolist(), utility_qgk[:, group].tolist(), strict=True))
+
+
+@given(games())
+def test_the_weights_are_the_welfares_at_the_new_utilities(game: Game):
+    nash = outputs_of(Algorithm(welfare=AlphaFairWelfare(alpha=1, eps=0.2)), game)
+    torch.testing.assert_close(nash.weight_g, AlphaFair(1.0, eps=0.2).weights(nash.utility_g))
+
+
+def test_the_first_weights_are_equal():
+    for spec in (AlphaFairWelfare(alpha=2), GiniWelfare()):
+        game = Game(game_of([[[0, 1], [0, 1], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
+        weight_g = outputs_of(Algorithm(welfare=spec), game).weight_g
+        torch.testing.assert_close(weight_g, torch.ones(3, dtype=torch.float64))
+
+
+def test_a_group_that_earns_less_counts_for_more():
+    game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
+    weight_g = outputs_of(Algorithm(utility_decay=0), game).weight_g
+    assert weight_g.argmax() == 1
+
+
+def test_lambda_is_lowered_where_it_would_let_a_falsehood_pay_and_this_is_said():
+    game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
+    asked = Algorithm(utility_decay=0, inconsistency=Inconsistency(strength=1))
+    outputs = outputs_of(asked, game)
+    assert outputs.clamped
+    assert outputs.strength < float(outputs.weight_g.min()) * asked.utility.w_truth
+    torch.testing.assert_close(outputs.loss, outputs.policy_loss + outputs.strength * outputs.penalty)
+
+
+def test_lambda_is_used_as_asked_where_it_is_small_enough():
+    game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
+    outputs = outputs_of(Algorithm(inconsistency=Inconsistency(strength=0.2)), game)
+    assert (outputs.strength, outputs.clamped) == (0.2, False)
+
+
+@given(games())
+def test_kl_is_zero_at_the_reference_and_nowhere_negative(game: Game):
+    reference_qgk = game.candidates.reference_logp_qgk.clone().requires_grad_()
+    kl = kl_to_reference(candidate_policy(reference_qgk, game.candidates), game.candidates)
+    torch.testing.assert_close(kl, torch.tensor(0.0, dtype=torch.float64))
+    assert torch.autograd.grad(kl, reference_qgk)[0].abs().max() < 1e-12
+    assert kl_to_reference(candidate_policy(game.logp_qgk, game.candidates), game.candidates) >= -1e-12
+
+
+@given(games())
+def test_kl_is_the_sum_over_the_candidates(game: Game):
+    policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
+    reference_qgk = candidate_policy(game.candidates.reference_logp_qgk, game.candidates).exp()
+    summed = sum(
+        float(policy_qgk[place] * (policy_qgk[place] / reference_qgk[place]).log())
+        for place in map(tuple, game.candidates.mask_qgk.nonzero().tolist())
+    )
+    kl = kl_to_reference(candidate_policy(game.logp_qgk, game.candidates), game.candidates)
+    pairs = game.logp_qgk.shape[0] * game.logp_qgk.shape[1]
+    assert float(kl) == pytest.approx(summed / pairs, abs=1e-9)
+
+
+@given(games())
+def test_without_kl_the_reference_is_not_read(game: Game):
+    blank = torch.full_like(game.logp_qgk, torch.nan)
+    unread = Game(dataclasses.replace(game.candidates, reference_logp_qgk=blank), game.logp_qgk)
+    torch.testing.assert_close(outputs_of(Algorithm(), unread).loss, outputs_of(Algorithm(), game).loss)
+
+
+@given(games())
+def test_right_mass_is_the_mean_over_the_questions_with_a_truth(game: Game):
+    policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
+    known = game.candidates.objective_q.nonzero().flatten().tolist()
+    for group, found in enumerate(outputs_of(Algorithm(), game).mass_right_g.tolist()):
+        masses = [float((policy_qgk * game.candidates.truth_qgk)[question, group].sum()) for question in known]
+        assert found == pytest.approx(sum(masses) / max(len(known), 1))
+
+
+@given(games())
+def test_signal_share_counts_the_pairs_whose_utilities_differ(game: Game):
+    shares = [
+        len(set(utilities[mask].tolist())) > 1
+        for utilities, mask in zip(
+            game.candidates.utility_qgk.flatten(0, 1), game.candidates.mask_qgk.flatten(0, 1), strict=True
+        )
+    ]
+    assert float(outputs_of(Algorithm(), game).signal_share) == pytest.approx(sum(shares) / len(shares))
+
+
+def test_a_step_without_signal_moves_nothing_but_the_penalty():
+    said = game_of([[[1, 1], [2, 2]]], objective_q=torch.tensor([True]))
+    outputs = outputs_of(Algorithm(), Game(said, torch.zeros(1, 2, 2, dtype=torch.float64)))
+    assert (float(outputs.policy_loss), float(outputs.signal_share), float(outputs.effective_samples)) == (0, 0, 0)
+    assert float(outputs.loss) == 0
+
+
+@pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@given(game=games())
+def test_only_the_loss_carries_a_gradient(spec, game: Game):
+    logp_qgk = game.logp_qgk.clone().requires_grad_()
+    outputs = step_objective(spec, logp_qgk, game.candidates, start(game))
+    values = {field.name: getattr(outputs, field.name) for field in dataclasses.fields(outputs)}
+    assert [name for name, x in values.items() if isinstance(x, Tensor) and x.requires_grad] == ["loss"]
+
+
+@pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@given(game=games())
+def test_single_precision_is_enough(spec, game: Game):
+    """As in training: log-probs and utilities in float32, moving averages in float64."""
+    single = with_fields(game.candidates, lambda x: x.float() if x.is_floating_point() else x)
+    logp_qgk = game.logp_qgk.float().requires_grad_()
+    outputs = step_objective(spec, logp_qgk, single, start(game))
+    (gradient_qgk,) = torch.autograd.grad(outputs.loss, logp_qgk)
+    assert gradient_qgk.isfinite().all()
+    assert float(outputs.loss.detach()) == pytest.approx(float(outputs_of(spec, game).loss), abs=1e-3)

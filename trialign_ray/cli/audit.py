@@ -1,0 +1,54 @@
+"""`trialign audit`: the truth report of a model, or of answers already collected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from trialign_ray.cli import console, specs
+
+SpecFile = Annotated[Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Fields not given as options.")]
+
+
+def command(
+    spec: SpecFile = None,
+    model: Annotated[str | None, Option(help="Folder of a Hugging Face causal LM.")] = None,
+    adapter: Annotated[str | None, Option(help="A PEFT adapter to put on the model.")] = None,
+    answers: Annotated[str | None, Option(help="Answers instead of a model: a log dataset, JSONL or Parquet.")] = None,
+    questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
+    groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
+    split: Annotated[str | None, Option(help="Which questions: heldout (default), train or all.")] = None,
+    samples: Annotated[int | None, Option(help="Responses to each prompt: 1 (default) is greedy.")] = None,
+    temperature: Annotated[float | None, Option(help="Of several samples.")] = None,
+    max_new_tokens: Annotated[int | None, Option(help="Longest response.")] = None,
+    seed: Annotated[int | None, Option(help="Of sampling and bootstrap.")] = None,
+    bootstrap: Annotated[int | None, Option(help="Resamples behind each interval.")] = None,
+    fail_if: Annotated[list[str] | None, Option(metavar="CONDITION", help="Fail with status 8: 'gap>0.05'.")] = None,
+    runs: Annotated[str | None, Option("--runs", "--out", help="Where the run's folder is made.")] = None,
+    name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
+) -> None:
+    """Measure who is told the truth: table, report.json and report.html."""
+    from trialign_ray.config.base import load_yaml
+    from trialign_ray.config.game import GroupSet
+    from trialign_ray.config.tasks import AuditSpec
+    from trialign_ray.evaluation.gates import check_gates, parse_gates
+
+    named = name if name is not None or spec is not None else specs.slug("audit", model or answers)
+    flags = {
+        **{"name": named, "model": model, "adapter": adapter, "answers": answers, "questions": questions},
+        **{"groups": groups, "split": split, "samples": samples, "temperature": temperature, "seed": seed},
+        **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
+    }
+    job = specs.build(AuditSpec, spec, flags)
+    gates = parse_gates(job.fail_if, load_yaml(GroupSet, job.groups).names)
+    from trialign_ray.auditing import audit
+    from trialign_ray.evaluation.table import report_table
+
+    with console.progress() as progress:
+        report = audit(job, progress)
+    console.show(report_table(report))
+    typer.echo(f"{job.runs.rstrip('/')}/{job.name}/report.html")
+    check_gates(gates, report.audit)

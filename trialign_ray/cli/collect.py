@@ -1,0 +1,46 @@
+"""`trialign collect`: a model plays every group, and what it says becomes offline logs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from trialign_ray.cli import console, specs
+from trialign_ray.cli.audit import SpecFile
+
+
+def command(
+    spec: SpecFile = None,
+    model: Annotated[str | None, Option(help="Folder of a Hugging Face causal LM.")] = None,
+    questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
+    groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
+    output: Annotated[str | None, Option(help="Log dataset to write, a path or URI.")] = None,
+    overwrite: Annotated[bool | None, Option("--overwrite", help="Replace the dataset at --output.")] = None,
+    split: Annotated[str | None, Option(help="Which questions: train (default), heldout or all.")] = None,
+    protocol: Annotated[str | None, Option(help="independent (default), or cooperative: sees its peers.")] = None,
+    turns: Annotated[int | None, Option(help="Turns; independent has 1.")] = None,
+    samples: Annotated[int | None, Option(help="Trajectories of each question (K).")] = None,
+    temperature: Annotated[float | None, Option(help="0 is greedy.")] = None,
+    max_new_tokens: Annotated[int | None, Option(help="Longest response.")] = None,
+    questions_per_batch: Annotated[int | None, Option(help="Questions generated together.")] = None,
+    seed: Annotated[int | None, Option(help="Of sampling.")] = None,
+    name: Annotated[str | None, Option(help="Name of the job.")] = None,
+) -> None:
+    """Roll a model out as one agent a group and write offline logs."""
+    from trialign_ray.config.tasks import CollectSpec
+
+    named = name if name is not None or spec is not None else specs.slug("collect", output)
+    flags = {
+        **{"name": named, "model": model, "questions": questions, "groups": groups, "output": output},
+        **{"split": split, "protocol": protocol, "turns": turns, "samples": samples, "temperature": temperature},
+        **{"max_new_tokens": max_new_tokens, "questions_per_batch": questions_per_batch, "seed": seed},
+        **{"overwrite": overwrite},
+    }
+    job = specs.build(CollectSpec, spec, flags)
+    from trialign_ray.collecting import collect
+
+    with console.progress() as progress:
+        manifest = collect(job, progress)
+    typer.echo(f"{job.output}: {manifest.rows} rows of {len(manifest.groups)} groups")

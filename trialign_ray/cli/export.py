@@ -1,0 +1,20 @@
+"""`trialign export`: the trained policy as files that other software loads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typer import Option
+
+
+def command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, runs/demo for instance.")],
+    target: Annotated[str | None, Option(help="Where to write; by default RUN/export.")] = None,
+) -> None:
+    """Write a PEFT adapter and a merged model, each reloaded and compared logit by logit."""
+    from trialign_ray.exporting import export
+
+    folder = f"{run.rstrip('/')}/export" if target is None else target
+    export(run, folder)
+    typer.echo(folder)

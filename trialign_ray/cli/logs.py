@@ -1,0 +1,132 @@
+"""`trialign logs import|validate|show`: offline logs in, checked, and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Option
+
+from trialign_ray.cli import console
+
+if TYPE_CHECKING:
+    from trialign_ray.logs.complete import Completion
+    from trialign_ray.logs.importers import ImportReport
+    from trialign_ray.logs.validate import Validation
+
+app = typer.Typer(help="Import, check and look at offline logs.", no_args_is_help=True)
+
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="JSONL, Parquet or log datasets.")]
+Model = Annotated[str | None, Option(help="Folder of a model: its tokenizer gives token ids to rows without.")]
+Questions = Annotated[str | None, Option(help="Question set: scores rows without answer or rewards.")]
+Groups = Annotated[str | None, Option(help="Group set: rows of other groups are bad.")]
+Ignore = Annotated[list[str] | None, Option(metavar="FIELD", help="Leave this field of the source behind.")]
+
+
+@app.command("import")
+def import_command(
+    sources: Sources,
+    output: Annotated[str, Option(help="Log dataset to write, a path or URI.")],
+    model: Model = None,
+    questions: Questions = None,
+    groups: Groups = None,
+    ignore: Ignore = None,
+    strict: Annotated[bool, Option("--strict", help="Refuse the import where any row is bad.")] = False,
+    reject_file: Annotated[str | None, Option(help="For bad rows; by default OUTPUT.rejects.jsonl.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the dataset and the reject file.")] = False,
+) -> None:
+    """Bring logs into one dataset. Every row is imported or set aside with its reason, none is dropped."""
+    from trialign_ray.logs.importers import import_logs
+
+    report = import_logs(
+        sources,
+        output,
+        _completion(model, questions, ignore),
+        groups=_names(groups),
+        strict=strict,
+        reject_file=reject_file,
+        overwrite=overwrite,
+    )
+    typer.echo(_imported(report, output))
+
+
+@app.command("validate")
+def validate_command(
+    sources: Sources,
+    model: Model = None,
+    questions: Questions = None,
+    groups: Groups = None,
+    ignore: Ignore = None,
+) -> None:
+    """Check logs without writing: one dataset as it stands, or files as `import` with these options takes them."""
+    from trialign_ray.errors import RowError
+    from trialign_ray.logs.importers import validate_sources
+    from trialign_ray.logs.storage import locate
+    from trialign_ray.logs.validate import validate_logs
+
+    if (model, questions, groups, ignore) == (None,) * 4 and len(sources) == 1 and locate(sources[0]).is_folder():
+        found = validate_logs(sources[0])
+    else:
+        found = validate_sources(sources, _completion(model, questions, ignore), groups=_names(groups))
+    typer.echo(_validated(found))
+    if not found.ok:
+        raise RowError(list(found.problems), f"{found.bad_rows} of {found.rows} rows are bad. Fix the rows.")
+
+
+@app.command("show")
+def show_command(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A log dataset, a path or URI.")],
+    question: Annotated[str | None, Option(metavar="ID", help="Show every response to this question.")] = None,
+) -> None:
+    """Summarise a dataset by group, or show one question across the groups."""
+    from trialign_ray.logs.show import question_table, question_view, summarise, summary_table
+
+    if question is None:
+        console.show(summary_table(summarise(dataset)))
+    else:
+        console.show(question_table(question_view(dataset, question)))
+
+
+def _completion(model: str | None, questions: str | None, ignore: list[str] | None) -> Completion:
+    from trialign_ray.logs.complete import Completion
+
+    tokenize, scorer = None, None
+    if model is not None:
+        from trialign_ray.models import load_tokenizer
+        from trialign_ray.tokens import ChatTokens
+
+        tokenize = ChatTokens(load_tokenizer(model))
+    if questions is not None:
+        from trialign_ray.config.base import load_yaml
+        from trialign_ray.config.game import QuestionSet
+        from trialign_ray.rewards.scorer import QuestionScorer
+
+        scorer = QuestionScorer(load_yaml(QuestionSet, questions))
+    return Completion(scorer, tokenize, frozenset(ignore or ()))
+
+
+def _names(groups: str | None) -> tuple[str, ...] | None:
+    if groups is None:
+        return None
+    from trialign_ray.config.base import load_yaml
+    from trialign_ray.config.game import GroupSet
+
+    return load_yaml(GroupSet, groups).names
+
+
+def _imported(report: ImportReport, output: str) -> str:
+    lines = [f"{output}: {report.rows_imported} of {report.rows_in} rows imported"]
+    if report.rows_rejected:
+        lines += [f"{report.rows_rejected} rows rejected, see {report.reject_file}:", *_counts(report.reject_counts)]
+    lines += [f"ignored field '{name}' of {rows} rows" for name, rows in report.ignored.items()]
+    return "\n".join([*lines, *(f"note: {warning}" for warning in report.warnings)])
+
+
+def _validated(found: Validation) -> str:
+    lines = [f"{found.rows} rows, {found.bad_rows} bad", *_counts(found.counts)]
+    return "\n".join([*lines, *(f"note: {warning}" for warning in found.warnings)])
+
+
+def _counts(counts: Mapping[str, int]) -> list[str]:
+    return [f"  {rows:>8}  {fault}" for fault, rows in sorted(counts.items(), key=lambda item: -item[1])]

@@ -1,0 +1,74 @@
+"""A specification out of a file, what flags say, and `--set field=value`, in this order: the later wins."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trialign_ray.errors import SpecError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
+
+
+def build(model: type[Model], file: Path | None, flags: Mapping[str, Any], settings: Sequence[str] = ()) -> Model:
+    """A specification from `file`, if there is one, with every flag that is not None; raises SpecError."""
+    from trialign_ray.config.base import parse
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    data = override({**_read(file), **given}, settings)
+    return parse(model, data, "the command line" if file is None else str(file))
+
+
+def override(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """`data` with each 'field=value' put in, 'learner.workers=1' for instance; raises SpecError.
+
+    A value is read as YAML: 0.5 is a number, true a boolean, [a, b] a list, anything else text.
+    """
+    changed = copy.deepcopy(dict(data))
+    for setting in settings:
+        path, found, value = setting.partition("=")
+        if not found or not all(path.split(".")):
+            raise SpecError(f"--set '{setting}': expected field=value, for instance epochs=2 or learner.workers=1.")
+        _put(changed, path.split("."), _value(value, setting), setting)
+    return changed
+
+
+def slug(prefix: str, place: str | None) -> str:
+    """A run's name made of a prefix and the last part of a path or URI: 'audit-smollm2'."""
+    last = "" if place is None else place.rstrip("/").rpartition("/")[2]
+    kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in last.lower())
+    return "-".join(part for part in (prefix, *kept.split("-")) if part)[:60].rstrip("-")
+
+
+def _put(data: dict[str, Any], path: list[str], value: Any, setting: str) -> None:
+    *parents, last = path
+    for name in parents:
+        inner = data.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise SpecError(f"--set '{setting}': '{name}' is {inner!r:.40} and has no fields. Set '{name}' itself.")
+        data = inner
+    data[last] = value
+
+
+def _value(text: str, setting: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"--set '{setting}': the value is not YAML: {error}. Put it in quotes.") from None
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    from pydantic import RootModel
+
+    from trialign_ray.config.base import load_yaml
+
+    return load_yaml(RootModel[dict[str, Any]], file).root

@@ -1,0 +1,34 @@
+"""`trialign train`: one run from a specification file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from trialign_ray.cli import console, specs
+
+
+def command(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The training specification.")],
+    resume: Annotated[bool, Option("--resume", help="Continue the run from its last checkpoint.")] = False,
+    address: Annotated[str | None, Option(help="Ray cluster, instead of RAY_ADDRESS or a local Ray.")] = None,
+    settings: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Override a field.")] = None,
+) -> None:
+    """Train an adapter on offline logs and compare the model before and after."""
+    from trialign_ray.config.train import TrainSpec
+
+    job = specs.build(TrainSpec, spec, {}, settings or ())
+    if address is not None:
+        os.environ["RAY_ADDRESS"] = address
+    from trialign_ray.evaluation.table import report_table
+    from trialign_ray.training import train
+
+    with console.progress() as progress:
+        outcome = train(job, resume=resume, progress=progress)
+    if outcome.report is not None:
+        console.show(report_table(outcome.report))
+    typer.echo(f"{job.runs.rstrip('/')}/{job.name}")

@@ -1,0 +1,80 @@
+"""The policy: a frozen causal LM with a LoRA adapter, from packed trees to the log-prob of each response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+
+from trialign_ray.config.train import Learner, Lora
+from trialign_ray.errors import ModelError
+from trialign_ray.learner.attention import TREE, additive_mask
+from trialign_ray.learner.logprob import token_logprobs
+from trialign_ray.learner.packing import Tree, pack
+
+
+class Policy(nn.Module):
+    """`forward(trees)` gives float32 log-probs of all responses, in the order of the trees, [responses]."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, trees: Sequence[Tree]) -> Tensor:
+        """Log p(response | prompt) under the adapted model; with the adapter off inside `reference()`."""
+        packed = pack(trees)
+        base, device = self.model.get_base_model(), next(self.model.parameters()).device
+
+        def tensor(array: Any) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        hidden = base.get_decoder()(
+            input_ids=tensor(packed.ids_rt),
+            position_ids=tensor(packed.position_rt),
+            attention_mask=additive_mask(tensor(packed.visible_rtt), base.dtype),
+            use_cache=False,
+        ).last_hidden_state
+        hidden_nd = hidden.flatten(0, 1)[tensor(packed.node_n)]
+        # ZeRO-3 gathers a weight that is read outside its own module, as here.
+        head = base.get_output_embeddings().weight
+        logp_p = token_logprobs(hidden_nd, head, tensor(packed.pair_node_p), tensor(packed.pair_token_p))
+        logp_s = logp_p.new_zeros(packed.responses)
+        return logp_s.index_add(0, tensor(packed.token_response_m), logp_p[tensor(packed.token_pair_m)])
+
+    def reference(self) -> AbstractContextManager[Any]:
+        """The adapter off: the model as it came."""
+        off: AbstractContextManager[Any] = self.model.disable_adapter()
+        return off
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The adapter's parameters."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+
+def adapt(model: Any, lora: Lora, learner: Learner, seed: int) -> Policy:
+    """Freeze `model`, put a fresh adapter on it (the same on every rank) and make it score trees.
+
+    Raises ModelError where the model's attention cannot be replaced or the targets do not exist.
+    """
+    try:
+        model.set_attn_implementation(TREE)
+    except ValueError as error:
+        raise ModelError(f"this model's attention cannot run under a tree mask: {error}") from None
+    model.requires_grad_(False)
+    torch.manual_seed(seed)
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]
+    try:
+        # The master weights are float32 in the optimizer; a float32 adapter in a bfloat16 model only costs time.
+        adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise ModelError(f"field 'lora.targets': {error}") from None
+    if learner.activation_checkpointing:
+        adapted.enable_input_require_grads()
+        adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    adapted.train()
+    return Policy(adapted)
