@@ -19,8 +19,10 @@ DEMO := demo/train.yaml
 
 .PHONY: demo test lint bench install clean
 
+# A cache elsewhere than in the specification is told to it.
 demo: install
-	$(BIN)/trialign train $(DEMO) --resume --set model="$$($(BIN)/trialign model)"
+	$(BIN)/trialign model
+	$(BIN)/trialign train $(DEMO) --resume $(if $(TRIALIGN_CACHE),--set model="$$($(BIN)/trialign model)")
 
 test: lint
 	$(BIN)/python -m pytest

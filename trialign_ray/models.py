@@ -38,6 +38,21 @@ def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa
     return model.eval()  # type: ignore[no-untyped-call]
 
 
+def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfloat16") -> Any:
+    """The causal LM at `path` with the PEFT adapter at `adapter` merged into it. Raises ModelError."""
+    model = load_model(path, dtype)
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+        raise ModelError(f"{adapter}: no adapter_model.safetensors. Give the folder of a PEFT adapter.")
+    try:
+        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{adapter}: does not fit the model at {path}: {error}") from error
+
+
 def load_tokenizer(path: str | Path) -> Any:
     """The tokenizer at `path`, with its chat template. Raises ModelError."""
     folder = _folder(path)

@@ -1,4 +1,4 @@
-"""Uploads: stream the file to disk, import it through the library's own checks, keep what is good and say what is not."""
+"""Uploads: stream the file to disk, import it through the library's checks, keep what is good, say what is not."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
 from api.ids import new_dataset_id
-from api.problems import ApiError
+from api.problems import ApiError, Fault, escape
 from api.schemas import DatasetOut, Page
 from api.store import records
 from api.store.engine import Store
 from api.store.models import Dataset, now
+from trialign_ray.errors import RowError, TrialignError
+from trialign_ray.logs.importers import import_logs
 
 Format = Literal["jsonl", "jsonl.gz", "parquet"]
 
@@ -64,6 +66,9 @@ class Datasets:
         """Import the upload next to itself; the report. Raises TrialignError; nothing stays then."""
         try:
             return await asyncio.to_thread(_import, upload.file, self.place(upload.dataset_id), strict)
+        except TrialignError as error:
+            self.discard(upload.dataset_id)
+            raise ApiError(422, error.code, _public(str(error), upload), _row_faults(error)) from None
         except BaseException:
             self.discard(upload.dataset_id)
             raise
@@ -111,9 +116,21 @@ class Datasets:
         shutil.rmtree(self.folder / dataset_id, ignore_errors=True)
 
 
-def _import(file: Path, target: Path, strict: bool) -> dict[str, Any]:
-    from trialign_ray.logs.importers import import_logs
+def _public(text: str, upload: Upload) -> str:
+    """Without the server's own paths."""
+    return text.replace(str(upload.file), "upload").replace(str(upload.file.parent), "upload")
 
+
+def _row_faults(error: TrialignError) -> list[Fault]:
+    if not isinstance(error, RowError):
+        return []
+    return [
+        Fault(pointer=f"/body/{problem.row}/{escape(problem.field)}", code="bad_row", detail=problem.reason)
+        for problem in error.problems[:20]
+    ]
+
+
+def _import(file: Path, target: Path, strict: bool) -> dict[str, Any]:
     done = import_logs([file], target, strict=strict)
     file.unlink()
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -59,7 +59,7 @@ async def get(session: AsyncSession, job_id: str) -> Job | None:
 
 async def find(session: AsyncSession, wanted: Filter, *, after: str | None, limit: int) -> Sequence[Job]:
     """The newest jobs first, those before `after` in that order."""
-    query = _filtered(select(Job), wanted).order_by(Job.id.desc()).limit(limit)
+    query = select(Job).where(*_conditions(wanted)).order_by(Job.id.desc()).limit(limit)
     if after is not None:
         query = query.where(Job.id < after)
     return (await session.scalars(query)).all()
@@ -130,18 +130,18 @@ async def _write(session: AsyncSession, job: Job, values: dict[str, Any]) -> Non
         set_committed_value(job, name, value)
 
 
-def _filtered(query: Select[tuple[Job]], wanted: Filter) -> Select[tuple[Job]]:
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
     if wanted.owner is not None:
-        query = query.where(Job.owner == wanted.owner)
+        found.append(Job.owner == wanted.owner)
     if wanted.statuses:
-        query = query.where(Job.status.in_([status.value for status in wanted.statuses]))
+        found.append(Job.status.in_([status.value for status in wanted.statuses]))
     if wanted.kind is not None:
-        query = query.where(Job.kind == wanted.kind)
+        found.append(Job.kind == wanted.kind)
     if wanted.created_after is not None:
-        query = query.where(Job.created_at >= wanted.created_after)
+        found.append(Job.created_at >= wanted.created_after)
     if wanted.created_before is not None:
-        query = query.where(Job.created_at < wanted.created_before)
+        found.append(Job.created_at < wanted.created_before)
     for key, value in wanted.labels:
-        has = select(JobLabel.job_id).where(JobLabel.key == key, JobLabel.value == value)
-        query = query.where(Job.id.in_(has))
-    return query
+        found.append(Job.id.in_(select(JobLabel.job_id).where(JobLabel.key == key, JobLabel.value == value)))
+    return found

@@ -4,22 +4,25 @@ import { api } from "./api.js";
 import { announce, confirmed, h, keyed } from "./dom.js";
 import { isActive } from "./format.js";
 
+/** A job that came by `ray job submit` has no specification that the service could run again. */
+const again = (job) => ["failed", "cancelled"].includes(job.status) && job.kind !== "external";
+
 const ACTIONS = {
   cancel: {
     label: "Cancel", busy: "Cancelling …", danger: true, fits: (job) => isActive(job) && job.status !== "cancelling",
     title: "Cancel this job?", text: "It writes a checkpoint first and then ends. You can resume it later.", yes: "Cancel the job", no: "Keep it running",
   },
   resume: {
-    label: "Resume", busy: "Resuming …", fits: (job) => ["failed", "cancelled"].includes(job.status),
+    label: "Resume", busy: "Resuming …", fits: again,
     title: "Resume this job?", text: "It goes on from its last checkpoint and keeps its history.", yes: "Resume the job",
   },
   retry: {
-    label: "Retry", busy: "Submitting …", fits: (job) => ["failed", "cancelled"].includes(job.status),
+    label: "Retry", busy: "Submitting …", fits: again,
     title: "Retry this job?", text: "A new job with the same specification starts from the beginning.", yes: "Start a new job",
   },
 };
 
-/** The buttons; `update(job)` shows those that fit. `onchange(job)` gets the server's answer. */
+/** The buttons; `update(job, hasReport)` shows those that fit. `onchange(job)` gets the server's answer. */
 export function actionButtons({ onstart, onchange, onerror }) {
   const element = h("div", { class: "actions" });
   let job = null;
@@ -39,16 +42,16 @@ export function actionButtons({ onstart, onchange, onerror }) {
   };
   return {
     element,
-    update: (now) => {
+    update: (now, hasReport) => {
       job = now;
-      keyed(element, offered(job), (offer) => offer.key, (offer) => make(offer, act, job), () => {});
+      keyed(element, offered(job, hasReport), (offer) => offer.key, (offer) => make(offer, act, job), () => {});
     },
   };
 }
 
-function offered(job) {
+function offered(job, hasReport) {
   const actions = Object.keys(ACTIONS).filter((name) => ACTIONS[name].fits(job)).map((name) => ({ key: name }));
-  return job.kind !== "collect" && job.status === "succeeded" ? [{ key: "report" }, ...actions] : actions;
+  return hasReport ? [{ key: "report" }, ...actions] : actions;
 }
 
 function make({ key }, act, job) {

@@ -25,17 +25,22 @@ export class Problem extends Error {
 const job = (id, rest = "") => `/jobs/${encodeURIComponent(id)}${rest}`;
 
 export const api = {
+  /** `query`: pairs of name and value; a name may come several times. */
   jobs: (query, signal) => get(`/jobs?${new URLSearchParams(query)}`, signal),
   job: (id, signal) => get(job(id), signal),
-  events: (id, signal) => get(job(id, "/events"), signal),
-  /** { data, next }: the rows from `after` on. */
-  metrics: (id, after, signal) => get(job(id, `/metrics?after=${after}`), signal),
+  /** { data, next_cursor }: those after the event `seq`. */
+  events: (id, seq, signal) => get(job(id, `/events?after=${seq}`), signal),
+  /** { data, next }: at most `limit` rows after the step `after`. */
+  metrics: (id, { after, limit }, signal) => get(job(id, `/metrics?after=${after}&limit=${limit}`), signal),
   checkpoints: (id, signal) => get(job(id, "/checkpoints"), signal),
   report: (id, signal) => get(job(id, "/report"), signal),
   cluster: (signal) => get("/cluster", signal),
-  artifact: async (id, name, signal) => (await ask(job(id, `/artifacts/${encodeURIComponent(name)}`), { signal })).blob(),
+  artifacts: (id, signal) => get(job(id, "/artifacts"), signal),
+  artifact: async (id, name, signal) => (await request(job(id, `/artifacts/${name.split("/").map(encodeURIComponent).join("/")}`), { signal })).blob(),
   /** `action`: cancel, resume or retry. */
   act: async (id, action) => (await ask(job(id, `/${action}`), { method: "POST", headers: { "Idempotency-Key": nonce() } })).json(),
+  /** The last lines of a job's log, as text. */
+  logTail: async (id, lines, signal) => (await ask(job(id, `/logs?tail=${lines}`), { signal })).text(),
   /** The open stream of a job's log; it lasts until the signal. */
   logStream: (id, lastEventId, signal) =>
     request(job(id, "/logs/stream"), {
@@ -43,9 +48,6 @@ export const api = {
       headers: { Accept: "text/event-stream", ...(lastEventId === null ? {} : { "Last-Event-ID": lastEventId }) },
     }),
 };
-
-/** The rows of an answer: a list, or a page of one. */
-export const rows = (answer) => (Array.isArray(answer) ? answer : (answer?.data ?? []));
 
 async function get(path, signal) {
   return (await ask(path, { signal })).json();

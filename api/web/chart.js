@@ -5,23 +5,23 @@
 
 import { h, put, s } from "./dom.js";
 import { whole } from "./format.js";
-import { extent, nearest, place, ticks } from "./scale.js";
+import { decimals, extent, nearest, place, ticks } from "./scale.js";
 
 const HEIGHT = 230;
 const TOP = 10;
 const BOTTOM = 26;
 const LEFT = 46;
 const LABEL_HEIGHT = 14;
-const LABEL_WIDTH = 118;
+const LABEL_WIDTH = 136;
 const WIDE = 460;
-const LABEL_LETTERS = 16;
+const LABEL_LETTERS = 18;
 
 /**
- * `write` turns a value into text; `reference` is a value with a dashed line; `floor` and `ceiling` bound the axis.
+ * `write(value, digits)` turns a value into text, `share` says in percent; `reference` is a value with a dashed line; `floor` and `ceiling` bound the axis.
  * `update({ steps, series })`: series are { name, index, values }, a value null where a step has none.
  * `highlight(names)` fades the others; an empty set fades none.
  */
-export function lineChart({ title, note, write, reference = null, floor = -Infinity, ceiling = Infinity, small = false }) {
+export function lineChart({ title, note, write, share = false, reference = null, floor = -Infinity, ceiling = Infinity, small = false }) {
   const svg = s("svg", { "aria-hidden": "true" });
   const tip = h("div", { class: "tip", hidden: true });
   const plot = h("div", {
@@ -30,7 +30,7 @@ export function lineChart({ title, note, write, reference = null, floor = -Infin
   const numbers = h("details", { class: "numbers" }, h("summary", {}, "Numbers"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}, numbers` }));
   const element = h("figure", { class: small ? "card chart small" : "card chart" }, h("figcaption", {}, h("h3", {}, title), h("p", { class: "muted" }, note)), plot, numbers);
   const chart = {
-    element, svg, tip, plot, numbers, title, write, reference, floor, ceiling,
+    element, svg, tip, plot, numbers, title, write, share, reference, floor, ceiling,
     height: small ? 150 : HEIGHT, steps: [], series: [], at: null, chosen: new Set(), view: null,
   };
   chart.update = (data) => update(chart, data);
@@ -105,16 +105,17 @@ function viewOf({ steps, series, reference, floor, ceiling, height }, width) {
 }
 
 function stepTicks(steps, width) {
-  const inside = ticks(steps[0], steps.at(-1), Math.max(2, Math.floor(width / 80)));
+  const inside = ticks(steps[0], steps.at(-1), Math.max(2, Math.floor(width / 60)));
   return inside.filter((tick) => Number.isInteger(tick) && tick >= steps[0] && tick <= steps.at(-1));
 }
 
-function axes({ view, write, reference, height }) {
+function axes({ view, write, share, reference, height }) {
   const { x, y, right } = view;
+  const tickDigits = Math.max(0, decimals(view.yTicks) - (share ? 2 : 0));
   return s("g", { class: "axes" },
     view.yTicks.map((tick) => [
       s("line", { x1: LEFT, x2: right, y1: y(tick), y2: y(tick) }),
-      s("text", { x: LEFT - 8, y: y(tick), "text-anchor": "end", "dominant-baseline": "central" }, write(tick)),
+      s("text", { x: LEFT - 8, y: y(tick), "text-anchor": "end", "dominant-baseline": "central" }, write(tick, tickDigits)),
     ]),
     view.xTicks.map((tick) => s("text", { x: x(tick), y: height - 8, "text-anchor": "middle" }, whole(tick))),
     reference === null ? null : s("line", { class: "reference", x1: LEFT, x2: right, y1: y(reference), y2: y(reference) }),
@@ -145,8 +146,8 @@ function names({ view, series, height }) {
   const shown = ends.filter(({ end }) => end !== undefined).map((line) => ({ ...line, y: view.y(line.end) }));
   return spread(shown, TOP + 4, height - BOTTOM).map(({ name, index, y, end }) =>
     s("g", { class: `series series-${index % 8}`, "data-name": name },
-      s("polyline", { class: "lead", points: `${view.right + 2},${view.y(end).toFixed(1)} ${view.right + 9},${y.toFixed(1)}` }),
-      s("text", { x: view.right + 12, y, "dominant-baseline": "central" }, short(name))),
+      s("polyline", { class: "lead", points: `${view.right + 2},${view.y(end).toFixed(1)} ${view.right + 14},${y.toFixed(1)}` }),
+      s("text", { x: view.right + 17, y, "dominant-baseline": "central" }, short(name))),
   );
 }
 

@@ -9,17 +9,19 @@ const MOST_POINTS = 500;
 const SMOOTH_FROM = 30;
 const SMOOTH_SHARE = 1 / 15;
 
+const thousandths = (value, digits = 3) => number(value, digits);
+
 const GROUP_CHARTS = [
-  { field: "accuracy", title: "Accuracy by group", note: "Share of the step’s questions that the group gets right.", write: percent, floor: 0, ceiling: 1 },
-  { field: "weight", title: "Fairness weight by group", note: "How much a group’s gradient counts; a group served less weighs more.", write: (value) => number(value, 2), reference: 1, floor: 0 },
+  { field: "accuracy", title: "Accuracy by group", note: "Share of the step’s questions that the group gets right.", write: percent, share: true, floor: 0, ceiling: 1 },
+  { field: "weight", title: "Fairness weight by group", note: "How much a group’s gradient counts; a group served less weighs more.", write: number, reference: 1, floor: 0 },
 ];
 const SINGLE_CHARTS = [
-  { field: "penalty", title: "Inconsistency penalty", note: "Chance that two groups get different answers.", write: (value) => number(value, 3), floor: 0 },
-  { field: "kl", title: "Distance to the reference", note: "KL divergence, in nats.", write: (value) => number(value, 3) },
-  { field: "loss", title: "Loss", note: "Of the whole objective.", write: (value) => number(value, 3) },
+  { field: "penalty", title: "Inconsistency penalty", note: "Chance that two groups get different answers.", write: thousandths },
+  { field: "kl", title: "Distance to the reference", note: "KL divergence, in nats.", write: thousandths },
+  { field: "loss", title: "Loss", note: "Of the whole objective.", write: thousandths },
 ].map((chart) => ({ ...chart, small: true }));
 
-/** The panel; `update(rows)` takes the metrics, one object a step. */
+/** The panel; `update(rows)` takes the metrics, one object a step, in order. */
 export function curves() {
   const panel = {
     rows: [], smoothing: null, pinned: new Set(),
@@ -48,17 +50,11 @@ function layout({ legend, smooth, latest, groupCharts, singleCharts }) {
 }
 
 function update(panel, rows) {
-  panel.rows = oneAStep(rows);
+  panel.rows = rows;
   panel.element.hidden = panel.rows.length === 0;
   if (panel.rows.length === 0) return;
   panel.smooth.checked = panel.smoothing ?? panel.rows.length >= SMOOTH_FROM;
   show(panel);
-}
-
-/** A resumed run logs the steps since its checkpoint again: the later row counts. */
-function oneAStep(rows) {
-  const byStep = new Map(rows.filter(({ step }) => isNumber(step)).map((row) => [row.step, row]));
-  return [...byStep.values()].sort((a, b) => a.step - b.step);
 }
 
 function show(panel) {
@@ -92,7 +88,8 @@ function summary({ step, tokens_per_second, seconds }) {
 function showLegend(panel, groups) {
   const latest = panel.rows.at(-1).groups ?? {};
   keyed(panel.legend, groups, (name) => name, (name) => legendItem(panel, name, groups.indexOf(name)), (item, name) => {
-    say(item.querySelector(".now"), `${percent(latest[name]?.accuracy)} · ×${number(latest[name]?.weight, 2)}`);
+    say(item.querySelector(".now"), percent(latest[name]?.accuracy));
+    say(item.querySelector(".weight"), `×${number(latest[name]?.weight)}`);
   });
 }
 
@@ -107,6 +104,6 @@ function legendItem(panel, name, index) {
     },
     onpointerenter: () => bring(new Set([...panel.pinned, name])),
     onpointerleave: () => bring(panel.pinned),
-  }, swatch(index), h("span", { class: "who" }, name), h("span", { class: "now muted" }));
+  }, swatch(index), h("span", { class: "who" }, name), h("span", { class: "now muted" }), h("span", { class: "weight muted", title: "Fairness weight" }));
   return h("li", {}, button);
 }

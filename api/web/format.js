@@ -37,11 +37,19 @@ export function duration(seconds) {
   return `${sec} s`;
 }
 
-/** 'now', '4 min ago'. */
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+
+/** 'now', '4 min ago', '3 h ago': the largest unit will do. */
 export function ago(iso) {
   const seconds = (Date.now() - Date.parse(iso)) / 1000;
   if (!isNumber(seconds)) return NONE;
-  return seconds < 5 ? "now" : `${duration(seconds >= 60 ? 60 * Math.floor(seconds / 60) : seconds).replace(" 00 s", "")} ago`;
+  const [size, unit] = UNITS.find(([size]) => seconds >= size) ?? [1, "s"];
+  return seconds < 5 ? "now" : `${Math.floor(seconds / size)} ${unit} ago`;
+}
+
+/** '7 min', '2 h 10 min', 'less than a minute': as good as an estimate is. */
+export function estimate(seconds) {
+  return seconds < 60 ? "less than a minute" : duration(60 * Math.round(seconds / 60)).replace(" 00 s", "");
 }
 
 /** Date and time of this machine's zone, to the second. */

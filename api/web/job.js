@@ -1,12 +1,13 @@
 /** One job, live. */
 
 import { actionButtons } from "./actions.js";
-import { api, Problem, rows } from "./api.js";
+import { api, Problem } from "./api.js";
 import { chip, setChip } from "./chip.js";
 import { heard } from "./cluster.js";
 import { curves } from "./curves.js";
 import { announce, h, put, say } from "./dom.js";
-import { ago, done, duration, elapsed, isActive, isNumber, moment, percent } from "./format.js";
+import { ago, done, duration, elapsed, estimate, isActive, isNumber, moment, percent } from "./format.js";
+import { fileList } from "./files.js";
 import { checkpointList, eventList } from "./history.js";
 import { labels } from "./list.js";
 import { logTail } from "./log.js";
@@ -15,18 +16,18 @@ import { poll } from "./poll.js";
 import { problemBox } from "./problem.js";
 
 const SECONDS = 2;
-const SECONDS_ENDED = 10;
 const RECENT_STEPS = 20;
+const METRICS_ROWS = 1000;
 
 export function jobPage(id, { signal, refused }) {
   const view = {
-    id, signal, refused, job: null, metrics: [], seen: {},
+    id, signal, refused, job: null, metrics: [], happened: [], files: new Set(), seen: {},
     problem: problemBox(), refusal: problemBox(), failure: problemBox(),
     title: h("h1", { id: "title", tabindex: "-1" }, "Job"),
     status: chip("queued"), facts: h("p", { class: "muted facts" }),
     bar: h("progress", { max: "1", "aria-labelledby": "left" }), left: h("p", { class: "left", id: "left" }),
-    outcome: outcome(), curves: curves(), events: eventList(), checkpoints: checkpointList(),
-    log: logTail(id, { signal, refused }), details: h("dl", { class: "details card" }),
+    outcome: outcome(), curves: curves(), events: eventList(), checkpoints: checkpointList(), artifacts: fileList(id, { signal, onerror: (error) => refused(error) || view.refusal.show(error) }),
+    log: logTail(id, { signal, refused, onstatus: () => view.polling.now() }), details: h("dl", { class: "details card" }),
   };
   view.actions = actionButtons({
     onchange: (job) => (job.id === id ? view.polling.now() : (location.hash = `#/jobs/${encodeURIComponent(job.id)}`)),
@@ -44,7 +45,7 @@ function layout(view) {
   view.progress = h("div", { class: "running", hidden: true }, view.bar, view.left);
   view.rest = h("div", { class: "rest", hidden: true }, view.failure.element, view.progress, view.outcome.element, view.curves.element,
     h("div", { class: "pair" }, view.events.element, view.log.element),
-    h("div", { class: "pair" }, view.checkpoints.element,
+    h("div", { class: "pair" }, h("div", { class: "stack" }, view.checkpoints.element, view.artifacts.element),
       h("section", { "aria-labelledby": "details-title" }, h("div", { class: "head" }, h("h2", { id: "details-title" }, "Details")), view.details)));
   return h("article", { "aria-labelledby": "title" }, h("a", { class: "back", href: "#/" }, "← Jobs"),
     h("div", { class: "head job" }, h("div", { class: "who" }, h("div", { class: "named" }, view.title, view.status), view.facts), view.actions.element),
@@ -59,43 +60,41 @@ function failed(view, error) {
 /** Reads the job, and of the rest only what can have changed since. */
 async function refresh(view) {
   const job = await api.job(view.id, view.signal);
-  if (view.job && !isActive(job) && Date.now() - view.seen.whole < SECONDS_ENDED * 1000 && job.status === view.job.status) return;
-  const parts = [[view.events, api.events], [view.checkpoints, api.checkpoints]];
-  const [events, checkpoints] = await Promise.all(parts.map(([, read]) => read(view.id, view.signal)));
-  view.events.update(rows(events));
-  view.checkpoints.update(rows(checkpoints));
-  await refreshFigures(view, job);
-  view.seen.whole = Date.now();
+  await readEvents(view);
+  const mark = `${job.status} ${job.attempt} ${job.progress?.step}`;
+  if (view.seen.mark !== mark) await readRun(view, job);
+  view.seen.mark = mark;
   view.problem.clear();
   show(view, job);
 }
 
-async function refreshFigures(view, job) {
-  const mark = `${job.status} ${job.progress?.step}`;
-  if (job.kind === "train" && view.seen.figures !== mark) {
-    await readMetrics(view);
+async function readEvents(view) {
+  for (let more = true; more; ) {
+    const { data, has_more } = await api.events(view.id, view.happened.at(-1)?.seq ?? 0, view.signal);
+    view.happened.push(...data);
+    more = has_more;
   }
-  if (job.status === "succeeded" && job.kind !== "collect" && !view.seen.report) await readReport(view);
-  view.seen.figures = mark;
+  view.events.update(view.happened);
 }
 
-async function readMetrics(view) {
-  const { data, next } = await api.metrics(view.id, view.seen.metrics ?? 0, view.signal);
-  view.seen.metrics = next;
-  if (data.length === 0) return;
-  view.metrics.push(...data);
+async function readRun(view, job) {
+  const [checkpoints, artifacts] = await Promise.all([api.checkpoints(view.id, view.signal), api.artifacts(view.id, view.signal), readMetrics(view, job)]);
+  view.checkpoints.update(checkpoints.data);
+  view.artifacts.update(artifacts.data);
+  view.files = new Set(artifacts.data.map(({ name }) => name));
+  if (!isActive(job) && view.files.has("report.json")) view.outcome.update(await api.report(view.id, view.signal));
+}
+
+/** Only the rows that are new, but all again after a new attempt, which may have gone back to a checkpoint. */
+async function readMetrics(view, job) {
+  if (view.seen.attempt !== job.attempt) view.metrics = [];
+  view.seen.attempt = job.attempt;
+  for (let got = METRICS_ROWS; got === METRICS_ROWS; ) {
+    const { data } = await api.metrics(view.id, { after: view.metrics.at(-1)?.step ?? -1, limit: METRICS_ROWS }, view.signal);
+    view.metrics.push(...data);
+    got = data.length;
+  }
   view.curves.update(view.metrics);
-}
-
-/** A run without an evaluation has no report: that is not an error. */
-async function readReport(view) {
-  try {
-    view.outcome.update(await api.report(view.id, view.signal));
-    view.seen.report = true;
-  } catch (error) {
-    if (Problem.of(error).status !== 404) throw error;
-    view.seen.report = true;
-  }
 }
 
 function show(view, job) {
@@ -106,7 +105,7 @@ function show(view, job) {
   say(view.title, job.name);
   setChip(view.status, job.status);
   say(view.facts, [job.kind, `by ${job.owner}`, `created ${ago(job.created_at)}`, ran(job)].filter(Boolean).join(" · "));
-  view.actions.update(job);
+  view.actions.update(job, view.files.has("report.html"));
   view.log.update(job, isActive(job));
   if (job.error) view.failure.show(new Problem({ title: "This job failed", detail: job.error.message, code: job.error.code }));
   else view.failure.clear();
@@ -141,7 +140,7 @@ function timeLeft({ metrics }, job) {
   const seconds = metrics.slice(-RECENT_STEPS).map((row) => row.seconds).filter(isNumber).sort((a, b) => a - b);
   const left = (job.progress?.steps ?? 0) - (job.progress?.step ?? 0);
   if (seconds.length === 0 || left < 0) return "Running.";
-  return left === 0 ? "Finishing." : `about ${duration(left * seconds[seconds.length >> 1])} left`;
+  return left === 0 ? "Finishing." : `about ${estimate(left * seconds[seconds.length >> 1])} left`;
 }
 
 /** Only where something differs, so that a link that has the focus keeps it. */

@@ -2,13 +2,14 @@
 
 import { api } from "./api.js";
 import { h, keyed, put, say } from "./dom.js";
-import { STATUSES, ago, done, duration, elapsed, isActive, moment, percent } from "./format.js";
+import { ACTIVE, STATUSES, ago, done, duration, elapsed, isActive, moment, percent } from "./format.js";
 import { chip, setChip } from "./chip.js";
 import { poll } from "./poll.js";
 import { problemBox } from "./problem.js";
 
 const SECONDS = 4;
 const PAGE = 50;
+const SOME_ACTIVE = "active";
 const TYPING_MS = 250;
 
 export function jobList(params, { signal, refused }) {
@@ -41,18 +42,22 @@ export function jobList(params, { signal, refused }) {
 
 /** What the server is asked for: `owner:ann` and `label:team=truth` of the text go there, other words filter its answer. */
 function asked({ status, text }) {
-  const words = text.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  const query = status.value ? { status: status.value } : {};
-  const named = words.map((word) => /^(owner|label):(.+)$/.exec(word));
-  for (const match of named.filter(Boolean)) query[match[1]] = match[2];
-  return { query, words: words.filter((_, i) => !named[i]) };
+  const all = text.value.trim().split(/\s+/).filter(Boolean);
+  const statuses = status.value === SOME_ACTIVE ? ACTIVE : [status.value].filter(Boolean);
+  const named = all.flatMap((word) => {
+    const [, name, key, value] = /^(owner|label):([^=]+)(?:=(.+))?$/.exec(word) ?? [];
+    if (name === "owner") return [["owner", key]];
+    return value ? [["label", `${key}:${value}`]] : [];
+  });
+  const words = all.filter((word) => !/^(owner|label):/.test(word)).map((word) => word.toLowerCase());
+  return { query: [...statuses.map((name) => ["status", name]), ...named], words };
 }
 
 async function load({ query, words }, pages, signal) {
   const jobs = [];
   let cursor = null;
   for (let page = 0; page < pages && (page === 0 || cursor); page += 1) {
-    const answer = await api.jobs({ ...query, limit: PAGE, ...(cursor ? { after: cursor } : {}) }, signal);
+    const answer = await api.jobs([...query, ["limit", PAGE], ...(cursor ? [["after", cursor]] : [])], signal);
     jobs.push(...answer.data);
     cursor = answer.next_cursor;
   }
@@ -65,8 +70,8 @@ const about = (job) => [job.name, job.id, job.kind, job.owner, ...labels(job)].j
 export const labels = (job) => Object.entries(job.labels).map(([name, value]) => `${name}=${value}`);
 
 function skeleton(params) {
-  const status = h("select", { id: "status" }, h("option", { value: "" }, "Every status"), STATUSES.map((name) => h("option", { value: name }, capital(name))));
-  status.value = STATUSES.includes(params.get("status")) ? params.get("status") : "";
+  const status = h("select", { id: "status" }, h("option", { value: "" }, "Every status"), h("option", { value: SOME_ACTIVE }, "Active"), STATUSES.map((name) => h("option", { value: name }, capital(name))));
+  status.value = [SOME_ACTIVE, ...STATUSES].includes(params.get("status")) ? params.get("status") : "";
   const text = h("input", { id: "text", type: "search", placeholder: "Name, owner:ann, label:team=truth", value: params.get("text") ?? "", autocomplete: "off", spellcheck: "false" });
   const parts = {
     status, text,

@@ -10,9 +10,9 @@ const AGAIN_MS = 2000;
 const NEAR_END = 24;
 
 /** The panel; `update(job)` tells it whether more may come. It reads until `signal`. */
-export function logTail(id, { signal, refused }) {
+export function logTail(id, { signal, refused, onstatus }) {
   const log = {
-    id, signal, refused, active: true, reading: false, lastId: null, following: true, waiting: [], painting: false,
+    id, signal, refused, onstatus, active: true, reading: false, lastId: null, following: true, opened: false, waiting: [], painting: false,
     lines: h("div", { class: "lines" }),
     state: h("p", { class: "muted state" }),
     toggle: h("button", { type: "button", class: "small", "aria-pressed": "true" }, "Pause"),
@@ -29,7 +29,7 @@ export function logTail(id, { signal, refused }) {
 
 function update(log, active) {
   log.active = active;
-  if (!log.reading && (active || log.lastId === null)) read(log).catch(() => {});
+  if (!log.reading && (active || !log.opened)) read(log).catch(() => {});
 }
 
 async function read(log) {
@@ -45,17 +45,28 @@ async function read(log) {
 
 async function once(log) {
   try {
+    if (log.lastId === null) log.lines.replaceChildren();
+    if (log.lastId === null && !log.active) return await tail(log);
     const response = await api.logStream(log.id, log.lastId, log.signal);
+    log.opened = true;
     tell(log, "live");
     for await (const event of events(response)) {
-      log.lastId = event.id ?? log.lastId ?? "";
+      log.lastId = event.id ?? log.lastId;
       if (event.event === "end") return;
-      take(log, event.data);
+      if (event.event === "log") take(log, event.data);
+      else log.onstatus();
     }
   } catch (error) {
     if (log.signal.aborted) throw error;
     if (!log.refused(error)) tell(log, log.active ? "connecting again …" : "The log cannot be read.");
   }
+}
+
+/** The end of a log that does not grow: it may be long, and only its end is shown. */
+async function tail(log) {
+  const text = await api.logTail(log.id, MOST_LINES, log.signal);
+  log.opened = true;
+  if (text) take(log, text.replace(/\n$/, ""));
 }
 
 function take(log, text) {

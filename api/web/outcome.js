@@ -12,6 +12,7 @@ const METRICS = [
   { name: "agreement", label: "Agreement", better: 1, meaning: "How often two groups get the same answer, right or wrong." },
   { name: "preference", label: "Preference score", better: 1, meaning: "How well the form of the response follows what was asked for." },
 ];
+const VERDICTS = { better: "better", worse: "worse", unclear: "no clear change" };
 const WIDTH = 280;
 const ROW = 16;
 
@@ -56,7 +57,7 @@ function tile(metric, sides, difference) {
 
 function change({ better }, { value, low, high }) {
   const verdict = low <= 0 && high >= 0 ? "unclear" : Math.sign(value) === better ? "better" : "worse";
-  return h("p", { class: `change ${verdict}` }, h("b", {}, `${signed(100 * value)} pts, ${verdict}`), h("span", {}, ` ${signed(100 * low)} to ${signed(100 * high)}`));
+  return h("p", { class: `change ${verdict}` }, h("b", {}, `${signed(100 * value)} pts, ${VERDICTS[verdict]}`), h("span", {}, ` ${signed(100 * low)} to ${signed(100 * high)}`));
 }
 
 /** A dot and a whisker for each side, on one scale. */

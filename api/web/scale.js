@@ -8,13 +8,13 @@ export function place([d0, d1], [r0, r1]) {
   return map;
 }
 
-/** Lowest and highest value with a little air, within the bounds; never empty. */
+/** Lowest and highest value with a little air, within the bounds; never empty, and below 0 only where a value is. */
 export function extent(values, floor, ceiling) {
   const found = values.filter((value) => value !== null);
   if (found.length === 0) return [0, 1];
   const [low, high] = found.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
   const air = 0.06 * (high - low) || 0.05 * Math.abs(high) || 0.5;
-  return [Math.max(floor, low - air), Math.min(ceiling, high + air)];
+  return [Math.max(low >= 0 ? 0 : -Infinity, floor, low - air), Math.min(ceiling, high + air)];
 }
 
 /** Round numbers that cover low to high, about `count` of them. */
@@ -24,6 +24,9 @@ export function ticks(low, high, count) {
   const [first, last] = [Math.floor(low / step + 1e-9), Math.ceil(high / step - 1e-9)];
   return Array.from({ length: Math.max(2, last - first + 1) }, (_, i) => Number(((first + i) * step).toFixed(digits)));
 }
+
+/** Decimals that the ticks need. */
+export const decimals = (ticks) => Math.max(...ticks.map((tick) => (String(tick).split(".")[1] ?? "").length));
 
 function round(raw) {
   const power = 10 ** Math.floor(Math.log10(raw));

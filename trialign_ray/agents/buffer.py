@@ -147,7 +147,7 @@ class RolloutBuffer:
     def _offers(self, question_id: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Right responses: the group's own of later turns, and its peers' of any turn."""
         later = [row for row in rows if row["turn"] > 1 and row["reward_truth"] == 1]
-        peers = self._peers.take(self._peer_rows.get(question_id, [])).to_pylist()
+        peers: list[dict[str, Any]] = self._peers.take(self._peer_rows.get(question_id, [])).to_pylist()
         return later + peers
 
     @cached_property

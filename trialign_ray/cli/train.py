@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +21,13 @@ def command(
     from trialign_ray.config.train import TrainSpec
 
     job = specs.build(TrainSpec, spec, {}, settings or ())
-    if address is not None:
-        os.environ["RAY_ADDRESS"] = address
     from trialign_ray.evaluation.table import report_table
     from trialign_ray.training import train
 
     with console.progress() as progress:
-        outcome = train(job, resume=resume, progress=progress)
+        outcome = train(job, resume=resume, address=address, progress=progress)
+    if not outcome.finished:
+        raise KeyboardInterrupt  # the run was asked to stop and has written a checkpoint
     if outcome.report is not None:
         console.show(report_table(outcome.report))
-    typer.echo(f"{job.runs.rstrip('/')}/{job.name}")
+    typer.echo(outcome.folder)

@@ -21,9 +21,9 @@ _PIECE = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[^\w\s]")
 @lru_cache(maxsize=1 << 16)
 def words(text: str) -> tuple[str, ...]:
     """The words of `text` in lower case without accents and punctuation, articles included."""
-    folded = unicodedata.normalize("NFKD", _DROPPED.sub("", text).casefold().translate(_STROKES))
+    folded = unicodedata.normalize("NFKD", _DROPPED.sub("", text.casefold()))
     plain = "".join(char for char in folded if unicodedata.combining(char) in _LETTER_MARKS)
-    composed = unicodedata.normalize("NFC", plain.casefold())
+    composed = unicodedata.normalize("NFC", plain.casefold().translate(_STROKES))
     return tuple("".join(char if _in_word(char) else " " for char in composed).split())
 
 

@@ -121,7 +121,18 @@ def log_line(number: int) -> str:
 
 
 def checkpoints() -> list[dict[str, Any]]:
-    return [{"name": f"checkpoint_{step:06}", "modified_at": ago(minutes=50 - step), "bytes": 3_412_992} for step in (40, 30, 20, 10)]
+    return [
+        {"name": f"checkpoint_{step:06}", "modified_at": ago(minutes=50 - step), "bytes": 3_412_992}
+        for step in (40, 30, 20, 10)
+    ]
+
+
+def artifacts(status: str) -> list[dict[str, Any]]:
+    found = [("metrics.jsonl", 71_204), ("spec.json", 1_180)]
+    if status == "succeeded":
+        found += [("adapter/adapter_config.json", 912), ("adapter/adapter_model.safetensors", 3_412_992)]
+        found += [("report.html", 412_004), ("report.json", 98_331)]
+    return [{"name": name, "bytes": size} for name, size in sorted(found)]
 
 
 def cluster() -> dict[str, Any]:
@@ -139,7 +150,9 @@ def _report() -> TrainingReport:
     rng = np.random.default_rng(11)
     hard = rng.random(120)
     base, trained = (_answers(rng, hard, *strength) for strength in ((0.52, 0.16), (0.64, 0.05)))
-    return training_report(base, trained, GROUPS, {"name": "smollm2-nash-lambda-1", "seed": 0}, Bootstrap(resamples=200))
+    return training_report(
+        base, trained, GROUPS, {"name": "smollm2-nash-lambda-1", "seed": 0}, Bootstrap(resamples=200)
+    )
 
 
 def _answers(rng: Generator, hard: np.ndarray[Any, Any], mean: float, noise: float) -> pa.Table:

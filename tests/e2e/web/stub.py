@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path.endswith("/logs/stream"):
             self._stream()
         else:
-            self._get(url.path, {name: values[0] for name, values in parse_qs(url.query).items()})
+            self._get(url.path, parse_qs(url.query))
 
     def do_POST(self) -> None:
         self.world.posts.append((self.path, self.headers["Idempotency-Key"]))
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             job |= {"status": _AFTER[found["rest"]]}
         return self._json(202, job)
 
-    def _get(self, path: str, query: dict[str, str]) -> None:
+    def _get(self, path: str, query: dict[str, list[str]]) -> None:
         if path == "/v1/cluster":
             return self._json(200, data.cluster())
         if self.world.refusal:
@@ -127,23 +127,27 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(*problem(404, "not_found", "Not Found", "There is no job that this key may see."))
         if found["rest"] == "artifacts/report.html":
             return self._send(200, "text/html", _report()[1].encode())
+        if found["rest"] == "logs":
+            return self._send(200, "text/plain", "".join(f"{line}\n" for line in self.world.log).encode())
         return self._json(*self._part(self.world.job(found["id"]), found["rest"], query))
 
-    def _list(self, query: dict[str, str]) -> dict[str, Any]:
-        jobs = [job for job in self.world.jobs if query.get("status", job["status"]) == job["status"]]
-        jobs = [job for job in jobs if query.get("owner", job["owner"]) == job["owner"]]
-        start = int(query.get("after", 0))
+    def _list(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        jobs = [job for job in self.world.jobs if job["status"] in query.get("status", [job["status"]])]
+        jobs = [job for job in jobs if job["owner"] in query.get("owner", [job["owner"]])]
+        start = int(query.get("after", ["0"])[0])
         end = start + self.world.page_size
         more = end < len(jobs)
         return {"object": "list", "data": jobs[start:end], "has_more": more, "next_cursor": str(end) if more else None}
 
-    def _part(self, job: dict[str, Any], rest: str | None, query: dict[str, str]) -> Answer:
-        rows = data.metrics(self.world.steps)[int(query.get("after", 0)) :]
+    def _part(self, job: dict[str, Any], rest: str | None, query: dict[str, list[str]]) -> Answer:
+        after = int(query.get("after", ["0"])[0])
+        rows = data.metrics(self.world.steps)[max(after, 0) :] if job["kind"] == "train" else []
         parts = {
             None: job,
-            "events": {"object": "list", "data": data.events(job["status"]), "has_more": False, "next_cursor": None},
+            "events": {"object": "list", "data": data.events(job["status"])[after:], "has_more": False, "next_cursor": None},
             "metrics": {"object": "metrics", "data": rows, "next": self.world.steps},
             "checkpoints": {"object": "list", "data": data.checkpoints()},
+            "artifacts": {"object": "list", "data": data.artifacts(job["status"])},
         }
         return 200, _report()[0] if rest == "report" else parts[rest]
 
@@ -151,22 +155,26 @@ class _Handler(BaseHTTPRequestHandler):
         last = self.headers["Last-Event-ID"]
         self.world.resumed_from.append(last)
         self._head(200, "text/event-stream")
-        sent = int(last or 0)
+        sent = int((last or "1-0").removeprefix("1-"))
+        self._event("event: status\ndata: running")
         while True:
             for line in self.world.log[sent:]:
                 sent += 1
-                self._write(f"id: {sent}\ndata: {line}\n\n")
+                self._event(f"id: 1-{sent}\nevent: log\ndata: {line}")
                 if self.world.drop_log_after == sent:
                     self.world.drop_log_after = None
                     return
             if self.world.log_ended:
-                self._write("event: end\ndata: {}\n\n")
+                self._event(f"id: 1-{sent}\nevent: end\ndata: succeeded")
                 return
             threading.Event().wait(0.05)
 
-    def _write(self, text: str) -> None:
+    def _event(self, text: str) -> None:
+        self._write(f"{text}\r\n\r\n".replace("\n", "\r\n").replace("\r\r", "\r").encode())
+
+    def _write(self, body: bytes) -> None:
         try:
-            self.wfile.write(text.encode())
+            self.wfile.write(body)
             self.wfile.flush()
         except OSError:  # the reader has gone
             self.close_connection = True
@@ -185,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self._head(status, kind)
-        self.wfile.write(body)
+        self._write(body)
 
     def _head(self, status: int, kind: str) -> None:
         self.send_response(status)

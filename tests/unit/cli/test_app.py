@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,7 +16,9 @@ from trialign_ray.cli import app as application
 from trialign_ray.cli.app import Guarded
 
 
-def run(callback, capsys, command="train"):
+def run(
+    callback: Callable[[], None], capsys: pytest.CaptureFixture[str], command: str = "train"
+) -> tuple[object, str, str]:
     """Exit status, stdout and stderr of a command that does `callback`."""
     cli = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
     cli.command(command)(callback)
@@ -25,44 +29,45 @@ def run(callback, capsys, command="train"):
     return stopped.value.code, said.out, said.err
 
 
-def raising(error):
-    def callback():
+def raising(error: BaseException) -> Callable[[], None]:
+    def callback() -> None:
         raise error
 
     return callback
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(errors.TrialignError, errors.SpecError, errors.DataError, errors.ModelError, errors.ClusterError),
-        *(errors.CheckpointError, errors.ExportError, errors.GateError),
-    ],
-)
-def test_an_error_is_its_message_on_stderr_and_the_status_of_its_class(kind, capsys):
+KINDS: list[type[errors.TrialignError]] = [
+    *(errors.TrialignError, errors.SpecError, errors.DataError, errors.ModelError, errors.ClusterError),
+    *(errors.CheckpointError, errors.ExportError, errors.GateError),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_is_its_message_on_stderr_and_the_status_of_its_class(
+    kind: type[errors.TrialignError], capsys: pytest.CaptureFixture[str]
+) -> None:
     status, out, err = run(raising(kind("[what] is wrong.\nDo that.")), capsys)
     assert (status, out, err) == (kind.exit_status, "", "[what] is wrong.\nDo that.\n")
 
 
-def test_statuses_tell_the_errors_apart():
-    kinds = [errors.TrialignError, *errors.TrialignError.__subclasses__()]
-    assert len({kind.exit_status for kind in kinds}) == len(kinds)
+def test_statuses_tell_the_errors_apart() -> None:
+    assert len({kind.exit_status for kind in KINDS}) == len(KINDS)
 
 
-def test_ctrl_c_on_a_training_run_says_how_to_continue(capsys):
+def test_ctrl_c_on_a_training_run_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(raising(KeyboardInterrupt()), capsys)
     assert status == application.INTERRUPTED == 130
     assert "--resume" in err
     assert "Traceback" not in err
 
 
-def test_ctrl_c_on_anything_else_promises_no_resumption(capsys):
+def test_ctrl_c_on_anything_else_promises_no_resumption(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(raising(KeyboardInterrupt()), capsys, "audit")
     assert status == 130
     assert "--resume" not in err
 
 
-def test_a_mistake_of_the_program_keeps_its_traceback():
+def test_a_mistake_of_the_program_keeps_its_traceback() -> None:
     cli = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
     cli.command("a")(raising(ZeroDivisionError()))
     cli.command("b")(lambda: None)
@@ -84,7 +89,7 @@ finally:
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["schema"], ["train", "--help"], ["logs", "import", "--help"]]
 )
-def test_what_needs_no_model_loads_nothing_heavy_and_is_quick(arguments):
+def test_what_needs_no_model_loads_nothing_heavy_and_is_quick(arguments: list[str]) -> None:
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", _HELP, *arguments], capture_output=True, text=True)
     seconds = time.monotonic() - began
@@ -94,7 +99,7 @@ def test_what_needs_no_model_loads_nothing_heavy_and_is_quick(arguments):
     assert seconds < 5  # a fraction of a second on an idle machine; torch alone takes longer than this on a busy one
 
 
-def test_a_wrong_specification_is_refused_before_anything_heavy_loads(tmp_path):
+def test_a_wrong_specification_is_refused_before_anything_heavy_loads(tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text("name: demo\nmodel: m\n")
     command = [sys.executable, "-c", _HELP, "train", str(tmp_path / "train.yaml")]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -13,24 +13,24 @@ from trialign_ray.cli.console import LINE_EVERY_S, Bars, Lines, duration, show
 class Clock:
     """Time that passes when told to."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def stream():
+def stream() -> io.StringIO:
     return io.StringIO()
 
 
-def test_lines_tell_the_start_the_end_and_every_note(stream, clock):
+def test_lines_tell_the_start_the_end_and_every_note(stream: io.StringIO, clock: Clock) -> None:
     lines = Lines(stream, clock)
     lines.note("12 steps")
     lines.begin("training", 2)
@@ -40,7 +40,7 @@ def test_lines_tell_the_start_the_end_and_every_note(stream, clock):
     assert stream.getvalue().splitlines() == ["12 steps", "training: 0/2", "training: 2/2, took 1 min 15 s"]
 
 
-def test_a_fast_task_writes_no_line_for_each_unit(stream, clock):
+def test_a_fast_task_writes_no_line_for_each_unit(stream: io.StringIO, clock: Clock) -> None:
     lines = Lines(stream, clock)
     lines.begin("reading", 10_000)
     for _ in range(10_000):
@@ -49,7 +49,7 @@ def test_a_fast_task_writes_no_line_for_each_unit(stream, clock):
     assert len(stream.getvalue().splitlines()) <= 1 + 10_000 / 2_000
 
 
-def test_the_time_left_is_that_of_the_speed_so_far(stream, clock):
+def test_the_time_left_is_that_of_the_speed_so_far(stream: io.StringIO, clock: Clock) -> None:
     lines = Lines(stream, clock)
     lines.begin("training", 10)
     clock.now = 40.0
@@ -61,11 +61,11 @@ def test_the_time_left_is_that_of_the_speed_so_far(stream, clock):
     ("seconds", "text"),
     [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599.9, "1 h 0 min"), (7500, "2 h 5 min")],
 )
-def test_durations_read_like_speech(seconds, text):
+def test_durations_read_like_speech(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_bars_show_every_task_with_its_count_and_keep_notes(stream):
+def test_bars_show_every_task_with_its_count_and_keep_notes(stream: io.StringIO) -> None:
     console = Console(file=stream, force_terminal=True, width=120)
     with Bars(console) as bars:
         bars.begin("training", 4)
@@ -80,6 +80,6 @@ def test_bars_show_every_task_with_its_count_and_keep_notes(stream):
     assert "[step 1]" in said
 
 
-def test_a_wide_result_is_not_broken_in_a_pipe(capsys):
+def test_a_wide_result_is_not_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     show("x" * 150)
     assert capsys.readouterr().out.splitlines()[0] == "x" * 150

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,54 +20,54 @@ TRAIN = "name: demo\nmodel: m\nlogs: l\nepochs: 3\nlearner: {workers: 1}\n"
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "train.yaml"
     path.write_text(TRAIN)
     return path
 
 
-def test_flags_win_over_the_file_and_absent_flags_change_nothing(file):
+def test_flags_win_over_the_file_and_absent_flags_change_nothing(file: Path) -> None:
     spec = build(TrainSpec, file, {"epochs": 2.0, "seed": None})
     assert (spec.epochs, spec.seed, spec.model) == (2.0, 0, "m")
 
 
-def test_settings_win_over_flags(file):
+def test_settings_win_over_flags(file: Path) -> None:
     assert build(TrainSpec, file, {"epochs": 2.0}, ["epochs=5"]).epochs == 5
 
 
-def test_a_setting_reaches_into_the_specification_and_leaves_its_neighbours(file):
+def test_a_setting_reaches_into_the_specification_and_leaves_its_neighbours(file: Path) -> None:
     spec = build(TrainSpec, file, {}, ["learner.zero_stage=3", "algorithm.inconsistency.strength=0.1"])
     assert (spec.learner.zero_stage, spec.learner.workers, spec.algorithm.inconsistency.strength) == (3, 1, 0.1)
 
 
-def test_a_small_learning_rate_can_be_written_as_programmers_do(file):
+def test_a_small_learning_rate_can_be_written_as_programmers_do(file: Path) -> None:
     assert build(TrainSpec, file, {}, ["optimizer.learning_rate=1e-4"]).optimizer.learning_rate == 1e-4
 
 
-def test_flags_alone_are_enough():
+def test_flags_alone_are_enough() -> None:
     flags = {"name": "c", "model": "m", "questions": "q", "groups": "g", "output": "o"}
     assert build(CollectSpec, None, flags).output == "o"
 
 
-def test_a_missing_field_is_named(file):
+def test_a_missing_field_is_named(file: Path) -> None:
     with pytest.raises(SpecError, match="the command line: field 'model': is required"):
         build(CollectSpec, None, {"name": "c", "questions": "q", "groups": "g", "output": "o"})
 
 
 @pytest.mark.parametrize("setting", ["epochs", "=3", "learner..workers=1", "name.first=x", "epochs=[1"])
-def test_a_setting_that_cannot_be_put_in_is_refused_by_name(setting):
+def test_a_setting_that_cannot_be_put_in_is_refused_by_name(setting: str) -> None:
     with pytest.raises(SpecError, match="--set") as caught:
         override({"name": "demo", "epochs": 1}, [setting])
     assert setting in str(caught.value)
 
 
-def test_a_setting_of_an_unknown_field_is_refused(file):
+def test_a_setting_of_an_unknown_field_is_refused(file: Path) -> None:
     with pytest.raises(SpecError, match=r"learner\.wrokers"):
         build(TrainSpec, file, {}, ["learner.wrokers=2"])
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.integers() | st.dictionaries(st.sampled_from("xy"), st.integers())))
-def test_override_never_changes_what_it_is_given(data):
+def test_override_never_changes_what_it_is_given(data: dict[str, Any]) -> None:
     before = copy.deepcopy(data)
     changed = override(data, ["d.x=1", "d.y=two"])
     assert data == before
@@ -72,11 +75,9 @@ def test_override_never_changes_what_it_is_given(data):
 
 
 @given(st.none() | st.text(max_size=80))
-def test_a_slug_is_a_run_name_whatever_the_place(place):
-    import re
-
+def test_a_slug_is_a_run_name_whatever_the_place(place: str | None) -> None:
     assert re.fullmatch(RUN_NAME, slug("audit", place))
 
 
-def test_a_slug_is_the_last_part_of_the_place():
+def test_a_slug_is_the_last_part_of_the_place() -> None:
     assert slug("audit", "s3://bucket/models/SmolLM2-135M/") == "audit-smollm2-135m"

@@ -30,11 +30,10 @@ def tiny_llama(kv_heads: int, heads: int = 4) -> Any:
         num_key_value_heads=kv_heads,
         initializer_range=0.15,
         tie_word_embeddings=False,
-        attn_implementation="eager",
     )
-    model = LlamaForCausalLM(config).eval()
+    model: Any = LlamaForCausalLM(config)
     model.lm_head.weight.requires_grad_(False)
-    return model
+    return model.eval()
 
 
 def plain_logprobs(model: Any, trees: Sequence[Tree]) -> Tensor:
@@ -69,9 +68,8 @@ def packed_logprobs(model: Any, packed: Packed) -> Tensor:
 def gradients(model: Any, logp_m: Tensor) -> dict[str, Tensor]:
     """Gradient of every trained parameter of a weighted sum of the log-probs, with weights of both signs."""
     weight_m = torch.cos(torch.arange(len(logp_m)))
-    model.zero_grad()
-    (logp_m * weight_m).sum().backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return dict(zip(trained, torch.autograd.grad((logp_m * weight_m).sum(), list(trained.values())), strict=True))
 
 
 def compare(model: Any, trees: Sequence[Tree]) -> None:

@@ -41,7 +41,7 @@ def places_of(packed: Packed) -> list[tuple[int, int]]:
 def seen_from(packed: Packed, row: int, place: int) -> list[int]:
     """The tokens that a node sees, in the order of their positions."""
     seen = np.flatnonzero(packed.visible_rtt[row, place])
-    return packed.ids_rt[row, seen[packed.position_rt[row, seen].argsort()]].tolist()
+    return [int(token) for token in packed.ids_rt[row, seen[packed.position_rt[row, seen].argsort()]]]
 
 
 @given(st.lists(trees(), min_size=1, max_size=5))
@@ -141,4 +141,4 @@ def test_the_order_of_trees_and_responses_does_not_matter(forest: Sequence[Tree]
 
 def by_response(forest: Sequence[Tree], logp_m: torch.Tensor) -> dict[tuple[tuple[int, ...], ...], torch.Tensor]:
     keys = [(tuple(tree.prompt), tuple(said)) for tree in forest for said in tree.responses]
-    return dict(zip(keys, logp_m.split([len(said) for _, said in keys]), strict=True))
+    return dict(zip(keys, torch.split(logp_m, [len(said) for _, said in keys]), strict=True))

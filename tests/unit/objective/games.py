@@ -56,9 +56,10 @@ def random_game(seed: int, questions: int, groups: int, candidates: int) -> Game
     return Game(game, torch.randn(shape, generator=rng, dtype=torch.float64).masked_fill(~mask, 0.0) * 3)
 
 
-def games(groups: st.SearchStrategy[int] = st.integers(2, 4)) -> st.SearchStrategy[Game]:
-    """Random games of up to 3 questions, 4 groups and 4 candidates."""
-    return st.builds(random_game, st.integers(0, 2**32 - 1), st.integers(1, 3), groups, st.integers(1, 4))
+def games(most_groups: int = 4) -> st.SearchStrategy[Game]:
+    """Random games of up to 3 questions, 2 or more groups, and up to 4 candidates."""
+    seeds, groups = st.integers(0, 2**32 - 1), st.integers(2, most_groups)
+    return st.builds(random_game, seeds, st.integers(1, 3), groups, st.integers(1, 4))
 
 
 def draws(policy_gk: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:

@@ -140,6 +140,10 @@ def test_known_questions_are_anchored_and_others_symmetric(game: Game):
     torch.testing.assert_close(everywhere, symmetric(policy_qgk, game.candidates).mean())
 
 
+def _pays(answer: int, peer: int, known: bool) -> bool:
+    return (answer != TRUTH and peer == TRUTH) if known else (answer != peer or peer == UNNAMED)
+
+
 @given(games())
 def test_a_single_response_pays_the_chance_that_a_peer_answers_otherwise(game: Game):
     """By listing the draws: the share of peers from whom it differs; anchored: that are right where it is wrong."""
@@ -150,7 +154,7 @@ def test_a_single_response_pays_the_chance_that_a_peer_answers_otherwise(game: G
 
         def share(picks: tuple[int, ...], q: int = q, g: int = g, mine: int = mine, known: bool = known) -> float:
             peers = [said[q][j][pick] for j, pick in enumerate(picks) if j != g]
-            paying = [mine != TRUTH == a if known else mine != a or a == UNNAMED for a in peers]
+            paying = [_pays(mine, peer, known) for peer in peers]
             return sum(paying) / len(peers)
 
         torch.testing.assert_close(paid_qgk[q, g, k], expected(policy_qgk[q], share), check_dtype=False)

@@ -53,7 +53,9 @@ def test_awr_is_the_likelihood_of_each_response_weighted_by_its_advantage(game: 
         rows = listed(game, question, group)
         weights = [math.exp(a / temperature) for a in advantages([row[0] for row in rows])]
         varied = len({row[0] for row in rows}) > 1
-        likelihood = sum(w * logp / length for w, (_, logp, length, _) in zip(weights, rows, strict=True)) / sum(weights)
+        likelihood = sum(w * logp / length for w, (_, logp, length, _) in zip(weights, rows, strict=True)) / sum(
+            weights
+        )
         assert float(loss_qg[question, group]) == pytest.approx(-likelihood * varied)
 
 
@@ -108,7 +110,10 @@ def test_relabelling_the_candidates_changes_nothing(spec, game: Game, seed: int)
     order = torch.randperm(game.logp_qgk.shape[-1], generator=torch.Generator().manual_seed(seed))
     fields = {field.name: getattr(game.candidates, field.name) for field in dataclasses.fields(Candidates)}
     shuffled = Candidates(**{name: x[..., order] if x.dim() == 3 else x for name, x in fields.items()})
-    before, after = outputs_of(spec, game.logp_qgk, game.candidates), outputs_of(spec, game.logp_qgk[..., order], shuffled)
+    before, after = (
+        outputs_of(spec, game.logp_qgk, game.candidates),
+        outputs_of(spec, game.logp_qgk[..., order], shuffled),
+    )
     torch.testing.assert_close(after.loss_qg, before.loss_qg)
     torch.testing.assert_close(after.effective_samples_qg, before.effective_samples_qg)
 

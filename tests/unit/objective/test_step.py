@@ -63,7 +63,9 @@ def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_consta
 @pytest.mark.parametrize("loss", [Awr(), Candidate()], ids=lambda loss: loss.name)
 @given(game=games())
 def test_the_gradient_is_that_of_finite_differences(loss, game: Game):
-    spec = Algorithm(loss=loss, kl=0.7, utility_decay=STILL, inconsistency=Inconsistency(strength=0.3, form="symmetric"))
+    spec = Algorithm(
+        loss=loss, kl=0.7, utility_decay=STILL, inconsistency=Inconsistency(strength=0.3, form="symmetric")
+    )
 
     def total(logp_qgk: Tensor) -> Tensor:
         return step_objective(spec, logp_qgk, game.candidates, start(game)).loss

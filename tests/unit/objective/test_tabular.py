@@ -44,12 +44,11 @@ def simplex(points: int, corners: int) -> Tensor:
 
 
 def shared_game() -> Candidates:
-    """Groups that one policy serves alike. Question 0: three right answers in styles over which the groups quarrel.
-
-    Question 1: a fact, whose falsehoods are in the nicer style.
-    """
+    """Groups that one policy serves alike: three right answers over which they quarrel, and a fact."""
     quarrel = [[1.0, 0.0, 0.3], [0.9, 0.0, 0.3], [0.0, 1.0, 0.2]]
-    return game_of([[[TRUTH] * 3] * 3, [[TRUTH, 1, 2]] * 3], preference=[quarrel, [[0.0, 1.0, 0.5]] * 3])
+    fact = [[0.3, 0.2, 0.1]] * 3
+    utility_qgk = torch.tensor([quarrel, fact], dtype=torch.float64)
+    return game_of([[[TRUTH] * 3] * 3, [[TRUTH, 1, 2]] * 3], utility_qgk=utility_qgk)
 
 
 def best_shared_welfare(game: Candidates) -> float:
@@ -91,9 +90,8 @@ def best_of_all_joint_policies(game: Candidates) -> float:
     """Largest Nash welfare of the 4^9 deterministic joint policies."""
     picks = list(itertools.product(range(4), repeat=3))
     each_gn = torch.stack([game.utility_qgk[range(3), :, list(pick)].mean(0) for pick in picks], dim=-1)
-    first, second, third = each_gn.unbind()
-    joint = torch.stack(torch.broadcast_tensors(first[:, None, None], second[None, :, None], third[None, None]), dim=-1)
-    assert joint.shape == (64, 64, 64, 3)
+    joint = torch.cartesian_prod(*each_gn)
+    assert joint.shape == (4**9, 3)
     return float(nash(joint).max())
 
 
@@ -111,7 +109,7 @@ def trained(game: Candidates, spec: Algorithm, steps: int, rate: float = 10.0) -
 
 
 def test_training_on_expected_utility_reaches_the_best_of_all_joint_policies():
-    policy_qgk = trained(facts(), Algorithm(), steps=1500) if False else trained(facts(), Algorithm(loss=Candidate()), 1500)
+    policy_qgk = trained(facts(), Algorithm(loss=Candidate()), steps=1500)
     assert float(nash(utilities(policy_qgk, facts()))) == pytest.approx(best_of_all_joint_policies(facts()), abs=2e-2)
 
 
@@ -132,15 +130,15 @@ def test_awr_alone_ends_at_the_softmax_of_the_advantages():
 
 
 def test_with_kl_training_ends_at_the_tilted_reference():
-    """max omega * E[A] - beta * KL(pi || ref) is at pi ~ ref * exp(omega * A / beta); one group, so omega is 1."""
-    said = game_of([[[0, 1, 2]], [[1, 0, 0]]], preference=[[[0.2, 0.9, 0.1]], [[0.5, 0.1, 0.7]]])
-    reference_qgk = torch.tensor([[[0.2, 0.5, 0.3]], [[0.6, 0.3, 0.1]]], dtype=torch.float64)
-    game = Candidates(**{name: getattr(said, name) for name in said.__slots__} | {"reference_logp_qgk": reference_qgk.log()})
-    beta, advantage_qgk = 0.9, (said.utility_qgk - said.utility_qgk.mean(-1, keepdim=True))
-    advantage_qgk = advantage_qgk / advantage_qgk.square().mean(-1, keepdim=True).sqrt()
+    """E[A] - beta * KL(pi || ref) is largest at pi ~ ref * exp(A / beta); the groups are alike, so weights are 1."""
+    said, liked = [[[0, 1, 2]] * 2, [[1, 0, 0]] * 2], [[[0.2, 0.9, 0.1]] * 2, [[0.5, 0.1, 0.7]] * 2]
+    reference_qgk = torch.tensor([[[0.2, 0.5, 0.3]] * 2, [[0.6, 0.3, 0.1]] * 2], dtype=torch.float64).log()
+    game, beta = game_of(said, preference=liked, reference_logp_qgk=reference_qgk), 0.9
+    mean_qg1 = game.utility_qgk.mean(-1, keepdim=True)
+    advantage_qgk = (game.utility_qgk - mean_qg1) / game.utility_qgk.std(-1, correction=0, keepdim=True)
     spec = Algorithm(loss=Candidate(likelihood=0), kl=beta, inconsistency=Inconsistency(strength=0))
-    tilted_qgk = (reference_qgk.log() + advantage_qgk / beta).softmax(-1)
-    torch.testing.assert_close(trained(game, spec, steps=500, rate=2.0), tilted_qgk, atol=1e-4, rtol=0)
+    tilted_qgk = (reference_qgk + advantage_qgk / beta).softmax(-1)
+    torch.testing.assert_close(trained(game, spec, steps=1000, rate=2.0), tilted_qgk, atol=1e-4, rtol=0)
 
 
 def test_where_no_truth_is_known_and_all_is_liked_alike_the_groups_come_to_agree():

@@ -1,0 +1,103 @@
+"""The application: routes, services, store, backend and reconciler put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from api import openapi, problems
+from api.backend import JobsBackend
+from api.backend.ray_jobs import RayJobsBackend
+from api.deps import Services
+from api.kinds import KINDS, JobKind
+from api.limits import BodyLimit, RateLimit
+from api.paths import Roots
+from api.reconcile.loop import Reconciler
+from api.routers import datasets, history, jobs, system
+from api.services.cluster import Cluster
+from api.services.datasets import Datasets
+from api.services.history import History
+from api.services.jobs import Jobs
+from api.services.once import Once
+from api.services.specs import Specs
+from api.services.watch import Watch
+from api.settings import Settings
+from api.store.engine import Store
+from api.store.migrate import upgrade
+from api.telemetry import Measured, Telemetry
+
+WEB = Path(__file__).parent / "web"
+_ABOUT = "Submit, watch, stop and trust training jobs on a Ray cluster."
+
+
+def create_app(
+    settings: Settings,
+    *,
+    kinds: Mapping[str, JobKind] = KINDS,
+    backend: JobsBackend | None = None,
+    reconcile: bool = True,
+) -> FastAPI:
+    """The control plane. `reconcile=False` leaves the background work to other processes of the same database."""
+    backend = backend or RayJobsBackend(settings.ray_address, settings.python, settings.ray_timeout_seconds)
+    telemetry = Telemetry.new()
+    store = Store(settings.database_url)
+    history = History(settings.data / "jobs", settings.log_bytes)
+    specs = Specs(kinds, Roots(settings.workspace, settings.roots))
+    service = Jobs(store, specs, settings.retries)
+    reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry)
+    app = FastAPI(
+        title="TriAlign on Ray",
+        version=version("trialign-ray"),
+        description=_ABOUT,
+        lifespan=_lifespan(store, backend, reconciler if reconcile else None),
+    )
+    app.state.reconciler = reconciler
+    app.state.services = Services(
+        store=store,
+        jobs=service,
+        once=Once(store, reconciler.wake),
+        history=history,
+        watch=Watch(store, history),
+        datasets=Datasets(store, settings.data / "datasets"),
+        cluster=Cluster(store, backend, telemetry),
+        rate=RateLimit(settings.requests_per_second, settings.request_burst),
+    )
+    _assemble(app, settings, kinds, telemetry)
+    return app
+
+
+def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], telemetry: Telemetry) -> None:
+    problems.install(app)
+    for module in (jobs, history, datasets, system):
+        app.include_router(module.router)
+    openapi.install(app, kinds)
+    app.add_middleware(BodyLimit, settings.body_bytes, settings.upload_bytes, "/v1/datasets")
+    app.add_middleware(Measured, telemetry)
+    if WEB.is_dir():
+        app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
+
+
+def _lifespan(store: Store, backend: JobsBackend, reconciler: Reconciler | None):  # type: ignore[no-untyped-def] # noqa: ANN202
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(upgrade, store.url)
+        task = asyncio.create_task(reconciler.run()) if reconciler else None
+        try:
+            yield
+        finally:
+            if reconciler and task:
+                await reconciler.stop(task)
+            await backend.close()
+            await store.close()
+
+    return lifespan
+
+
+__all__ = ["ASGIApp", "create_app"]

@@ -1,0 +1,118 @@
+"""What routes ask for: the services, who is asking, and one job that they may see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+
+from api import ids
+from api.auth import Principal, Scope, authenticate
+from api.limits import RateLimit
+from api.problems import ApiError
+from api.services import once
+from api.services.cluster import Cluster
+from api.services.datasets import Datasets
+from api.services.history import History
+from api.services.jobs import Jobs
+from api.services.watch import Watch
+from api.store.engine import Store
+from api.store.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything behind the routes."""
+
+    store: Store
+    jobs: Jobs
+    once: once.Once
+    history: History
+    watch: Watch
+    datasets: Datasets
+    cluster: Cluster
+    rate: RateLimit
+
+
+def services(request: Request) -> Services:
+    """The application's services."""
+    found: Services = request.app.state.services
+    return found
+
+
+Svc = Annotated[Services, Depends(services)]
+_BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys create`.")
+
+
+async def principal(request: Request, svc: Svc, _: Annotated[object, Depends(_BEARER)]) -> Principal:
+    """Who is asking; raises ApiError 401 and 429."""
+    async with svc.store.reads() as session:
+        who = await authenticate(session, request.headers.get("authorization"))
+    svc.rate.spend(who.key_id)
+    return who
+
+
+def need(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+    """A dependency that asks for a scope; raises ApiError 403."""
+
+    async def check(who: Annotated[Principal, Depends(principal)]) -> Principal:
+        if not who.may(scope):
+            raise ApiError(403, "forbidden", f"This needs a key with the scope '{scope}'.")
+        return who
+
+    return check
+
+
+Reader = Annotated[Principal, Depends(need("read"))]
+Submitter = Annotated[Principal, Depends(need("submit"))]
+Admin = Annotated[Principal, Depends(need("admin"))]
+JobId = Annotated[str, Path(pattern=ids.JOB_ID, examples=["job-019d2f4b8c00a1b2c3d4e5f60718"])]
+Limit = Annotated[int, Query(ge=1, le=500, description="Most items of the page.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="The same key with the same body is done once and answered alike.",
+    ),
+]
+
+
+async def seen_job(svc: Svc, who: Reader, job_id: JobId) -> Job:
+    """A job that the caller may see; raises ApiError 404."""
+    return await svc.jobs.get(who, job_id)
+
+
+SeenJob = Annotated[Job, Depends(seen_job)]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A request that changes something, done at most once."""
+
+    who: Principal
+    svc: Services
+    request: Request
+    key: str | None
+
+    async def do(self, status: int, action: once.Action, fingerprint: str | None = None) -> JSONResponse:
+        """Run `action` in a transaction; `fingerprint` stands for a body that was streamed."""
+        if fingerprint is None:
+            fingerprint = hashlib.sha256(await self.request.body()).hexdigest()
+        route = f"{self.request.method} {self.request.url.path}"
+        remote = self.request.client.host if self.request.client else ""
+        made = once.Request(self.who, route, self.key, fingerprint, remote)
+        return await self.svc.once.do(made, status, action)
+
+
+async def change(request: Request, svc: Svc, who: Submitter, key: IdempotencyKey = None) -> Change:
+    """A change by a caller who may submit."""
+    return Change(who, svc, request, key)
+
+
+Changing = Annotated[Change, Depends(change)]

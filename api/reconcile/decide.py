@@ -1,0 +1,122 @@
+"""What is to be done about one job. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from api.backend import RayStatus, Record
+from api.kinds import EXTERNAL
+from api.reconcile.classify import CLUSTER_LOST, RETRIABLE, classify
+from api.states import Status
+from api.store.models import Job
+
+
+class Act(StrEnum):
+    """What to do on Ray, besides changing the row."""
+
+    NOTHING = "nothing"
+    SUBMIT = "submit"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """What a decision needs to know of a job."""
+
+    status: Status
+    retries_left: int
+    ours: bool = True
+    """Whether the service can submit it; False for what came by `ray job submit`."""
+    missing_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next status (None: stays), what to do on Ray, and why."""
+
+    to: Status | None = None
+    act: Act = Act.NOTHING
+    event: str = ""
+    message: str = ""
+    error_code: str | None = None
+    missing: bool = False
+    """Ray does not know the job."""
+    retry: bool = False
+    """It goes back to the queue at the cost of one retry."""
+
+
+STAY = Decision()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of a job on Ray, and when."""
+
+    record: Record | None
+    """None where Ray does not know it, or does not answer."""
+    reachable: bool
+    """Whether Ray answered."""
+    log_tail: Sequence[str]
+    now: datetime
+
+
+def decide(job: JobView, sight: Sight, grace: timedelta) -> Decision:
+    """For a job that Ray may hold."""
+    record = sight.record
+    if record is None:
+        return _missing(job, sight.reachable, sight.now, grace)
+    if job.status is Status.CANCELLING:
+        return _cancelling(record)
+    return _active(job, record, sight.log_tail)
+
+
+def _missing(job: JobView, reachable: bool, now: datetime, grace: timedelta) -> Decision:
+    if job.status is Status.STARTING and job.ours:
+        return Decision(act=Act.SUBMIT if reachable else Act.NOTHING)
+    if job.status is Status.CANCELLING and reachable:
+        return Decision(Status.CANCELLED, event="cancelled", message="Ray does not know the job (any more).")
+    if job.missing_since is None or now - job.missing_since < grace:
+        return Decision(missing=True)
+    if job.status is Status.CANCELLING:
+        return Decision(Status.CANCELLED, event="cancelled", message="The cluster is gone.", missing=True)
+    lost = f"Ray has not known the job for {round((now - job.missing_since).total_seconds())} s."
+    return replace(_failed(job, CLUSTER_LOST, lost), missing=True)
+
+
+def _cancelling(record: Record) -> Decision:
+    if record.status is RayStatus.SUCCEEDED:
+        return Decision(Status.SUCCEEDED, event="succeeded", message="It ended well before it could be stopped.")
+    if record.status.ended:
+        return Decision(Status.CANCELLED, event="cancelled", message="It has stopped.")
+    return Decision(act=Act.STOP)
+
+
+def _active(job: JobView, record: Record, log_tail: Sequence[str]) -> Decision:
+    if record.status is RayStatus.RUNNING and job.status is Status.STARTING:
+        return Decision(Status.RUNNING, event="running", message="Ray runs it.")
+    if record.status is RayStatus.SUCCEEDED:
+        return Decision(Status.SUCCEEDED, event="succeeded", message="It ended well.")
+    if record.status is RayStatus.STOPPED:
+        return Decision(Status.CANCELLED, event="cancelled", message="It was stopped on Ray, not by this service.")
+    if record.status is RayStatus.FAILED:
+        return _failed(job, classify(record, log_tail), _reason(record))
+    return STAY
+
+
+def _failed(job: JobView, code: str, message: str) -> Decision:
+    if code in RETRIABLE and job.retries_left > 0:
+        return Decision(Status.QUEUED, event="retrying", message=message, error_code=code, retry=True)
+    return Decision(Status.FAILED, event="failed", message=message, error_code=code)
+
+
+def _reason(record: Record) -> str:
+    return record.message.strip().partition("\n")[0][:500] or "The job failed."
+
+
+def view(job: Job) -> JobView:
+    """What a decision needs of a row."""
+    left = max(0, job.retries - job.retries_used)
+    return JobView(Status(job.status), left, job.kind != EXTERNAL, job.missing_since)

@@ -1,0 +1,88 @@
+"""What a job wrote: metrics, groups, logs, checkpoints, the report, files."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from sse_starlette import EventSourceResponse
+
+from api.deps import SeenJob, Svc
+from api.routers.responses import ANY
+from api.schemas import Artifact, Checkpoint, Groups, ListOf, MetricsPage
+from api.services import metrics, runs
+from api.services.watch import Place
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["history"])
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+
+@router.get("/metrics", responses=ANY)
+async def get_metrics(
+    job: SeenJob,
+    svc: Svc,
+    after: Annotated[int, Query(ge=-1, le=2**31 - 1, description="The last step that is known.")] = -1,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> MetricsPage:
+    """Training metrics by optimizer step."""
+    found = await asyncio.to_thread(svc.history.metrics, job.id)
+    return metrics.page(found, after, limit)
+
+
+@router.get("/groups", responses=ANY)
+async def get_groups(job: SeenJob, svc: Svc) -> Groups:
+    """Utility, fairness weight and accuracy of every group over the steps."""
+    return metrics.groups(await asyncio.to_thread(svc.history.metrics, job.id))
+
+
+@router.get("/logs", responses={**_TEXT, **ANY}, response_class=PlainTextResponse)
+async def get_logs(
+    job: SeenJob, svc: Svc, tail: Annotated[int | None, Query(ge=1, le=10_000, description="Last lines only.")] = None
+) -> Response:
+    """The log, all attempts after one another."""
+    if tail is None:
+        return StreamingResponse(svc.history.chunks(job.id), media_type="text/plain; charset=utf-8")
+    lines = await asyncio.to_thread(svc.history.tail, job.id, tail)
+    return PlainTextResponse("".join(f"{line}\n" for line in lines))
+
+
+@router.get("/logs/stream", responses={**_EVENTS, **ANY}, response_class=EventSourceResponse)
+async def stream_logs(
+    job: SeenJob, svc: Svc, last: Annotated[str | None, Header(alias="Last-Event-ID", max_length=40)] = None
+) -> EventSourceResponse:
+    """The log as it grows, as server-sent events: `log`, `status` and, when the job is over, `end`."""
+    return EventSourceResponse(svc.watch.follow(job.id, Place.parse(last)), ping=15)
+
+
+@router.get("/checkpoints", responses=ANY)
+async def list_checkpoints(job: SeenJob) -> ListOf[Checkpoint]:
+    """The checkpoints that a resume can start from."""
+    return ListOf[Checkpoint](data=await asyncio.to_thread(runs.checkpoints, job.run))
+
+
+@router.get("/report", responses=ANY)
+async def get_report(job: SeenJob) -> JSONResponse:
+    """report.json of the run; its page is the artifact report.html."""
+    return JSONResponse(await asyncio.to_thread(runs.report, job.run))
+
+
+@router.get("/artifacts", responses=ANY)
+async def list_artifacts(job: SeenJob) -> ListOf[Artifact]:
+    """The files of the run that can be downloaded."""
+    return ListOf[Artifact](data=await asyncio.to_thread(runs.artifacts, job.run))
+
+
+@router.get("/artifacts/{name:path}", responses={**_FILE, **ANY}, response_class=StreamingResponse)
+async def get_artifact(
+    job: SeenJob, name: Annotated[str, Path(max_length=120, examples=["adapter/adapter_model.safetensors"])]
+) -> StreamingResponse:
+    """One file: report.html, report.json, metrics.jsonl, spec.json, or a file of the adapter."""
+    place = await asyncio.to_thread(runs.open_artifact, job.run, name)
+    return StreamingResponse(runs.chunks(place), media_type=runs.media_type(name), headers=_SANDBOX)

@@ -1,0 +1,66 @@
+"""A phone's width, and the page's own promises."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from api.schemas import Artifact, Checkpoint, ClusterOut, EventOut, JobOut
+
+from . import data
+from .conftest import sign_in
+from .stub import WEB, World
+
+pytestmark = pytest.mark.e2e
+
+_WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+
+
+@pytest.mark.parametrize(
+    ("route", "ready"),
+    [("/", "smollm2-maxmin"), (f"/jobs/{data.RUNNING}", "Step 50 of 120"), (f"/jobs/{data.DONE}", "Right for everyone")],
+)
+def test_nothing_is_wider_than_a_phone(phone: Page, world: World, route: str, ready: str) -> None:
+    sign_in(phone, world)
+    phone.goto(f"{world.url}#{route}")
+    expect(phone.get_by_text(ready).first).to_be_visible()
+    scroll, client = phone.evaluate(_WIDTHS)
+    assert scroll <= client == 390
+
+
+def test_the_report_fits_a_phone(phone: Page, world: World) -> None:
+    sign_in(phone, world)
+    phone.goto(f"{world.url}#/jobs/{data.DONE}/report")
+    frame = phone.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="smollm2-nash-lambda-1")).to_be_visible()
+    scroll, client = frame.locator("html").evaluate("page => [page.scrollWidth, page.clientWidth]")
+    assert scroll <= client < 390
+
+
+def test_charts_drop_the_names_beside_their_lines_and_keep_the_legend(phone: Page, world: World) -> None:
+    sign_in(phone, world)
+    phone.goto(f"{world.url}#/jobs/{data.RUNNING}")
+    expect(phone.get_by_role("button", name=re.compile("neutral"))).to_be_visible()
+    expect(phone.get_by_role("slider", name="Accuracy by group").locator("path")).to_have_count(len(data.GROUPS))
+    expect(phone.get_by_role("slider").locator(".series text")).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", sorted(WEB.iterdir()), ids=lambda path: path.name)
+def test_no_file_has_inline_code_or_another_host(path: object) -> None:
+    text = path.read_text()  # type: ignore[attr-defined]
+    assert not re.search(r"\sstyle=|\son[a-z]+=\"|innerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
+    assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}
+
+
+def test_the_canned_answers_are_those_of_the_api() -> None:
+    for job in data.jobs():
+        JobOut.model_validate(job, extra="forbid")
+    for event in data.events("running"):
+        EventOut.model_validate(event, extra="forbid")
+    for checkpoint in data.checkpoints():
+        Checkpoint.model_validate(checkpoint, extra="forbid")
+    for artifact in data.artifacts("succeeded"):
+        Artifact.model_validate(artifact, extra="forbid")
+    ClusterOut.model_validate(data.cluster(), extra="forbid")

@@ -1,0 +1,156 @@
+"""An in-memory backend, tiny kinds of job, and the application on them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.auth import Scope, create_key
+from api.backend import ClusterState, RayStatus, Record, Submission
+from api.kinds import KINDS, JobKind
+from api.schemas import Plan
+from api.settings import Settings
+from trialign_ray.config.base import Strict
+from trialign_ray.config.train import Place, RunName
+from trialign_ray.errors import ClusterError, DataError
+
+
+class TinySpec(Strict):
+    """Reads and writes places; `check` fails where `bad` is set."""
+
+    kind: Literal["tiny"] = "tiny"
+    name: RunName
+    input: Place | None = None
+    runs: Place = "runs"
+    bad: bool = False
+
+
+def check_tiny(spec: TinySpec) -> Plan:
+    if spec.bad:
+        raise DataError("input: is bad. Make it good.")
+    return Plan(kind="tiny", derived={"steps": 3})
+
+
+TINY: dict[str, JobKind] = {
+    **KINDS,
+    "tiny": JobKind(TinySpec, "tiny", reads=("input",), writes=("runs",), runs=True, check=check_tiny),
+}
+
+
+@dataclass
+class FakeBackend:
+    """Remembers submissions; a test says what becomes of them."""
+
+    dashboard: str = "http://ray.test"
+    records: dict[str, Record] = field(default_factory=dict)
+    submissions: list[Submission] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    text: dict[str, str] = field(default_factory=dict)
+    down: bool = False
+
+    async def submit(self, submission: Submission) -> None:
+        self._answer()
+        if submission.submission_id in self.records:
+            return
+        self.submissions.append(submission)
+        self.records[submission.submission_id] = Record(
+            submission.submission_id, RayStatus.PENDING, metadata=submission.metadata, entrypoint=submission.module
+        )
+
+    async def list(self) -> list[Record]:
+        self._answer()
+        return list(self.records.values())
+
+    async def stop(self, submission_id: str) -> None:
+        self._answer()
+        self.stopped.append(submission_id)
+        if submission_id in self.records and not self.records[submission_id].status.ended:
+            self.set(submission_id, RayStatus.STOPPED)
+
+    async def logs(self, submission_id: str) -> str:
+        self._answer()
+        return self.text.get(submission_id, "")
+
+    async def cluster(self) -> ClusterState:
+        self._answer()
+        return ClusterState("2.60.0", 1, {"CPU": 2.0})
+
+    async def close(self) -> None:
+        pass
+
+    def set(self, submission_id: str, status: RayStatus, **changes: Any) -> None:
+        changes = {"started_at": datetime.now(UTC), **changes}
+        self.records[submission_id] = replace(self.records[submission_id], status=status, **changes)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise ClusterError("Ray is away.")
+
+
+@dataclass
+class Plane:
+    """The application in this process, its backend, and a client for each scope."""
+
+    app: FastAPI
+    backend: FakeBackend
+    client: httpx.AsyncClient
+    settings: Settings
+
+    @property
+    def store(self) -> Any:
+        return self.app.state.services.store
+
+    async def key(self, owner: str, *scopes: Scope) -> dict[str, str]:
+        async with self.store.writes() as session:
+            return {"Authorization": f"Bearer {await create_key(session, owner, frozenset(scopes))}"}
+
+    async def tick(self, rounds: int = 1) -> None:
+        """Rounds of the reconciler, each with the checks that it started."""
+        for _ in range(rounds):
+            await self.app.state.reconciler.tick()
+            await self.app.state.reconciler.settle()
+
+    async def submit(self, auth: dict[str, str], name: str = "one", **body: Any) -> Any:
+        spec = {"kind": "tiny", "name": name, **body.pop("spec", {})}
+        answer = await self.client.post("/v1/jobs", json={"spec": spec, **body}, headers=auth)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    async def job(self, auth: dict[str, str], job_id: str) -> Any:
+        return (await self.client.get(f"/v1/jobs/{job_id}", headers=auth)).json()
+
+    async def run(self, auth: dict[str, str], job_id: str) -> Any:
+        """Bring a new job to `running`; the job."""
+        await self.tick(2)
+        job = await self.job(auth, job_id)
+        self.backend.set(job["submission_id"], RayStatus.RUNNING)
+        await self.tick()
+        return await self.job(auth, job_id)
+
+
+def settings_for(folder: Path, **changes: Any) -> Settings:
+    workspace = folder / "workspace"
+    workspace.mkdir(exist_ok=True)
+    given = {"data": folder / "data", "workspace": str(workspace), "requests_per_second": 1e6, "request_burst": 10**6}
+    return Settings.model_validate({**given, **changes})
+
+
+@asynccontextmanager
+async def plane(folder: Path, **changes: Any) -> AsyncIterator[Plane]:
+    """The application, its lifespan running, without a background loop: tests call `tick`."""
+    settings, backend = settings_for(folder, **changes), FakeBackend()
+    app = create_app(settings, kinds=TINY, backend=backend, reconcile=False)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://plane.test") as client,
+    ):
+        yield Plane(app, backend, client, settings)

@@ -1,0 +1,67 @@
+"""The least that each specification needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trialign_ray.config.algorithm import (
+    Algorithm,
+    AlphaFairWelfare,
+    Awr,
+    Candidate,
+    GiniWelfare,
+    Inconsistency,
+    Utility,
+)
+from trialign_ray.config.base import Strict
+from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
+from trialign_ray.config.preferences import (
+    Contains,
+    EndsWith,
+    Formality,
+    LetterCase,
+    MaxWords,
+    MinWords,
+    Preference,
+    ReadingLevel,
+    StartsWith,
+)
+from trialign_ray.config.tasks import AuditSpec, CollectSpec
+from trialign_ray.config.train import Candidates, Evaluation, Learner, Lora, Optimizer, TrainSpec
+
+TRAIN = {"kind": "train", "name": "demo", "model": "m", "logs": "demo/logs"}
+AUDIT = {"kind": "audit", "name": "demo", "model": "m", "questions": "q.json", "groups": "g.yaml"}
+COLLECT = {
+    "kind": "collect",
+    "name": "demo",
+    "model": "m",
+    "questions": "q.json",
+    "groups": "g.yaml",
+    "output": "out",
+}
+QUESTION = {"question_id": "q", "text": "Capital of Peru?", "references": ["Lima"]}
+QUESTIONS = {"name": "demo", "questions": [QUESTION]}
+GROUPS = {"groups": [{"name": "neutral"}, {"name": "nurse", "persona": "A nurse."}]}
+BRIEF = {"name": "brief", "rule": {"rule": "max_words", "words": 5}, "explicit": "Be brief.", "implicit": "In a hurry."}
+
+LEAST: dict[type[Strict], dict[str, Any]] = {
+    TrainSpec: TRAIN,
+    AuditSpec: AUDIT,
+    CollectSpec: COLLECT,
+    Question: QUESTION,
+    QuestionSet: QUESTIONS,
+    Group: {"name": "nurse"},
+    GroupSet: GROUPS,
+    Preference: BRIEF,
+    MaxWords: {"words": 5},
+    MinWords: {"words": 5},
+    ReadingLevel: {"grade": 4},
+    Formality: {"register": "formal"},
+    LetterCase: {"case": "lower"},
+    StartsWith: {"text": "Hey"},
+    EndsWith: {"text": "Bye"},
+    Contains: {"text": "**"},
+    Evaluation: {"questions": "q.json", "groups": "g.yaml"},
+    **dict.fromkeys((Algorithm, Utility, AlphaFairWelfare, GiniWelfare, Inconsistency, Awr, Candidate), {}),
+    **dict.fromkeys((Candidates, Lora, Optimizer, Learner), {}),
+}

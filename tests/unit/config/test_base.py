@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from trialign_ray.config.base import Strict, load_yaml, parse
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import SpecError
+
+from .samples import LEAST, TRAIN
+
+EVERY = pytest.mark.parametrize("model", LEAST, ids=lambda model: model.__name__)
+
+
+def declared(base: type[Strict] = Strict) -> set[type[Strict]]:
+    found = {model for child in base.__subclasses__() for model in {child} | declared(child)}
+    return {model for model in found if model.__module__.startswith("trialign_ray.config.")}
+
+
+def test_every_specification_is_tested_here():
+    assert declared() == set(LEAST)
+
+
+@EVERY
+def test_a_specification_is_immutable(model):
+    spec = model.model_validate(LEAST[model])
+    for name in model.model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(spec, name, getattr(spec, name))
+
+
+@EVERY
+def test_an_unknown_field_is_an_error_that_names_it_and_the_fix(model):
+    with pytest.raises(SpecError, match=r"here: field 'tyop': is not a field here; remove it or fix its name"):
+        parse(model, LEAST[model] | {"tyop": 1}, "here")
+
+
+@EVERY
+def test_a_missing_field_is_an_error_that_names_it_and_the_fix(model):
+    for field in LEAST[model]:
+        if (named := model.model_fields.get(field)) and named.is_required():
+            data = {name: value for name, value in LEAST[model].items() if name != field}
+            with pytest.raises(SpecError, match=rf"here: field '{field}': is required; add it$"):
+                parse(model, data, "here")
+
+
+@EVERY
+def test_a_specification_survives_the_round_trip_through_json(model):
+    spec = model.model_validate(LEAST[model])
+    assert model.model_validate_json(spec.model_dump_json(by_alias=True)) == spec
+
+
+@EVERY
+def test_every_documented_field_is_documented_in_the_json_schema(model):
+    schema = model.model_json_schema()
+    assert schema["description"]
+    assert schema["additionalProperties"] is False
+
+
+def test_every_fault_has_a_line_with_its_place_and_what_was_given():
+    data = TRAIN | {"seed": -1, "learner": {"workers": 0, "zero_stage": 4}, "logs": ""}
+    with pytest.raises(SpecError) as caught:
+        parse(TrainSpec, data, "spec.yaml")
+    lines = str(caught.value).splitlines()
+    assert [line.split("'")[1] for line in lines] == ["logs", "seed", "learner.workers", "learner.zero_stage"]
+    assert all(line.startswith("spec.yaml: field ") for line in lines)
+    assert lines[1].endswith("(given: -1)")
+    assert "greater than or equal to 0" in lines[1]
+    assert "1, 2 or 3" in lines[3]
+
+
+def test_a_long_value_is_not_repeated_in_full():
+    with pytest.raises(SpecError) as caught:
+        parse(TrainSpec, TRAIN | {"name": "x" * 5000}, "spec.yaml")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_value_of_the_wrong_shape_is_an_error_at_the_top():
+    with pytest.raises(SpecError, match=r"the request: field '\(top\)'"):
+        parse(TrainSpec, ["train"], "the request")
+
+
+def test_a_yaml_file_is_read(tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text("name: démo\nname: demo\nmodel: m\nlogs: l\noptimizer: {learning_rate: 5e-4}\n", encoding="utf-8")
+    found = load_yaml(TrainSpec, file)
+    assert (found.name, found.optimizer.learning_rate) == ("demo", 5e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1, 2]", "expected a mapping of fields at the top, found list"),
+        (b"", "expected a mapping of fields at the top, found NoneType"),
+        (b"a: [1", "not YAML"),
+        (b"\xff\xfe\xff", "cannot be read"),
+        (b"!!python/object/apply:os.getcwd []", "not YAML"),
+        (b"name: demo", "field 'model': is required; add it"),
+    ],
+)
+def test_a_file_that_is_no_specification_is_an_error_that_names_it(tmp_path, content, message):
+    file = tmp_path / "spec.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        load_yaml(TrainSpec, file)
+    assert str(caught.value).startswith(str(file))
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_an_error_with_the_fix(tmp_path: Any):
+    with pytest.raises(SpecError, match=r"cannot be read: .*Give the path of a YAML file\."):
+        load_yaml(TrainSpec, tmp_path / "none.yaml")

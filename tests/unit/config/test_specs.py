@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from trialign_ray.config.base import parse
+from trialign_ray.config.preferences import RULE, Preference
+from trialign_ray.config.tasks import SPEC, AuditSpec, CollectSpec, Spec, json_schema
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import SpecError
+
+from .samples import AUDIT, BRIEF, COLLECT, TRAIN
+
+KINDS = {"train": (TrainSpec, TRAIN), "audit": (AuditSpec, AUDIT), "collect": (CollectSpec, COLLECT)}
+
+
+def test_the_table_of_kinds_is_complete():
+    assert set(get_args(get_args(Spec)[0])) == {model for model, _ in KINDS.values()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kind_says_which_specification_it_is(kind):
+    model, data = KINDS[kind]
+    found = SPEC.validate_python(data)
+    assert type(found) is model
+    assert SPEC.validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("changes", [{"kind": "deploy"}, {"kind": None}])
+def test_another_kind_is_refused_and_the_known_ones_are_named(changes):
+    with pytest.raises(ValidationError, match="'train', 'audit', 'collect'"):
+        SPEC.validate_python(TRAIN | changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "Demo", "-x", "x" * 61, "x y", "x\n"])
+def test_a_run_name_that_is_no_name_of_a_folder_and_an_actor_is_refused(kind, name):
+    model, data = KINDS[kind]
+    with pytest.raises(SpecError, match=r"field 'name': "):
+        parse(model, data | {"name": name}, "here")
+
+
+@pytest.mark.parametrize(
+    ("field", "data"),
+    [
+        ("questions_per_step", {"questions_per_step": 0}),
+        ("epochs", {"epochs": 0}),
+        ("algorithm.utility.w_truth", {"algorithm": {"utility": {"w_truth": 0.5}}}),
+        ("algorithm.inconsistency.strength", {"algorithm": {"inconsistency": {"strength": 1.5}}}),
+        ("algorithm.loss", {"algorithm": {"loss": {"name": "ppo"}}}),
+        ("algorithm.loss.awr.temperature", {"algorithm": {"loss": {"name": "awr", "temperature": 0}}}),
+        ("algorithm.welfare.gini.decay", {"algorithm": {"welfare": {"family": "gini", "decay": 2}}}),
+        ("algorithm.welfare.gini.alpha", {"algorithm": {"welfare": {"family": "gini", "alpha": 1}}}),
+        ("algorithm.utility_decay", {"algorithm": {"utility_decay": 1}}),
+        ("candidates.own", {"candidates": {"own": 0}}),
+        ("lora.rank", {"lora": {"rank": 0}}),
+        ("optimizer.learning_rate", {"optimizer": {"learning_rate": float("nan")}}),
+        ("learner.zero_stage", {"learner": {"zero_stage": 0}}),
+        ("learner.dtype", {"learner": {"dtype": "float16"}}),
+        ("evaluation.questions", {"evaluation": {"groups": "g"}}),
+        ("checkpoint_every", {"checkpoint_every": "often"}),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_the_path_of_its_field(field, data):
+    with pytest.raises(SpecError, match=rf"^spec\.yaml: field '{field}': "):
+        parse(TrainSpec, TRAIN | data, "spec.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"answers": "a"}, "give 'model' or 'answers', one of the two"),
+        ({"model": None}, "give 'model' or 'answers', one of the two"),
+        ({"model": None, "answers": "a", "adapter": "x"}, "'adapter' goes on a 'model'; give both"),
+        ({"split": "test"}, "field 'split'"),
+        ({"bootstrap": 10}, "field 'bootstrap'"),
+    ],
+)
+def test_an_audit_has_one_source(changes, message):
+    with pytest.raises(SpecError, match=message):
+        parse(AuditSpec, AUDIT | changes, "audit.yaml")
+
+
+@pytest.mark.parametrize("changes", [{"model": None, "answers": "a"}, {"adapter": "x"}])
+def test_an_audit_is_of_a_model_an_adapted_model_or_answers(changes):
+    assert SPEC.validate_python(AUDIT | changes).kind == "audit"
+
+
+@pytest.mark.parametrize(("protocol", "turns"), [("independent", 2), ("cooperative", 1)])
+def test_a_protocol_has_its_turns(protocol, turns):
+    with pytest.raises(SpecError, match="'independent' has exactly one turn; 'cooperative' has at least two"):
+        parse(CollectSpec, COLLECT | {"protocol": protocol, "turns": turns}, "collect.yaml")
+
+
+@pytest.mark.parametrize(("protocol", "turns"), [("independent", 1), ("cooperative", 2), ("cooperative", 8)])
+def test_a_protocol_with_its_turns_is_accepted(protocol, turns):
+    assert parse(CollectSpec, COLLECT | {"protocol": protocol, "turns": turns}, "collect.yaml").turns == turns
+
+
+@pytest.mark.parametrize("rule", [{"rule": "rhymes"}, {"words": 5}, {"rule": "max_words", "grade": 5}, {}])
+def test_a_preference_that_is_no_rule_is_refused(rule):
+    with pytest.raises(SpecError, match=r"field 'rule"):
+        parse(Preference, BRIEF | {"rule": rule}, "groups.yaml")
+    with pytest.raises(ValidationError):
+        RULE.validate_python(rule)
+
+
+def definitions() -> dict[str, Any]:
+    found = json_schema()["$defs"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_json_schema_tells_the_kinds_apart():
+    found = json.loads(json.dumps(json_schema()))
+    assert found["discriminator"]["propertyName"] == "kind"
+    assert set(found["discriminator"]["mapping"]) == set(KINDS)
+
+
+def test_the_json_schema_knows_the_fields_and_no_others():
+    for model, data in KINDS.values():
+        schema = definitions()[model.__name__]
+        assert set(schema["properties"]) == set(model.model_fields)
+        assert set(schema["required"]) == {name for name, field in model.model_fields.items() if field.is_required()}
+        assert set(schema["required"]) <= set(data)
+    assert all(schema["additionalProperties"] is False for schema in definitions().values() if "properties" in schema)
+
+
+def test_the_json_schema_says_what_fields_mean_and_their_bounds():
+    rank = definitions()["Lora"]["properties"]["rank"]
+    batch = definitions()["TrainSpec"]["properties"]["questions_per_step"]
+    assert (rank["minimum"], rank["maximum"]) == (1, 512)
+    assert "per optimizer step" in batch["description"]

@@ -1,0 +1,74 @@
+"""Ask a model the held-out questions as every group, on several Ray workers at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.util import ActorPool
+
+from trialign_ray.collecting import game_config
+from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.game.generate import Sampling
+from trialign_ray.game.rollout import Rollout, roll_out
+from trialign_ray.models import load_adapted, model_hash
+from trialign_ray.progress import Progress, Silent
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What is asked, of whom, and how the model answers."""
+
+    model: str
+    adapter: str | None
+    questions: QuestionSet
+    groups: GroupSet
+    sampling: Sampling
+    seed: int = 0
+    questions_per_batch: int = 12
+
+
+class Examinee:
+    """A Ray actor that holds one copy of the model."""
+
+    def __init__(self, exam: Exam) -> None:
+        self._model = load_adapted(exam.model, exam.adapter)
+        self._plan = Rollout(
+            game=game_config(exam.questions, exam.groups, exam.model, 1, exam.sampling.max_new_tokens),
+            sampling=exam.sampling,
+            seed=exam.seed,
+            questions_per_batch=exam.questions_per_batch,
+            model_hash=model_hash(exam.model),
+        )
+
+    def answer(self, batch: int, questions: Sequence[Question]) -> tuple[int, pa.Table]:
+        """Rows in the log schema, with the batch's number, since batches end in any order."""
+        return batch, pa.concat_tables(roll_out(self._model, self._plan, questions))
+
+
+def examine(
+    exam: Exam, asked: Sequence[Question], workers: int, resources: dict[str, float], progress: Progress | None = None
+) -> pa.Table:
+    """Answers of all groups to `asked`, rows in the log schema in the order of the questions.
+
+    resources: what each worker takes of the cluster, {"CPU": ..., "GPU": ...}.
+    """
+    progress = progress or Silent()
+    batches = [asked[i : i + exam.questions_per_batch] for i in range(0, len(asked), exam.questions_per_batch)]
+    actor = ray.remote(Examinee).options(num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0))
+    actors: list[Any] = [actor.remote(exam) for _ in range(min(workers, len(batches)))]
+    tables: dict[int, pa.Table] = {}
+    try:
+        pool = ActorPool(actors)
+        for index, table in pool.map_unordered(
+            lambda actor, task: actor.answer.remote(*task), list(enumerate(batches))
+        ):
+            tables[index] = table
+            progress.advance(len(batches[index]) * len(exam.groups.names))
+    finally:
+        for each in actors:
+            ray.kill(each)
+    return pa.concat_tables([tables[index] for index in range(len(batches))])

@@ -1,0 +1,222 @@
+"""Group actors and the learner group of one run, from the driver's side: start, watch, stop, collect the adapter."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from trialign_ray.agents.buffer import BufferSpec
+from trialign_ray.agents.group import start_groups
+from trialign_ray.config.derived import Derived, derive
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import CheckpointError, ClusterError, DataError, TrialignError
+from trialign_ray.learner.plan import Plan
+from trialign_ray.places import cache_folder, upload_folder
+from trialign_ray.progress import Progress
+from trialign_ray.runs import RunFolder
+from trialign_ray.worker import train_loop
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How far the learners came."""
+
+    step: int
+    finished: bool
+    """False where they were asked to stop."""
+
+
+def learn(spec: TrainSpec, model: str, stop_ids: tuple[int, ...], groups: Sequence[str], progress: Progress) -> Learned:
+    """Train from the last checkpoint, or from the start; the adapter appears in the run folder when training ends.
+
+    SIGINT and SIGTERM make the learners write a checkpoint after the step they are in, and end.
+    """
+    folder = RunFolder.of(spec)
+    actors = start_groups(spec.name, [_buffer(spec, group, stop_ids) for group in groups])
+    try:
+        plan, derived = _plan(spec, actors, groups)
+        progress.note(_announce(spec, derived))
+        trainer = _trainer(spec, folder, _config(spec, model, groups, actors, plan, derived))
+        result = _watch(trainer, actors, derived, progress)
+        learned = _outcome(result, derived)
+        if learned.finished:
+            _keep_adapter(result.checkpoint, folder)
+        return learned
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _buffer(spec: TrainSpec, group: str, stop_ids: tuple[int, ...]) -> BufferSpec:
+    cache = str(cache_folder() / "partitions")
+    return BufferSpec(spec.logs, group, spec.candidates, spec.algorithm.utility, stop_ids, cache)
+
+
+def _plan(spec: TrainSpec, actors: Sequence[Any], groups: Sequence[str]) -> tuple[Plan, Derived]:
+    """Steps take questions that every group was asked; raises DataError where there are none."""
+    asked = _get([actor.question_ids.remote() for actor in actors])
+    shared = sorted(set(asked[0]).intersection(*asked[1:]))
+    if not shared:
+        raise DataError(f"{spec.logs}: no training question was asked of all {len(groups)} groups. Log some.")
+    derived = derive(spec, len(shared), len(groups))
+    return Plan(tuple(shared), spec.questions_per_step, spec.seed, derived.steps), derived
+
+
+def _announce(spec: TrainSpec, derived: Derived) -> str:
+    return (
+        f"{derived.questions} questions x {derived.groups} groups; {derived.steps} steps of {spec.questions_per_step} "
+        f"questions ({derived.prompts_per_step} prompts, at most {derived.most_responses_per_step} responses); "
+        f"{derived.warmup_steps} warm-up steps; {derived.checkpoints} checkpoints; "
+        f"{spec.learner.workers} workers, ZeRO stage {spec.learner.zero_stage}"
+    )
+
+
+def _config(
+    spec: TrainSpec, model: str, groups: Sequence[str], actors: Sequence[Any], plan: Plan, derived: Derived
+) -> dict[str, Any]:
+    return {
+        "spec": spec.model_dump_json(),
+        "derived": derived,
+        "plan": plan,
+        "model": model,
+        "groups": list(groups),
+        "actors": list(actors),
+    }
+
+
+def _trainer(spec: TrainSpec, folder: RunFolder, config: dict[str, Any]) -> TorchTrainer:
+    learner, place = spec.learner, folder.root
+    return TorchTrainer(
+        train_loop,
+        train_loop_config=config,
+        torch_config=TorchConfig(backend="nccl" if learner.gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=learner.workers,
+            use_gpu=learner.gpu,
+            resources_per_worker={"CPU": learner.cpus_per_worker} | ({"GPU": 1.0} if learner.gpu else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name="checkpoints",
+            storage_path=place.path,
+            storage_filesystem=place.filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=learner.max_restarts),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+
+
+def _watch(trainer: TorchTrainer, actors: Sequence[Any], derived: Derived, progress: Progress) -> Any:
+    """Run `trainer` beside this thread, which shows the steps and passes signals on."""
+    held: dict[str, Any] = {}
+    # In the main thread Ray Train would take SIGINT for itself and abort without a checkpoint.
+    thread = threading.Thread(target=_fit, args=(trainer, held), daemon=True)
+    progress.begin("training", derived.steps)
+    shown = 0
+    with _signals(lambda: _stop(actors, progress)):
+        thread.start()
+        while thread.is_alive():
+            thread.join(_POLL_SECONDS)
+            step = _step(actors)
+            if step > shown:
+                progress.advance(step - shown)
+                shown = step
+    progress.end()
+    if "error" in held:
+        raise _cause(held["error"])
+    return held["result"]
+
+
+def _fit(trainer: TorchTrainer, held: dict[str, Any]) -> None:
+    try:
+        held["result"] = trainer.fit()
+    except Exception as error:
+        held["error"] = error
+
+
+def _step(actors: Sequence[Any]) -> int:
+    try:
+        return int(ray.get(actors[0].status.remote(), timeout=_POLL_SECONDS).get("step", 0))
+    except ray.exceptions.GetTimeoutError:
+        return 0
+
+
+def _stop(actors: Sequence[Any], progress: Progress) -> None:
+    progress.note("Stopping: a checkpoint is written after this step. Once more ends at once, at the last checkpoint.")
+    actors[0].request_stop.remote()
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM calls `stop`, the next ends the process as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _: FrameType | None) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _cause(error: Exception) -> Exception:
+    """The error that a worker raised on purpose, else one that names the worker and what it said."""
+    failures = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        found: BaseException | None = failure
+        while found is not None:
+            if isinstance(found, TrialignError):
+                return found
+            found = getattr(found, "cause", None) or found.__cause__
+    lines = [f"worker {rank}: {str(failure).strip().splitlines()[-1]}" for rank, failure in failures.items()]
+    said = "; ".join(lines) or str(error)
+    failed = ClusterError(f"the learner group failed: {said}. Continue from the last checkpoint with --resume.")
+    failed.__cause__ = error
+    return failed
+
+
+def _get(references: Sequence[Any]) -> list[Any]:
+    """`ray.get`, with the errors that actors raise on purpose as themselves."""
+    try:
+        found: list[Any] = ray.get(list(references))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TrialignError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayActorError as error:
+        raise ClusterError(f"a group actor cannot start: {error}") from None
+    return found
+
+
+def _outcome(result: Any, derived: Derived) -> Learned:
+    if result.checkpoint is None:
+        raise CheckpointError("the learner group ended without a checkpoint. Start the run again.")
+    with result.checkpoint.as_directory() as held:
+        step = json.loads((Path(held) / "state.json").read_text(encoding="utf-8"))["step"]
+    return Learned(step, step >= derived.steps)
+
+
+def _keep_adapter(checkpoint: Any, folder: RunFolder) -> None:
+    target = folder.part("adapter")
+    with checkpoint.as_directory() as held:
+        upload_folder(Path(held) / "adapter", target)

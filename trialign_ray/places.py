@@ -1,0 +1,60 @@
+"""Folders by path or URI that a process needs as local files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from pyarrow import fs
+
+from trialign_ray.logs.storage import Location, locate, reading, sha256_of, writing
+
+
+def cache_folder() -> Path:
+    """Where downloads and conversions are kept: TRIALIGN_CACHE, or ~/.cache/trialign."""
+    return Path(os.environ.get("TRIALIGN_CACHE", "~/.cache/trialign")).expanduser()
+
+
+def local_folder(uri: str) -> Path:
+    """The folder at `uri` as a local one: itself, or a copy in the cache. Raises DataError."""
+    place = locate(uri)
+    if place.local is not None:
+        return place.local
+    with reading(place.uri):
+        selector = fs.FileSelector(place.path, recursive=True)
+        files = [info.path for info in place.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
+        name = _content_name(place, files)
+    target = cache_folder() / "copies" / name
+    if not target.exists():
+        _copy(place, target)
+    return target
+
+
+def upload_folder(source: Path, target: Location) -> None:
+    """Copy a local folder to a location. Raises DataError."""
+    with writing(target.uri):
+        target.filesystem.create_dir(target.path, recursive=True)
+        fs.copy_files(str(source), target.path, destination_filesystem=target.filesystem)
+
+
+def _content_name(place: Location, files: list[str]) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.removeprefix(place.path).encode())
+        digest.update(sha256_of(Location(place.filesystem, path, path)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _copy(place: Location, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with reading(place.uri), tempfile.TemporaryDirectory(dir=target.parent) as staging:
+        fs.copy_files(place.path, staging, source_filesystem=place.filesystem)
+        try:
+            Path(staging).rename(target)
+        except OSError:
+            if not target.exists():  # another process may have been first
+                raise
+        Path(staging).mkdir(exist_ok=True)

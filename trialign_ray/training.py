@@ -1,0 +1,110 @@
+"""One training run, whole: base answers, group actors and learners, trained answers, and the report that proves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import pyarrow as pa
+
+from trialign_ray.cluster import check_resources, connected
+from trialign_ray.collecting import asked_questions
+from trialign_ray.config.base import load_yaml
+from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.train import Evaluation, TrainSpec
+from trialign_ray.evaluating import Exam, examine
+from trialign_ray.evaluation import Bootstrap, publish, training_report
+from trialign_ray.evaluation.report import TrainingReport
+from trialign_ray.game.generate import Sampling
+from trialign_ray.learning import learn
+from trialign_ray.logs.dataset import manifest, read_logs, write_logs
+from trialign_ray.metrics import read_metrics
+from trialign_ray.models import load_tokenizer, model_hash
+from trialign_ray.places import local_folder
+from trialign_ray.progress import Progress, Silent
+from trialign_ray.runs import Part, RunFolder
+from trialign_ray.tokens import ChatTokens
+
+PACKAGES = ("trialign-ray", "torch", "ray", "deepspeed", "transformers", "peft", "pyarrow", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """What a run came to."""
+
+    folder: str
+    step: int
+    finished: bool
+    """False where the run was asked to stop; it can be resumed."""
+    report: TrainingReport | None
+    """None without an evaluation, or where the run did not finish."""
+
+
+def train(
+    spec: TrainSpec, *, resume: bool = False, address: str | None = None, progress: Progress | None = None
+) -> TrainingOutcome:
+    """Run `spec`, or continue it. Raises SpecError, DataError, ModelError, ClusterError and CheckpointError.
+
+    What is done already is not done again: base answers, training, trained answers each once.
+    """
+    started, progress = time.monotonic(), progress or Silent()
+    folder, model = RunFolder.of(spec), str(local_folder(spec.model))
+    tokens, groups = ChatTokens(load_tokenizer(model)), manifest(spec.logs).names
+    exam = None if spec.evaluation is None else _Examination(spec, spec.evaluation, model, folder)
+    folder.claim(spec, resume)
+    with connected(address) as dashboard:
+        progress.note(f"Ray dashboard: {dashboard}" if dashboard else "Ray was connected already")
+        check_resources(spec.learner, len(groups))
+        base = None if exam is None else exam.answers("answers/base", None, progress)
+        if not folder.trained():
+            learned = learn(spec, model, tokens.stop_ids, groups, progress)
+            if not learned.finished:
+                return TrainingOutcome(folder.root.uri, learned.step, False, None)
+        step = read_metrics(folder.part("metrics.jsonl"))[-1]["step"]
+        if exam is None or base is None:
+            return TrainingOutcome(folder.root.uri, step, True, None)
+        trained = exam.answers("answers/trained", str(local_folder(folder.part("adapter").uri)), progress)
+    report = exam.report(base, trained, time.monotonic() - started)
+    publish(report, folder.root)
+    return TrainingOutcome(folder.root.uri, step, True, report)
+
+
+class _Examination:
+    """The held-out questions, asked before and after."""
+
+    def __init__(self, spec: TrainSpec, evaluation: Evaluation, model: str, folder: RunFolder) -> None:
+        self._spec, self._evaluation, self._folder = spec, evaluation, folder
+        questions, groups = load_yaml(QuestionSet, evaluation.questions), load_yaml(GroupSet, evaluation.groups)
+        self._asked: Sequence[Question] = asked_questions(questions, "heldout", evaluation.questions)
+        self._exam = Exam(model, None, questions, groups, Sampling(evaluation.max_new_tokens))
+
+    def answers(self, part: Part, adapter: str | None, progress: Progress) -> pa.Table:
+        """Answers that are there already, or asked for now."""
+        place, names = self._folder.part(part), self._exam.groups.names
+        if not place.exists():
+            progress.begin(f"{'trained' if adapter else 'base'} model answers", len(self._asked) * len(names))
+            learner = self._spec.learner
+            resources = {"CPU": learner.cpus_per_worker, "GPU": float(learner.gpu)}
+            exam = replace(self._exam, adapter=adapter)
+            write_logs(examine(exam, self._asked, learner.workers, resources, progress), place, names)
+            progress.end()
+        return read_logs(place)
+
+    def report(self, base: pa.Table, trained: pa.Table, seconds: float) -> TrainingReport:
+        """Both audits and their difference, with what is known of the run."""
+        rows = read_metrics(self._folder.part("metrics.jsonl"))
+        run = {
+            "name": self._spec.name,
+            "seed": self._spec.seed,
+            "steps": rows[-1]["step"],
+            "train_seconds": sum(row["seconds"] for row in rows),
+            "wall_seconds": seconds,
+            "model_hash": model_hash(self._exam.model),
+            "logs_sha256": manifest(self._spec.logs).content_sha256,
+            "versions": {name: version(name) for name in PACKAGES},
+            "specification": self._spec.model_dump(mode="json"),
+        }
+        bootstrap = Bootstrap(self._evaluation.bootstrap)
+        return training_report(base, trained, self._exam.groups.names, run, bootstrap)
