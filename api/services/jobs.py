@@ -91,7 +91,7 @@ class Jobs:
     async def resume(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
         """Queue a failed or cancelled job again, to go on from its last checkpoint; raises ApiError 409."""
         job = self._seen(await rows.get(session, job_id), who)
-        _has_spec(job)
+        _can_run_again(job, "resumed")
         ran = job.submission_id is not None
         fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
         fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
@@ -102,9 +102,7 @@ class Jobs:
     async def retry(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
         """A new job with the same specification, from the start; raises ApiError 409 while the old one is not over."""
         old = self._seen(await rows.get(session, job_id), who)
-        _has_spec(old)
-        if old.status not in (Status.FAILED, Status.CANCELLED):
-            raise _conflict(old, "retried")
+        _can_run_again(old, "retried")
         body = JobCreate(spec=old.spec, labels=old.labels, retries=old.retries)
         new_id = new_job_id()
         resolved = await self.specs.resolve(session, old.spec, who.sees, new_id)
@@ -117,7 +115,7 @@ class Jobs:
         try:
             await rows.change(session, job, said, to, **fields)
         except rows.IllegalMoveError:
-            raise _conflict(job, said.type.removesuffix("_requested")) from None
+            raise _conflict(job, to.value) from None
         except StaleJobError:
             raise ApiError(409, "conflict", "The job changed at the same moment. Try again.") from None
 
@@ -150,7 +148,9 @@ def _row(job_id: str, owner: str, body: JobCreate, resolved: Resolved, retries: 
     )
 
 
-def _has_spec(job: Job) -> None:
+def _can_run_again(job: Job, how: str) -> None:
+    if job.status not in (Status.FAILED, Status.CANCELLED):
+        raise _conflict(job, how)
     if job.kind == EXTERNAL:
         detail = "The job came by `ray job submit`, so the service has no specification to run again."
         raise ApiError(409, "external_job", detail)

@@ -32,37 +32,28 @@ async function show({ id, frame, save, state, signal }) {
   signal.addEventListener("abort", () => URL.revokeObjectURL(address), { once: true });
   save.href = address;
   save.hidden = false;
-  frame.addEventListener("load", () => dress(frame), { once: true });
+  const { text, sheets } = bare(await blob.text());
+  frame.addEventListener("load", () => dress(frame, sheets), { once: true });
   frame.hidden = false;
-  frame.srcdoc = bare(await blob.text());
+  frame.srcdoc = text;
   state.hidden = true;
 }
 
-/** The page without its <style> elements and style attributes, which are kept as data for `dress`. */
-function bare(text) {
-  const page = new DOMParser().parseFromString(text, "text/html");
-  for (const element of page.querySelectorAll("script, base, iframe, object, embed, link, meta[http-equiv]")) element.remove();
-  for (const style of page.querySelectorAll("style")) style.replaceWith(kept(page, style.textContent));
-  for (const element of page.querySelectorAll("[style]")) {
-    element.dataset.style = element.getAttribute("style");
-    element.removeAttribute("style");
-  }
-  return `<!doctype html>${page.documentElement.outerHTML}`;
+/** The page without its styles: `sheets` has those of its <style> elements, and attributes named style are renamed to data-style. */
+function bare(page) {
+  const sheets = [];
+  const text = page
+    .replace(/<style[^>]*>([^]*?)<\/style>/gi, (_, sheet) => void sheets.push(sheet) ?? "")
+    .replace(/<[a-z][^>]*>/gi, (tag) => tag.replace(/\sstyle=/gi, " data-style="));
+  return { text, sheets };
 }
 
-function kept(page, text) {
-  const holder = page.createElement("template");
-  holder.dataset.sheet = text;
-  return holder;
-}
-
-function dress(frame) {
-  const page = frame.contentDocument;
-  const sheets = [...page.querySelectorAll("template[data-sheet]")].map(({ dataset }) => {
-    const sheet = new frame.contentWindow.CSSStyleSheet();
-    sheet.replaceSync(dataset.sheet);
+function dress(frame, sheets) {
+  const { contentDocument: page, contentWindow: world } = frame;
+  page.adoptedStyleSheets = sheets.map((text) => {
+    const sheet = new world.CSSStyleSheet();
+    sheet.replaceSync(text);
     return sheet;
   });
-  page.adoptedStyleSheets = sheets;
   for (const element of page.querySelectorAll("[data-style]")) element.style.cssText = element.dataset.style;
 }

@@ -186,11 +186,14 @@ def test_a_gate_that_fails_fails_the_audit_after_its_report(folder: Path) -> Non
     assert (folder / "runs" / "a" / "report.html").is_file()
 
 
-def test_an_audit_whose_gates_hold_succeeds(folder: Path) -> None:
+def test_answers_of_any_assistant_are_audited_from_question_group_and_response_alone(folder: Path) -> None:
+    kept = ("question_id", "group", "response")
+    write_lines(folder / "logs.jsonl", [{name: row[name] for name in kept} for row in rows()])
     passed = audit(folder, "--fail-if", "gap>0.6", "--out", "elsewhere")
     assert passed.returncode == 0, passed.stderr
     assert "elsewhere/a/report.html" in passed.stdout
-    assert (folder / "elsewhere" / "a" / "report.json").is_file()
+    report = json.loads((folder / "elsewhere" / "a" / "report.json").read_text())
+    assert report["audit"]["gap"]["value"] == 0.5
 
 
 def test_a_gate_that_cannot_be_read_is_refused_before_the_audit(folder: Path) -> None:

@@ -24,6 +24,10 @@ def tokens(tokenizer):
     return ChatTokens(tokenizer)
 
 
+def generation(eos: int | list[int] | None) -> Any:
+    return GenerationConfig(eos_token_id=eos)  # type: ignore[no-untyped-call]
+
+
 def id_of(tokenizer: Any, token: str) -> int:
     return int(tokenizer.convert_tokens_to_ids(token))
 
@@ -78,12 +82,12 @@ def test_end_of_text_ends_a_turn_too(tokens, tokenizer):
     ("eos", "expected"), [(None, (3, 4)), (3, (3, 4)), (9, (3, 9, 4)), ([8, 3, 9], (3, 8, 9, 4)), ([4], (3, 4))]
 )
 def test_the_generation_configuration_adds_stop_tokens_without_repeats(tokenizer, eos, expected):
-    assert stop_ids(tokenizer, GenerationConfig(eos_token_id=eos)) == expected
+    assert stop_ids(tokenizer, generation(eos)) == expected
 
 
 def test_the_turn_ends_as_the_template_ends_it():
     tokenizer = changed(eos_token="<|endoftext|>")
-    config = GenerationConfig(eos_token_id=[id_of(tokenizer, "<|endoftext|>"), id_of(tokenizer, "<|im_end|>")])
+    config = generation([id_of(tokenizer, "<|endoftext|>"), id_of(tokenizer, "<|im_end|>")])
     assert ChatTokens(tokenizer, config).end_of_turn == id_of(tokenizer, "<|im_end|>")
 
 

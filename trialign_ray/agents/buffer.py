@@ -141,13 +141,13 @@ class RolloutBuffer:
         )
 
     def _rows_of(self, question_id: str) -> list[dict[str, Any]]:
-        rows = self._table.take(self._rows.get(question_id, [])).to_pylist()
+        rows = self._table.take(np.array(self._rows.get(question_id, []), np.int64)).to_pylist()
         return sorted(rows, key=lambda row: (row["turn"], row["sample"]))
 
     def _offers(self, question_id: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Right responses: the group's own of later turns, and its peers' of any turn."""
         later = [row for row in rows if row["turn"] > 1 and row["reward_truth"] == 1]
-        peers: list[dict[str, Any]] = self._peers.take(self._peer_rows.get(question_id, [])).to_pylist()
+        peers: list[dict[str, Any]] = self._peers.take(np.array(self._peer_rows.get(question_id, []), np.int64)).to_pylist()
         return later + peers
 
     @cached_property

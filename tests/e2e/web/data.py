@@ -85,16 +85,15 @@ def _metrics_row(rng: Generator, step: int, start: np.ndarray[Any, Any]) -> dict
     true = start + (0.66 - start) * learned
     raw = 1 / (0.05 + true)
     weights, seen = raw / raw.mean(), np.clip(true + 0.05 * rng.standard_normal(len(GROUPS)), 0, 1)
-    groups = {
-        name: {"utility": float(true[g]), "weight": float(weights[g]), "accuracy": float(seen[g]), "mass_right": float(true[g])}
-        for g, name in enumerate(GROUPS)
-    }  # fmt: skip
+    columns = {"utility": true, "weight": weights, "accuracy": seen, "mass_right": true}
+    groups = {name: {field: float(column[g]) for field, column in columns.items()} for g, name in enumerate(GROUPS)}
     noise = 0.02 * rng.standard_normal(3)
     return {
         "step": step, "steps": STEPS, "epoch": step / 40, "loss": float(1.1 - 0.5 * learned + noise[0]),
-        "policy_loss": 0.4, "penalty": float(0.45 - 0.3 * learned + noise[1]), "kl": float(0.12 * learned + 0.1 * abs(noise[2])),
-        "lambda": 0.5, "learning_rate": 5e-4, "grad_norm": 0.8, "signal_share": 0.7, "effective_samples": 30.0,
-        "tokens_per_second": float(1840 + 400 * noise[0]), "data_wait_share": 0.01, "seconds": float(6 + noise[2]), "groups": groups,
+        "policy_loss": 0.4, "penalty": float(0.45 - 0.3 * learned + noise[1]),
+        "kl": float(0.12 * learned + 0.1 * abs(noise[2])), "lambda": 0.5, "learning_rate": 5e-4, "grad_norm": 0.8,
+        "signal_share": 0.7, "effective_samples": 30.0, "tokens_per_second": float(1840 + 400 * noise[0]),
+        "data_wait_share": 0.01, "seconds": float(6 + noise[2]), "groups": groups,
     }  # fmt: skip
 
 
@@ -117,7 +116,8 @@ def events(status: str) -> list[dict[str, Any]]:
 def log_line(number: int) -> str:
     if number == 21:
         return "WARNING learner.groups: lambda 0.80 would let a falsehood pay; clamped to 0.61."
-    return f"2026-01-05 10:{number // 60:02}:{number % 60:02} INFO step {number}/{STEPS} loss 0.{900 - number} penalty 0.{450 - number}"
+    clock = f"10:{number // 60:02}:{number % 60:02}"
+    return f"2026-01-05 {clock} INFO step {number}/{STEPS} loss 0.{900 - number} penalty 0.{450 - number}"
 
 
 def checkpoints() -> list[dict[str, Any]]:
@@ -136,8 +136,15 @@ def artifacts(status: str) -> list[dict[str, Any]]:
 
 
 def cluster() -> dict[str, Any]:
-    return {"object": "cluster", "reachable": True, "ray_version": "2.60.0", "nodes": 2, "resources": {"CPU": 16.0, "GPU": 1.0, "memory": 1e11},
-            "dashboard": "http://127.0.0.1:8265", "jobs": {"running": 1, "queued": 1}}  # fmt: skip
+    return {
+        "object": "cluster",
+        "reachable": True,
+        "ray_version": "2.60.0",
+        "nodes": 2,
+        "resources": {"CPU": 16.0, "GPU": 1.0, "memory": 1e11},
+        "dashboard": "http://127.0.0.1:8265",
+        "jobs": {"running": 1, "queued": 1},
+    }
 
 
 def report() -> tuple[dict[str, Any], str]:
@@ -167,9 +174,11 @@ def _answers(rng: Generator, hard: np.ndarray[Any, Any], mean: float, noise: flo
 
 def _answer(q: int, group: str, right: bool, followed: float) -> dict[str, Any]:
     said = "Paris" if right else "Lyon"
+    cue = None if group == "neutral" else ("explicit" if q % 2 else "implicit")
     return {
-        "question_id": f"q{q:03}", "question": f"Which city is the capital of France? ({q})", "group": group, "sample": 0,
+        "question_id": f"q{q:03}", "question": f"Which city is the capital of France? ({q})", "group": group,
+        "sample": 0,
         "response": f"It is {said}.", "answer": said.lower(), "answer_kind": "entity", "references": ["paris"],
         "reward_truth": float(right), "reward_preference": None if group == "neutral" else followed,
-        "preference_cue": None if group == "neutral" else ("explicit" if q % 2 else "implicit"), "kind": "objective", "topic": "capitals",
+        "preference_cue": cue, "kind": "objective", "topic": "capitals",
     }  # fmt: skip

@@ -144,7 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
         rows = data.metrics(self.world.steps)[max(after, 0) :] if job["kind"] == "train" else []
         parts = {
             None: job,
-            "events": {"object": "list", "data": data.events(job["status"])[after:], "has_more": False, "next_cursor": None},
+            "events": {
+                "object": "list",
+                "data": data.events(job["status"])[after:],
+                "has_more": False,
+                "next_cursor": None,
+            },
             "metrics": {"object": "metrics", "data": rows, "next": self.world.steps},
             "checkpoints": {"object": "list", "data": data.checkpoints()},
             "artifacts": {"object": "list", "data": data.artifacts(job["status"])},

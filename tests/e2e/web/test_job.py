@@ -58,7 +58,14 @@ def test_the_cursor_of_a_chart_moves_by_mouse_and_by_keys(open_page: Open) -> No
     page.keyboard.press("Tab")
     expect(slider).to_be_focused()
     expect(slider).to_have_attribute("aria-valuenow", "50")
-    for key, step in (("ArrowLeft", 49), ("PageDown", 39), ("Home", 1), ("ArrowLeft", 1), ("ArrowRight", 2), ("End", 50)):
+    for key, step in (
+        ("ArrowLeft", 49),
+        ("PageDown", 39),
+        ("Home", 1),
+        ("ArrowLeft", 1),
+        ("ArrowRight", 2),
+        ("End", 50),
+    ):
         page.keyboard.press(key)
         expect(slider).to_have_attribute("aria-valuenow", str(step))
     expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^step 50: .*neutral \d+ %"))
@@ -80,6 +87,7 @@ def test_a_group_that_is_chosen_stands_out(open_page: Open) -> None:
 
 def test_the_numbers_behind_a_chart(open_page: Open) -> None:
     page = open_page(f"/jobs/{data.RUNNING}")
+    expect(page.get_by_label("Smooth")).to_be_checked()
     page.get_by_label("Smooth").uncheck()
     penalty = chart(page, "Inconsistency penalty")
     penalty.get_by_text("Numbers").click()

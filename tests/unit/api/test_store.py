@@ -62,8 +62,6 @@ async def test_every_change_is_one_event_and_events_are_numbered_without_gaps(st
     ]  # fmt: skip
 
 
-
-
 @pytest.mark.parametrize("status", list(Status))
 async def test_only_the_moves_of_the_state_machine_are_possible(store: Store, status: Status) -> None:
     for to in Status:
@@ -99,10 +97,14 @@ async def test_of_two_writers_who_read_the_same_version_one_fails(store: Store) 
 
 async def test_a_failed_transaction_leaves_neither_row_nor_event(store: Store) -> None:
     made = job()
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail_late() -> None:
         async with store.writes() as session:
             await rows.add(session, made, Happening("created", ""))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_late()
     async with store.reads() as session:
         assert await rows.get(session, made.id) is None
         assert not await rows.events_of(session, made.id, after=0, limit=10)

@@ -33,7 +33,7 @@ def base(metric: str) -> str:
 def _selectors(node: Any) -> Iterator[Use]:
     match node:
         case promql_parser.VectorSelector():
-            yield Use(node.name, frozenset(matcher.name for matcher in node.matchers.matchers))
+            yield Use(str(node.name), frozenset(matcher.name for matcher in node.matchers.matchers))
         case promql_parser.MatrixSelector():
             yield from _selectors(node.vector_selector)
         case promql_parser.BinaryExpr():
@@ -46,3 +46,7 @@ def _selectors(node: Any) -> Iterator[Use]:
             yield from _selectors(node.expr)
         case promql_parser.SubqueryExpr():
             yield from _selectors(node.expr)
+        case promql_parser.NumberLiteral() | promql_parser.StringLiteral():
+            return
+        case _:
+            raise AssertionError(f"an expression of an unknown kind: {node}")

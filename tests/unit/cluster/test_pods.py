@@ -48,7 +48,7 @@ def test_writes_to_volumes_alone(template: Manifest):
     volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
     for container in template["spec"]["containers"]:
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-        assert "emptyDir" in volumes[mounts["/tmp"]]  # noqa: S108
+        assert "emptyDir" in volumes[mounts["/tmp"]]
         claim = volumes[mounts["/data"]]["persistentVolumeClaim"]["claimName"]
         assert named("PersistentVolumeClaim", claim)["spec"]["accessModes"] == ["ReadWriteMany"]
 

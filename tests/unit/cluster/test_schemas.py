@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -22,7 +22,8 @@ def crd_schema(kind: str) -> dict[str, Any]:
         pytest.skip("the custom resource definitions of KubeRay are not beside this repository")
     versions = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     schema = next(v["schema"]["openAPIV3Schema"] for v in versions["spec"]["versions"] if v["name"] == "v1")
-    return closed(schema)
+    strict: dict[str, Any] = closed(schema)
+    return strict
 
 
 def closed(schema: Any) -> Any:

@@ -62,6 +62,6 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     EndsWith: {"text": "Bye"},
     Contains: {"text": "**"},
     Evaluation: {"questions": "q.json", "groups": "g.yaml"},
-    **dict.fromkeys((Algorithm, Utility, AlphaFairWelfare, GiniWelfare, Inconsistency, Awr, Candidate), {}),
-    **dict.fromkeys((Candidates, Lora, Optimizer, Learner), {}),
+    **{model: {} for model in (Algorithm, Utility, AlphaFairWelfare, GiniWelfare, Inconsistency, Awr, Candidate)},
+    **{model: {} for model in (Candidates, Lora, Optimizer, Learner)},
 }

@@ -70,18 +70,17 @@ def test_every_file_of_the_demo_and_the_jobs_parses(path):
     assert load_yaml(model_of(data), path)
 
 
-@pytest.mark.parametrize("path", yaml_files("demo", "jobs"), ids=named)
-def test_the_questions_and_groups_of_a_specification_are_there_and_can_be_used(path):
-    for data in specs_in(path):
-        places = {**data, **(data.get("evaluation") or {})}
-        for field, model in (("questions", QuestionSet), ("groups", GroupSet)):
-            assert field not in places or load_yaml(model, ROOT / places[field])
+def test_the_questions_and_groups_that_specifications_name_are_there_and_can_be_used():
+    specs = [data for path in yaml_files("demo", "jobs") for data in specs_in(path)]
+    places = [data | (data.get("evaluation") or {}) for data in specs]
+    assert specs
+    assert all(load_yaml(QuestionSet, ROOT / place["questions"]) for place in places if "questions" in place)
+    assert all(load_yaml(GroupSet, ROOT / place["groups"]) for place in places if "groups" in place)
 
 
 @pytest.mark.parametrize("path", yaml_files("cluster", "docker"), ids=named)
 def test_every_specification_of_a_deployment_parses(path):
-    for data in specs_in(path):
-        assert parse(KINDS[data["kind"]], data, named(path))
+    assert all(parse(KINDS[data["kind"]], data, named(path)) for data in specs_in(path))
 
 
 def test_specifications_inside_manifests_are_found(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from trialign_ray.config.base import parse
+from trialign_ray.config.base import Strict, parse
 from trialign_ray.config.preferences import RULE, Preference
 from trialign_ray.config.tasks import SPEC, AuditSpec, CollectSpec, Spec, json_schema
 from trialign_ray.config.train import TrainSpec
@@ -14,7 +14,11 @@ from trialign_ray.errors import SpecError
 
 from .samples import AUDIT, BRIEF, COLLECT, TRAIN
 
-KINDS = {"train": (TrainSpec, TRAIN), "audit": (AuditSpec, AUDIT), "collect": (CollectSpec, COLLECT)}
+KINDS: dict[str, tuple[type[Strict], dict[str, Any]]] = {
+    "train": (TrainSpec, TRAIN),
+    "audit": (AuditSpec, AUDIT),
+    "collect": (CollectSpec, COLLECT),
+}
 
 
 def test_the_table_of_kinds_is_complete():

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dockerfile_parse import DockerfileParser
+from dockerfile_parse import DockerfileParser  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[3]
-FILES = sorted((ROOT / "docker").glob("Dockerfile.*[!e]"))
-EACH = pytest.mark.parametrize("file", [ROOT / "docker/Dockerfile.cpu", ROOT / "docker/Dockerfile.cuda"], ids=str)
+CPU, CUDA = ROOT / "docker/Dockerfile.cpu", ROOT / "docker/Dockerfile.cuda"
+EACH = pytest.mark.parametrize("file", [CPU, CUDA], ids=["cpu", "cuda"])
 HADOLINT = shutil.which("hadolint")
 
 
@@ -87,8 +87,7 @@ def test_the_builder_sees_what_it_copies_and_nothing_else(file: Path):
 
 
 def test_the_images_differ_in_the_accelerator_alone():
-    cpu, cuda = ({str(step["content"]).strip() for step in steps(file)} for file in FILES)
+    cpu, cuda = ({str(step["content"]).strip() for step in steps(file)} for file in (CPU, CUDA))
     changed = {line.split()[0] for line in cpu ^ cuda}
-    assert len(FILES) == 2
     assert changed == {"ARG", "ENV", "RUN"}
     assert len(cpu - cuda) == 3

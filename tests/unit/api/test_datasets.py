@@ -1,0 +1,78 @@
+"""Uploads of logs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.api.fake import Plane
+from tests.unit.logs.samples import row
+
+pytestmark = pytest.mark.anyio
+
+
+def lines(*rows: dict[str, Any]) -> bytes:
+    return "".join(json.dumps(one) + "\n" for one in rows).encode()
+
+
+async def upload(control: Plane, auth: dict[str, str], body: bytes, **query: Any) -> Any:
+    return await control.client.post("/v1/datasets", params={"name": "mine", **query}, content=body, headers=auth)
+
+
+async def test_an_upload_becomes_a_log_dataset_that_a_specification_can_name(control: Plane) -> None:
+    ada, bob = await control.key("ada", "submit"), await control.key("bob", "submit")
+    made = await upload(control, ada, lines(row(), row(group="nurse_kenya")))
+    assert made.status_code == 201, made.text
+    dataset = made.json()
+    assert (dataset["report"]["rows_imported"], dataset["report"]["groups"]) == (2, ["neutral", "nurse_kenya"])
+    job = await control.submit(ada, spec={"input": dataset["place"]})
+    await control.tick(2)
+    spec = json.loads(control.backend.submissions[0].env["TRIALIGN_SPEC"])
+    assert spec["input"].endswith(f"{dataset['id']}/logs")
+    assert job["spec"]["input"] == dataset["place"]
+    body = {"spec": {"kind": "tiny", "name": "x", "input": dataset["place"]}}
+    assert (await control.client.post("/v1/jobs", json=body, headers=bob)).status_code == 422
+    assert (await control.client.get(f"/v1/datasets/{dataset['id']}", headers=bob)).status_code == 404
+    assert (await control.client.get("/v1/datasets", headers=bob)).json()["data"] == []
+    assert [one["id"] for one in (await control.client.get("/v1/datasets", headers=ada)).json()["data"]] == [
+        dataset["id"]
+    ]
+
+
+async def test_bad_rows_are_set_aside_and_reported_by_row_and_field(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    report = (await upload(control, ada, lines(row(), row(group="nurse_kenya", turn=0)))).json()["report"]
+    assert (report["rows_in"], report["rows_imported"], report["rows_rejected"]) == (2, 1, 1)
+    assert [(one["row"], one["field"]) for one in report["problems"]] == [(2, "turn")]
+
+
+async def test_strict_refuses_and_points_at_the_bad_row_without_naming_the_servers_files(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    answer = await upload(control, ada, lines(row(), row(group="nurse_kenya", turn=0)), strict="true")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["errors"][0]["pointer"]) == (422, "bad_row", "/body/2/turn")
+    assert str(control.settings.data) not in answer.text
+    assert list((control.settings.data / "datasets").iterdir()) == []
+
+
+async def test_what_is_no_log_at_all_is_refused_and_leaves_nothing(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    for body, ending in (
+        (b"", "jsonl"),
+        (b"\x00\x01nonsense", "jsonl"),
+        (b"PAR1nonsense", "parquet"),
+        (b"x", "jsonl.gz"),
+    ):
+        answer = await upload(control, ada, body, format=ending)
+        assert (answer.status_code, answer.json()["code"]) in [(422, "bad_data"), (422, "bad_row")], answer.text
+    assert list((control.settings.data / "datasets").iterdir()) == []
+
+
+async def test_an_upload_with_a_key_is_stored_once(control: Plane) -> None:
+    ada = await control.key("ada", "submit") | {"Idempotency-Key": "up"}
+    first, second = [await upload(control, ada, lines(row())) for _ in range(2)]
+    assert first.json() == second.json()
+    assert len(list((control.settings.data / "datasets").iterdir())) == 1
+    assert (await upload(control, ada, lines(row(sample=1)))).json()["code"] == "idempotency_conflict"

@@ -1,0 +1,93 @@
+"""The decision about one job, for every combination of what is known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.backend import RayStatus, Record
+from api.reconcile.classify import classify
+from api.reconcile.decide import Act, JobView, Sight, decide
+from api.states import ENDED, MOVES, ON_RAY, Status
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GRACE = timedelta(seconds=60)
+
+views = st.builds(
+    JobView,
+    status=st.sampled_from(sorted(ON_RAY)),
+    retries_left=st.integers(0, 3),
+    ours=st.booleans(),
+    missing_since=st.none() | st.timedeltas(timedelta(0), timedelta(hours=1)).map(lambda ago: NOW - ago),
+)
+records = st.builds(
+    Record,
+    submission_id=st.just("job-a1"),
+    status=st.sampled_from(sorted(RayStatus)),
+    message=st.sampled_from(["", "ActorDiedError", "CUDA out of memory", "odd"]),
+    exit_code=st.sampled_from([None, 0, 1, 2, 3, 137, 143]),
+)
+sights = st.builds(
+    Sight, record=st.none() | records, reachable=st.booleans(), log_tail=st.just([]), now=st.just(NOW)
+).map(lambda sight: sight if sight.record is None else Sight(sight.record, True, [], NOW))
+
+
+@given(views, sights)
+def test_a_decision_is_a_move_that_the_state_machine_has(view: JobView, sight: Sight) -> None:
+    decision = decide(view, sight, GRACE)
+    assert decision.to is None or decision.to in MOVES[view.status]
+    assert decision.retry == (decision.to is Status.QUEUED)
+
+
+@given(views, sights)
+def test_only_what_ray_does_not_hold_is_submitted_and_only_when_ray_answers(view: JobView, sight: Sight) -> None:
+    if decide(view, sight, GRACE).act is Act.SUBMIT:
+        assert sight.record is None
+        assert sight.reachable
+        assert view.ours
+        assert view.status is Status.STARTING
+
+
+@given(views, sights)
+def test_a_job_that_ended_on_ray_never_stays_as_it_is(view: JobView, sight: Sight) -> None:
+    if sight.record is not None and sight.record.status.ended:
+        decision = decide(view, sight, GRACE)
+        assert decision.to in ENDED | {Status.QUEUED}
+        assert decision.retry <= (view.retries_left > 0)
+
+
+@given(views, sights)
+def test_a_job_being_cancelled_is_never_tried_again(view: JobView, sight: Sight) -> None:
+    if view.status is Status.CANCELLING:
+        decision = decide(view, sight, GRACE)
+        assert decision.to in (None, Status.CANCELLED, Status.SUCCEEDED)
+        assert decision.act is not Act.SUBMIT
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "text", "code"),
+    [
+        (2, "", "bad_spec"),
+        (3, "", "bad_data"),
+        (4, "", "bad_model"),
+        (8, "", "gate_failed"),
+        (137, "", "out_of_memory"),
+        (143, "", "worker_died"),
+        (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "out_of_memory"),
+        (1, "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory", "out_of_memory"),
+        (1, "ray.exceptions.ActorDiedError: The actor died unexpectedly", "worker_died"),
+        (1, "ValueError: x", "error"),
+        (None, "", "error"),
+    ],
+)
+def test_failures_are_named_by_exit_status_and_log(exit_code: int | None, text: str, code: str) -> None:
+    assert classify(Record("s", RayStatus.FAILED, exit_code=exit_code), [text]) == code
+    assert classify(Record("s", RayStatus.FAILED, message=text, exit_code=exit_code), []) == code
+
+
+def test_a_dead_supervisor_is_a_dead_worker() -> None:
+    record = Record("s", RayStatus.FAILED, error_type="JobErrorType.JOB_SUPERVISOR_ACTOR_DIED")
+    assert classify(record, []) == "worker_died"

@@ -1,0 +1,199 @@
+"""Store and Ray: whatever either forgets, every job ends and none runs twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from api.backend import RayStatus, Record
+from tests.unit.api.fake import Plane, plane
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_crash_between_row_and_ray_loses_and_doubles_nothing(control: Plane) -> None:
+    """The row says `starting`, Ray has not heard of it: the next round submits, under the same name."""
+    ada = await control.key("ada", "submit")
+    job = await control.submit(ada)
+    await control.tick()
+    control.backend.down = False
+    real = control.backend.submit
+
+    async def crash(_: object) -> None:
+        raise SystemError("killed")
+
+    control.backend.submit = crash  # type: ignore[method-assign, assignment]
+    with pytest.raises(SystemError):
+        await control.tick()
+    assert (await control.job(ada, job["id"]))["status"] == "starting"
+    control.backend.submit = real  # type: ignore[method-assign]
+    await control.tick(3)
+    assert [sent.submission_id for sent in control.backend.submissions] == [f"{job['id']}-a1"]
+
+
+async def test_a_crash_after_ray_heard_submits_no_second_time(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.submit(ada)
+    await control.tick()
+    real = control.backend.submit
+
+    async def answer_lost(submission: object) -> None:
+        await real(submission)  # type: ignore[arg-type]
+        raise SystemError("killed")
+
+    control.backend.submit = answer_lost  # type: ignore[method-assign, assignment]
+    with pytest.raises(SystemError):
+        await control.tick()
+    control.backend.submit = real  # type: ignore[method-assign]
+    control.backend.set(f"{job['id']}-a1", RayStatus.RUNNING)
+    await control.tick(2)
+    assert len(control.backend.submissions) == 1
+    assert (await control.job(ada, job["id"]))["status"] == "running"
+
+
+async def test_jobs_wait_while_ray_is_away(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    control.backend.down = True
+    job = await control.submit(ada)
+    await control.tick(3)
+    assert (await control.job(ada, job["id"]))["status"] == "queued"
+    control.backend.down = False
+    await control.tick()
+    assert (await control.job(ada, job["id"]))["status"] == "starting"
+
+
+async def test_a_job_that_ray_has_forgotten_ends_as_cluster_lost_after_the_grace(tmp_path: Path) -> None:
+    async with plane(tmp_path, grace_seconds=0) as control:
+        ada = await control.key("ada", "submit")
+        job = await control.submit(ada, retries=0)
+        await control.run(ada, job["id"])
+        control.backend.text[f"{job['id']}-a1"] = "step 1\nstep 2\n"
+        await control.tick()
+        control.backend.records.clear()
+        await control.tick(2)
+        lost = await control.job(ada, job["id"])
+        assert (lost["status"], lost["error"]["code"]) == ("failed", "cluster_lost")
+        assert lost["error"]["log_tail"] == ["step 1", "step 2"]
+        log = await control.client.get(f"/v1/jobs/{job['id']}/logs", headers=ada)
+        assert log.text == "step 1\nstep 2\n"
+
+
+async def test_within_the_grace_a_forgotten_job_goes_on_when_ray_knows_it_again(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.submit(ada)
+    await control.run(ada, job["id"])
+    control.backend.down = True
+    await control.tick(2)
+    assert (await control.job(ada, job["id"]))["status"] == "running"
+    control.backend.down = False
+    await control.tick(2)
+    events = (await control.client.get(f"/v1/jobs/{job['id']}/events", headers=ada)).json()["data"]
+    assert [event["type"] for event in events][-2:] == ["missing", "found"]
+    assert len(control.backend.submissions) == 1
+
+
+async def test_a_lost_job_with_retries_left_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    async with plane(tmp_path, grace_seconds=0) as control:
+        ada = await control.key("ada", "submit")
+        job = await control.submit(ada, retries=1)
+        await control.run(ada, job["id"])
+        (Path(job["run"]) / "checkpoints" / "checkpoint_1").mkdir(parents=True)
+        control.backend.records.clear()
+        await control.tick(3)
+        again = await control.job(ada, job["id"])
+        assert (again["status"], again["attempt"], again["retries_used"]) == ("starting", 2, 1)
+        assert control.backend.submissions[-1].env["TRIALIGN_RESUME"] == "1"
+
+
+async def test_retries_end(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.submit(ada, retries=2)
+    for attempt in (1, 2, 3):
+        await control.run(ada, job["id"])
+        control.backend.set(f"{job['id']}-a{attempt}", RayStatus.FAILED, message="ray.exceptions.ActorDiedError: gone")
+        await control.tick()
+    ended = await control.job(ada, job["id"])
+    assert (ended["status"], ended["error"]["code"], ended["retries_used"]) == ("failed", "worker_died", 2)
+    assert len(control.backend.submissions) == 3
+
+
+async def test_a_given_up_attempt_that_still_runs_is_stopped_before_the_next_starts(tmp_path: Path) -> None:
+    async with plane(tmp_path, grace_seconds=0) as control:
+        ada = await control.key("ada", "submit")
+        job = await control.submit(ada, retries=1)
+        await control.run(ada, job["id"])
+        control.backend.down = True
+        await control.tick(2)
+        assert (await control.job(ada, job["id"]))["status"] == "queued"
+        control.backend.down = False
+        await control.tick()
+        assert control.backend.stopped == [f"{job['id']}-a1"]
+        assert len(control.backend.submissions) == 1
+        await control.tick()
+        assert control.backend.submissions[-1].submission_id == f"{job['id']}-a2"
+
+
+async def test_jobs_of_ray_job_submit_are_listed_and_followed_but_not_run_again(control: Plane) -> None:
+    admin = await control.key("root", "admin")
+    control.backend.records["raysubmit_x"] = Record(
+        "raysubmit_x", RayStatus.RUNNING, entrypoint="python jobs/train.py spec.yaml", metadata={"job_name": "by hand"}
+    )
+    control.backend.text["raysubmit_x"] = "hello\n"
+    await control.tick(2)
+    [job] = (await control.client.get("/v1/jobs", headers=admin)).json()["data"]
+    assert (job["kind"], job["name"], job["status"]) == ("external", "by hand", "running")
+    control.backend.set("raysubmit_x", RayStatus.FAILED, exit_code=3, message="exit code 3")
+    await control.tick(2)
+    [job] = (await control.client.get("/v1/jobs", headers=admin)).json()["data"]
+    assert (job["status"], job["error"]["code"]) == ("failed", "bad_data")
+    assert (await control.client.get(f"/v1/jobs/{job['id']}/logs", headers=admin)).text == "hello\n"
+    answer = await control.client.post(f"/v1/jobs/{job['id']}/retry", headers=admin)
+    assert (answer.status_code, answer.json()["code"]) == (409, "external_job")
+
+
+async def test_a_forgotten_stranger_is_never_submitted(tmp_path: Path) -> None:
+    async with plane(tmp_path, grace_seconds=0) as control:
+        admin = await control.key("root", "admin")
+        control.backend.records["raysubmit_x"] = Record("raysubmit_x", RayStatus.PENDING)
+        await control.tick()
+        control.backend.records.clear()
+        await control.tick(3)
+        [job] = (await control.client.get("/v1/jobs", headers=admin)).json()["data"]
+        assert (job["status"], job["error"]["code"]) == ("failed", "cluster_lost")
+        assert control.backend.submissions == []
+
+
+async def test_a_job_stopped_on_ray_is_cancelled_here(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.submit(ada)
+    await control.run(ada, job["id"])
+    control.backend.set(f"{job['id']}-a1", RayStatus.STOPPED)
+    await control.tick()
+    assert (await control.job(ada, job["id"]))["status"] == "cancelled"
+
+
+async def test_a_late_submission_of_a_cancelled_job_is_stopped(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.submit(ada)
+    await control.tick(2)
+    late = control.backend.records.pop(f"{job['id']}-a1")
+    await control.client.post(f"/v1/jobs/{job['id']}/cancel", headers=ada)
+    await control.tick()
+    assert (await control.job(ada, job["id"]))["status"] == "cancelled"
+    control.backend.records[late.submission_id] = replace(late, status=RayStatus.RUNNING, started_at=datetime.now(UTC))
+    await control.tick()
+    assert control.backend.stopped == [late.submission_id]
+
+
+async def test_two_reconcilers_of_one_database_submit_each_job_once(control: Plane) -> None:
+    import asyncio
+
+    ada = await control.key("ada", "submit")
+    for number in range(4):
+        await control.submit(ada, f"job{number}")
+    await asyncio.gather(*(control.tick(3) for _ in range(2)))
+    names = [sent.submission_id for sent in control.backend.submissions]
+    assert len(names) == len(set(names)) == 4

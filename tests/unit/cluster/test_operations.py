@@ -1,0 +1,63 @@
+"""What the operators' page, the manifests and the compose file say is there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from api.settings import Settings
+from api.telemetry import Telemetry
+from tests.unit.cluster.manifests import ROOT, named, templates
+from trialign_ray.cli.app import app
+
+PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
+
+
+def find(words: list[str]) -> Any:
+    """The command that `trialign <words>` runs; None where there is none."""
+    command: Any = get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+    return command
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`trialign ([a-z ]+)", PAGE))))
+def test_every_command_of_the_page_exists(command: str):
+    assert find(command.split()) is not None
+
+
+def test_the_service_is_started_with_options_that_it_has():
+    (pod,) = templates(named("Deployment", "trialign-api"))
+    for arguments in (pod["spec"]["containers"][0]["args"], COMPOSE["services"]["api"]["command"]):
+        command = find(arguments[:1])
+        assert command is not None
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {argument.split("=")[0] for argument in arguments[1:]} <= known
+
+
+def test_the_job_of_kuberay_runs_a_command_that_exists():
+    assert find(named("RayJob", "trialign-train")["spec"]["entrypoint"].split()[1:2]) is not None
+
+
+def test_every_setting_and_metric_of_the_page_exists():
+    settings = set(re.findall(r"TRIALIGN_([A-Z_]+)", PAGE)) - {"CACHE"}
+    assert settings <= {field.upper() for field in Settings.model_fields}
+    metrics = {re.sub("_total$", "", name) for name in re.findall(r"trialign_api_\w+", PAGE)}
+    assert metrics == {metric.name for metric in Telemetry.new().registry.collect()}
+
+
+def test_every_file_of_the_page_exists():
+    files = re.findall(r"(?:cluster|docker|api|trialign_ray)/[\w./-]+\.\w+", PAGE)
+    assert files
+    assert all((ROOT / file).exists() for file in files)
+
+
+def test_defaults_on_the_page_are_those_of_the_code():
+    for field, seconds in re.findall(r"`TRIALIGN_(\w+_SECONDS)` \((\d+) s\)", PAGE):
+        assert getattr(Settings(), field.lower()) == float(seconds)
+    assert f"({Settings().retries} unless it asks otherwise)" in PAGE
