@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import Lifespan
 
 from api import openapi, problems
 from api.backend import JobsBackend
 from api.backend.ray_jobs import RayJobsBackend
-from api.deps import Services
+from api.deps import Services, only_known_query
 from api.kinds import KINDS, JobKind
 from api.limits import BodyLimit, RateLimit
 from api.paths import Roots
@@ -76,7 +76,7 @@ def create_app(
 def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], telemetry: Telemetry) -> None:
     problems.install(app)
     for module in (jobs, history, datasets, system):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(only_known_query)])
     openapi.install(app, kinds)
     app.add_middleware(BodyLimit, settings.body_bytes, settings.upload_bytes, "/v1/datasets")
     app.add_middleware(Measured, telemetry)
@@ -84,7 +84,7 @@ def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], te
         app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
 
 
-def _lifespan(store: Store, backend: JobsBackend, reconciler: Reconciler | None):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _lifespan(store: Store, backend: JobsBackend, reconciler: Reconciler | None) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(upgrade, store.url)
@@ -98,6 +98,3 @@ def _lifespan(store: Store, backend: JobsBackend, reconciler: Reconciler | None)
             await store.close()
 
     return lifespan
-
-
-__all__ = ["ASGIApp", "create_app"]

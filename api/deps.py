@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from api import ids
 from api.auth import Principal, Scope, authenticate
 from api.limits import RateLimit
-from api.problems import ApiError
+from api.problems import ApiError, Fault, escape
 from api.services import once
 from api.services.cluster import Cluster
 from api.services.datasets import Datasets
@@ -46,6 +46,20 @@ def services(request: Request) -> Services:
 
 
 Svc = Annotated[Services, Depends(services)]
+
+
+def only_known_query(request: Request) -> None:
+    """Raises ApiError 422 for a query parameter that the route does not have: a misspelt filter must not select all."""
+    path = request.app.openapi()["paths"].get(request.scope["route"].path_format, {})
+    operation = path.get(request.method.lower(), {})
+    known = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        faults = [Fault(pointer=f"/query/{escape(name)}", code="unknown", detail="is no parameter") for name in unknown]
+        named = ", ".join(sorted(known)) or "none"
+        raise ApiError(422, "bad_request", f"{unknown[0]!r} is no query parameter here; there are {named}.", faults)
+
+
 _BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys create`.")
 
 

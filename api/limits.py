@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import ApiError
@@ -64,7 +65,8 @@ def _counted(receive: Receive, most: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > most:
-            raise _too_large(most)
+            refused = _too_large(most)
+            raise HTTPException(refused.status, refused.detail)  # the one kind that FastAPI lets through from here
         return message
 
     return counted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,3 +90,8 @@ def _component(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any
     """The schema with its definitions moved to the document's."""
     schemas.update(schema.pop("$defs", {}))
     return schema
+
+
+def dump(document: dict[str, Any]) -> str:
+    """As it is committed."""
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

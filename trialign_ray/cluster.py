@@ -43,7 +43,11 @@ def _init(address: str | None) -> Any:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address:
         return ray.init(address=address, **quiet)
-    return ray.init(address="local", object_store_memory=_STORE_BYTES, include_dashboard=True, **quiet)
+    # A dozen group actors start at once; Ray warns of that where they outnumber the cores.
+    starts = {"worker_maximum_startup_concurrency": 16}
+    return ray.init(
+        address="local", object_store_memory=_STORE_BYTES, include_dashboard=True, _system_config=starts, **quiet
+    )
 
 
 def check_resources(learner: Learner, groups: int) -> None:

@@ -52,13 +52,16 @@ class RunFolder:
         return self.part("adapter").child("adapter_model.safetensors").exists()
 
     def claim(self, spec: TrainSpec, resume: bool) -> None:
-        """Make the folder this run's; raises CheckpointError where it is another's, or is there and not resumed."""
+        """Make the folder this run's; raises CheckpointError where it is another's, or has trained and is not resumed.
+
+        A run that died before its first checkpoint has nothing to lose and just starts again.
+        """
         if not self.part("spec.json").exists():
             self.root.filesystem.create_dir(self.root.path, recursive=True)
             with atomic_file(self.part("spec.json")) as file:
                 file.write(spec.model_dump_json(indent=2).encode())
             return
-        if not resume:
+        if not resume and self.part("checkpoints").exists():
             raise CheckpointError(
                 f"{self.root.uri}: this run exists already. Continue it with --resume, or give another 'name'."
             )

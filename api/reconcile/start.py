@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from api.backend import JobsBackend, Record, Submission
 from api.ids import submission_id
 from api.kinds import JobKind
-from api.services import runs
 from api.services.jobs import Jobs
 from api.settings import Settings
 from api.states import Status
@@ -67,7 +66,7 @@ class Starter:
     async def submit(self, job: Job) -> None:
         """Tell Ray. Telling it again is harmless, so a failure is left to the next round."""
         try:
-            await self.backend.submit(await self._submission(job))
+            await self.backend.submit(self._submission(job))
         except ClusterError as error:
             _LOG.warning("submission of %s: %s", job.id, error)
 
@@ -77,7 +76,7 @@ class Starter:
         async with self.store.writes() as session:
             await rows.change(session, job, said, Status.STARTING, submission_id=name, missing_since=None)
 
-    async def _submission(self, job: Job) -> Submission:
+    def _submission(self, job: Job) -> Submission:
         if job.submission_id is None:
             raise AssertionError(f"{job.id} has no submission id")
         env = {
@@ -85,8 +84,7 @@ class Starter:
             "TRIALIGN_JOB_ID": job.id,
             "RAY_JOB_STOP_WAIT_TIME_S": str(self.settings.stop_seconds),
         }
-        checkpoints = await asyncio.to_thread(runs.checkpoints, job.run) if job.resume else []
-        if checkpoints:
+        if job.resume:
             env["TRIALIGN_RESUME"] = "1"
         metadata = {JOB_KEY: job.id, OWNER_KEY: job.owner, "job_name": job.name, "trialign_kind": job.kind}
         return Submission(job.submission_id, self.kinds[job.kind].module, env, metadata)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
+from pyarrow import fs
 
 from api.schemas import MemoryEstimate, Plan
 from trialign_ray.config.base import load_yaml
@@ -16,6 +16,7 @@ from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import DataError, ModelError
 from trialign_ray.logs.dataset import manifest, read_logs
+from trialign_ray.logs.storage import locate, reading
 
 _BYTES = {"bfloat16": 2, "float32": 4}
 _TRAINED_BYTES = 16
@@ -88,12 +89,14 @@ def _training_questions(logs: str, groups: tuple[str, ...]) -> tuple[set[str], i
 
 def _model_shape(model: str) -> dict[str, Any]:
     """The model's config.json with the bytes of its weights as 'weight_bytes'; raises ModelError."""
-    folder = Path(model)
-    try:
-        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ModelError(f"{model}: no readable config.json. Give a folder that holds a Hugging Face model.") from None
-    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    folder = locate(model)
+    with reading(folder.uri):
+        if not folder.child("config.json").exists():
+            raise ModelError(f"{model}: no config.json. Give a folder that holds a Hugging Face model.")
+        with folder.filesystem.open_input_stream(folder.child("config.json").path) as stream:
+            shape = json.loads(stream.read())
+        files = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
+    weights = sum(file.size for file in files if file.base_name.endswith(".safetensors"))
     if not weights or not isinstance(shape, dict):
         raise ModelError(f"{model}: no .safetensors file. Save the model with save_pretrained().")
     return {**shape, "weight_bytes": weights}

@@ -7,27 +7,47 @@ import { isActive } from "./format.js";
 /** A job that came by `ray job submit` has no specification that the service could run again. */
 const again = (job) => ["failed", "cancelled"].includes(job.status) && job.kind !== "external";
 
+function whatCancelDoes({ status, kind }) {
+  if (["validating", "queued"].includes(status)) return "It has not started yet. You can resume it later.";
+  if (kind === "train") return "It writes a checkpoint first and then ends. You can resume it later.";
+  return "What it has done so far is not finished and may have to be done again.";
+}
+
 const ACTIONS = {
   cancel: {
-    label: "Cancel", busy: "Cancelling …", danger: true, fits: (job) => isActive(job) && job.status !== "cancelling",
-    title: "Cancel this job?", text: "It writes a checkpoint first and then ends. You can resume it later.", yes: "Cancel the job", no: "Keep it running",
+    label: "Cancel",
+    busy: "Cancelling …",
+    danger: true,
+    fits: (job) => isActive(job) && job.status !== "cancelling",
+    title: "Cancel this job?",
+    text: whatCancelDoes,
+    yes: "Cancel the job",
+    no: "Keep it running",
   },
   resume: {
-    label: "Resume", busy: "Resuming …", fits: again,
-    title: "Resume this job?", text: "It goes on from its last checkpoint and keeps its history.", yes: "Resume the job",
+    label: "Resume",
+    busy: "Resuming …",
+    fits: again,
+    title: "Resume this job?",
+    text: () => "It goes on from its last checkpoint and keeps its history.",
+    yes: "Resume the job",
   },
   retry: {
-    label: "Retry", busy: "Submitting …", fits: again,
-    title: "Retry this job?", text: "A new job with the same specification starts from the beginning.", yes: "Start a new job",
+    label: "Retry",
+    busy: "Submitting …",
+    fits: again,
+    title: "Retry this job?",
+    text: () => "A new job with the same specification starts from the beginning.",
+    yes: "Start a new job",
   },
 };
 
 /** The buttons; `update(job, hasReport)` shows those that fit. `onchange(job)` gets the server's answer. */
-export function actionButtons({ onstart, onchange, onerror }) {
+export function actionButtons({ signal, onstart, onchange, onerror }) {
   const element = h("div", { class: "actions" });
   let job = null;
   const act = async (name, button) => {
-    if (!(await confirmed(ACTIONS[name]))) return;
+    if (!(await confirmed({ ...ACTIONS[name], text: ACTIONS[name].text(job) }, signal))) return;
     onstart();
     button.disabled = true;
     button.textContent = ACTIONS[name].busy;
@@ -44,18 +64,31 @@ export function actionButtons({ onstart, onchange, onerror }) {
     element,
     update: (now, hasReport) => {
       job = now;
-      keyed(element, offered(job, hasReport), (offer) => offer.key, (offer) => make(offer, act, job), () => {});
+      keyed(
+        element,
+        offered(job, hasReport),
+        (offer) => offer.key,
+        (offer) => make(offer, act, job),
+        () => {},
+      );
     },
   };
 }
 
 function offered(job, hasReport) {
-  const actions = Object.keys(ACTIONS).filter((name) => ACTIONS[name].fits(job)).map((name) => ({ key: name }));
+  const actions = Object.keys(ACTIONS)
+    .filter((name) => ACTIONS[name].fits(job))
+    .map((name) => ({ key: name }));
   return hasReport ? [{ key: "report" }, ...actions] : actions;
 }
 
 function make({ key }, act, job) {
-  if (key === "report") return h("a", { class: "button primary", href: `#/jobs/${encodeURIComponent(job.id)}/report` }, "Read the report");
+  if (key === "report")
+    return h("a", { class: "button primary", href: `#/jobs/${encodeURIComponent(job.id)}/report` }, "Read the report");
   const { label, danger } = ACTIONS[key];
-  return h("button", { type: "button", class: danger ? "danger" : null, onclick: (event) => act(key, event.currentTarget) }, label);
+  return h(
+    "button",
+    { type: "button", class: danger ? "danger" : null, onclick: (event) => act(key, event.currentTarget) },
+    label,
+  );
 }

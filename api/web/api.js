@@ -15,9 +15,13 @@ export class Problem extends Error {
   /** Any error as a Problem. */
   static of(error) {
     if (error instanceof Problem) return error;
-    if (error?.name === "TimeoutError") return new Problem({ title: "The server does not answer", detail: `Nothing came for ${PATIENCE_MS / 1000} s.` });
+    if (error?.name === "TimeoutError")
+      return new Problem({ title: "The server does not answer", detail: `Nothing came for ${PATIENCE_MS / 1000} s.` });
     if (error instanceof TypeError && /fetch|network/i.test(error.message))
-      return new Problem({ title: "The server cannot be reached", detail: "Is it running, and is this machine online?" });
+      return new Problem({
+        title: "The server cannot be reached",
+        detail: "Is it running, and is this machine online?",
+      });
     return new Problem({ title: "This page failed", detail: String(error?.message ?? error) });
   }
 }
@@ -36,9 +40,11 @@ export const api = {
   report: (id, signal) => get(job(id, "/report"), signal),
   cluster: (signal) => get("/cluster", signal),
   artifacts: (id, signal) => get(job(id, "/artifacts"), signal),
-  artifact: async (id, name, signal) => (await request(job(id, `/artifacts/${name.split("/").map(encodeURIComponent).join("/")}`), { signal })).blob(),
+  artifact: async (id, name, signal) =>
+    (await request(job(id, `/artifacts/${name.split("/").map(encodeURIComponent).join("/")}`), { signal })).blob(),
   /** `action`: cancel, resume or retry. */
-  act: async (id, action) => (await ask(job(id, `/${action}`), { method: "POST", headers: { "Idempotency-Key": nonce() } })).json(),
+  act: async (id, action) =>
+    (await ask(job(id, `/${action}`), { method: "POST", headers: { "Idempotency-Key": nonce() } })).json(),
   /** The last lines of a job's log, as text. */
   logTail: async (id, lines, signal) => (await ask(job(id, `/logs?tail=${lines}`), { signal })).text(),
   /** The open stream of a job's log; it lasts until the signal. */
@@ -60,7 +66,12 @@ function ask(path, { signal, ...options } = {}) {
 
 async function request(path, { headers, ...options }) {
   const auth = key() === null ? {} : { Authorization: `Bearer ${key()}` };
-  const response = await fetch(ROOT + path, { ...options, headers: { ...auth, ...headers }, cache: "no-store", credentials: "same-origin" });
+  const response = await fetch(ROOT + path, {
+    ...options,
+    headers: { ...auth, ...headers },
+    cache: "no-store",
+    credentials: "same-origin",
+  });
   if (!response.ok) throw await problem(response);
   return response;
 }

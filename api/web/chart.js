@@ -21,17 +21,63 @@ const LABEL_LETTERS = 18;
  * `update({ steps, series })`: series are { name, index, values }, a value null where a step has none.
  * `highlight(names)` fades the others; an empty set fades none.
  */
-export function lineChart({ title, note, write, share = false, reference = null, floor = -Infinity, ceiling = Infinity, small = false }) {
+export function lineChart({
+  title,
+  note,
+  write,
+  share = false,
+  reference = null,
+  floor = -Infinity,
+  ceiling = Infinity,
+  small = false,
+}) {
   const svg = s("svg", { "aria-hidden": "true" });
   const tip = h("div", { class: "tip", hidden: true });
-  const plot = h("div", {
-    class: "plot", role: "slider", tabindex: "0", "aria-label": `${title} at step`, "aria-valuemin": "0", "aria-valuemax": "0", "aria-valuenow": "0",
-  }, svg, tip);
-  const numbers = h("details", { class: "numbers" }, h("summary", {}, "Numbers"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}, numbers` }));
-  const element = h("figure", { class: small ? "card chart small" : "card chart" }, h("figcaption", {}, h("h3", {}, title), h("p", { class: "muted" }, note)), plot, numbers);
+  const plot = h(
+    "div",
+    {
+      class: "plot",
+      role: "slider",
+      tabindex: "0",
+      "aria-label": `${title} at step`,
+      "aria-valuemin": "0",
+      "aria-valuemax": "0",
+      "aria-valuenow": "0",
+    },
+    svg,
+    tip,
+  );
+  const numbers = h(
+    "details",
+    { class: "numbers" },
+    h("summary", {}, "Numbers"),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}, numbers` }),
+  );
+  const element = h(
+    "figure",
+    { class: small ? "card chart small" : "card chart" },
+    h("figcaption", {}, h("h3", {}, title), h("p", { class: "muted" }, note)),
+    plot,
+    numbers,
+  );
   const chart = {
-    element, svg, tip, plot, numbers, title, write, share, reference, floor, ceiling,
-    height: small ? 150 : HEIGHT, steps: [], series: [], at: null, chosen: new Set(), view: null,
+    element,
+    svg,
+    tip,
+    plot,
+    numbers,
+    title,
+    write,
+    share,
+    reference,
+    floor,
+    ceiling,
+    height: small ? 150 : HEIGHT,
+    steps: [],
+    series: [],
+    at: null,
+    chosen: new Set(),
+    view: null,
   };
   chart.update = (data) => update(chart, data);
   chart.highlight = (names) => {
@@ -55,8 +101,14 @@ function listen(chart) {
   new ResizeObserver(() => draw(chart)).observe(plot);
   plot.addEventListener("pointermove", (event) => point(chart, pointed(chart, event)));
   plot.addEventListener("pointerdown", (event) => point(chart, pointed(chart, event)));
-  plot.addEventListener("pointerleave", () => plot.matches(":focus-visible") || point(chart, null));
-  plot.addEventListener("focus", () => plot.matches(":focus-visible") && point(chart, chart.at ?? chart.steps.length - 1));
+  plot.addEventListener("pointerleave", ({ pointerType }) => {
+    // A finger leaves when it is lifted, and its reader is not done then: the next tap elsewhere takes the focus away.
+    if (pointerType !== "touch" && !plot.matches(":focus-visible")) point(chart, null);
+  });
+  plot.addEventListener(
+    "focus",
+    () => plot.matches(":focus-visible") && point(chart, chart.at ?? chart.steps.length - 1),
+  );
   plot.addEventListener("blur", () => point(chart, null));
   plot.addEventListener("keydown", (event) => move(chart, event));
   numbers.addEventListener("toggle", () => numbers.open && fillNumbers(chart));
@@ -68,8 +120,14 @@ function pointed({ svg, view, steps }, event) {
 }
 
 const MOVES = {
-  ArrowLeft: (at) => at - 1, ArrowDown: (at) => at - 1, ArrowRight: (at) => at + 1, ArrowUp: (at) => at + 1,
-  PageDown: (at) => at - 10, PageUp: (at) => at + 10, Home: () => 0, End: () => Infinity,
+  ArrowLeft: (at) => at - 1,
+  ArrowDown: (at) => at - 1,
+  ArrowRight: (at) => at + 1,
+  ArrowUp: (at) => at + 1,
+  PageDown: (at) => at - 10,
+  PageUp: (at) => at + 10,
+  Home: () => 0,
+  End: () => Infinity,
 };
 
 function move(chart, event) {
@@ -112,19 +170,31 @@ function stepTicks(steps, width) {
 function axes({ view, write, share, reference, height }) {
   const { x, y, right } = view;
   const tickDigits = Math.max(0, decimals(view.yTicks) - (share ? 2 : 0));
-  return s("g", { class: "axes" },
+  return s(
+    "g",
+    { class: "axes" },
     view.yTicks.map((tick) => [
       s("line", { x1: LEFT, x2: right, y1: y(tick), y2: y(tick) }),
-      s("text", { x: LEFT - 8, y: y(tick), "text-anchor": "end", "dominant-baseline": "central" }, write(tick, tickDigits)),
+      s(
+        "text",
+        { x: LEFT - 8, y: y(tick), "text-anchor": "end", "dominant-baseline": "central" },
+        write(tick, tickDigits),
+      ),
     ]),
     view.xTicks.map((tick) => s("text", { x: x(tick), y: height - 8, "text-anchor": "middle" }, whole(tick))),
-    reference === null ? null : s("line", { class: "reference", x1: LEFT, x2: right, y1: y(reference), y2: y(reference) }),
+    reference === null
+      ? null
+      : s("line", { class: "reference", x1: LEFT, x2: right, y1: y(reference), y2: y(reference) }),
   );
 }
 
 function lines({ view, steps, series }) {
   return series.map(({ name, index, values }) =>
-    s("g", { class: `series series-${index % 8}${index >= 8 ? " dashed" : ""}`, "data-name": name }, s("path", { d: path(view, steps, values) })),
+    s(
+      "g",
+      { class: `series series-${index % 8}${index >= 8 ? " dashed" : ""}`, "data-name": name },
+      s("path", { d: path(view, steps, values) }),
+    ),
   );
 }
 
@@ -145,9 +215,15 @@ function names({ view, series, height }) {
   const ends = series.map((line) => ({ ...line, end: line.values.findLast((value) => value !== null) }));
   const shown = ends.filter(({ end }) => end !== undefined).map((line) => ({ ...line, y: view.y(line.end) }));
   return spread(shown, TOP + 4, height - BOTTOM).map(({ name, index, y, end }) =>
-    s("g", { class: `series series-${index % 8}`, "data-name": name },
-      s("polyline", { class: "lead", points: `${view.right + 2},${view.y(end).toFixed(1)} ${view.right + 14},${y.toFixed(1)}` }),
-      s("text", { x: view.right + 17, y, "dominant-baseline": "central" }, short(name))),
+    s(
+      "g",
+      { class: `series series-${index % 8}`, "data-name": name },
+      s("polyline", {
+        class: "lead",
+        points: `${view.right + 2},${view.y(end).toFixed(1)} ${view.right + 14},${y.toFixed(1)}`,
+      }),
+      s("text", { x: view.right + 17, y, "dominant-baseline": "central" }, short(name)),
+    ),
   );
 }
 
@@ -164,7 +240,8 @@ function spread(labels, top, bottom) {
 }
 
 function fade({ svg, chosen }) {
-  for (const group of svg.querySelectorAll(".series")) group.classList.toggle("faded", chosen.size > 0 && !chosen.has(group.dataset.name));
+  for (const group of svg.querySelectorAll(".series"))
+    group.classList.toggle("faded", chosen.size > 0 && !chosen.has(group.dataset.name));
 }
 
 /** Puts the cursor at the index of a step; null takes it away. */
@@ -175,13 +252,27 @@ function point(chart, at) {
   tip.hidden = at === null;
   if (cursor === null || view === null) return;
   if (at === null) return void put(cursor);
-  const found = chart.series.map((line) => ({ ...line, value: line.values[at] ?? null })).filter(({ value }) => value !== null);
+  const found = chart.series
+    .map((line) => ({ ...line, value: line.values[at] ?? null }))
+    .filter(({ value }) => value !== null);
   const x = view.x(steps[at]);
-  put(cursor, s("line", { x1: x, x2: x, y1: TOP, y2: chart.height - BOTTOM }),
-    found.map(({ value, index }) => s("circle", { class: `series series-${index % 8}`, cx: x, cy: view.y(value), r: 3.5 })));
+  put(
+    cursor,
+    s("line", { x1: x, x2: x, y1: TOP, y2: chart.height - BOTTOM }),
+    found.map(({ value, index }) =>
+      s("circle", { class: `series series-${index % 8}`, cx: x, cy: view.y(value), r: 3.5 }),
+    ),
+  );
   const sorted = found.toSorted((a, b) => b.value - a.value);
   tell(chart, sorted, at);
-  showTip(tip, plot, x, [h("strong", {}, `Step ${whole(steps[at])}`), h("ul", {}, sorted.map((line) => tipLine(chart, line)))]);
+  showTip(tip, plot, x, [
+    h("strong", {}, `Step ${whole(steps[at])}`),
+    h(
+      "ul",
+      {},
+      sorted.map((line) => tipLine(chart, line)),
+    ),
+  ]);
 }
 
 function tipLine({ series, write }, { name, index, value }) {
@@ -204,8 +295,20 @@ function showTip(tip, plot, x, content) {
 }
 
 function fillNumbers({ numbers, steps, series, write }) {
-  const head = h("tr", {}, h("th", { scope: "col" }, "Step"), series.map(({ name }) => h("th", { scope: "col" }, name)));
-  const body = steps.map((step, i) => h("tr", {}, h("th", { scope: "row" }, whole(step)), series.map(({ values }) => h("td", {}, values[i] === null ? "–" : write(values[i])))));
+  const head = h(
+    "tr",
+    {},
+    h("th", { scope: "col" }, "Step"),
+    series.map(({ name }) => h("th", { scope: "col" }, name)),
+  );
+  const body = steps.map((step, i) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, whole(step)),
+      series.map(({ values }) => h("td", {}, values[i] === null ? "–" : write(values[i]))),
+    ),
+  );
   put(numbers.lastChild, h("table", {}, h("thead", {}, head), h("tbody", {}, body.reverse())));
 }
 

@@ -3,7 +3,14 @@
 import { h, say } from "./dom.js";
 
 const MARKS = {
-  validating: "◌", queued: "◌", starting: "◔", running: "●", cancelling: "◑", succeeded: "✓", failed: "✕", cancelled: "■",
+  validating: "◌",
+  queued: "◌",
+  starting: "◔",
+  running: "●",
+  cancelling: "◑",
+  succeeded: "✓",
+  failed: "✕",
+  cancelled: "■",
 };
 
 export function chip(status) {

@@ -23,6 +23,10 @@ export function clusterLine(element, { signal, refused }) {
 /** 'Ray: 2 nodes, 8 CPUs, 1 GPU'; a resource that the cluster does not have is left out. */
 function line({ reachable, nodes, resources }) {
   if (!reachable) return "Ray cannot be reached";
-  const parts = [[nodes, "node"], [resources.CPU, "CPU"], [resources.GPU, "GPU"]].filter(([count]) => count > 0);
+  const parts = [
+    [nodes, "node"],
+    [resources.CPU, "CPU"],
+    [resources.GPU, "GPU"],
+  ].filter(([count]) => count > 0);
   return `Ray: ${parts.map(([count, unit]) => `${whole(count)} ${unit}${count === 1 ? "" : "s"}`).join(", ")}`;
 }

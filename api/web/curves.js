@@ -12,11 +12,31 @@ const SMOOTH_SHARE = 1 / 15;
 const thousandths = (value, digits = 3) => number(value, digits);
 
 const GROUP_CHARTS = [
-  { field: "accuracy", title: "Accuracy by group", note: "Share of the step’s questions that the group gets right.", write: percent, share: true, floor: 0, ceiling: 1 },
-  { field: "weight", title: "Fairness weight by group", note: "How much a group’s gradient counts; a group served less weighs more.", write: number, reference: 1, floor: 0 },
+  {
+    field: "accuracy",
+    title: "Accuracy by group",
+    note: "Share of the step’s questions that the group gets right.",
+    write: percent,
+    share: true,
+    floor: 0,
+    ceiling: 1,
+  },
+  {
+    field: "weight",
+    title: "Fairness weight by group",
+    note: "How much a group’s gradient counts; a group served less weighs more.",
+    write: number,
+    reference: 1,
+    floor: 0,
+  },
 ];
 const SINGLE_CHARTS = [
-  { field: "penalty", title: "Inconsistency penalty", note: "Chance that two groups get different answers.", write: thousandths },
+  {
+    field: "penalty",
+    title: "Inconsistency penalty",
+    note: "Chance that two groups get different answers.",
+    write: thousandths,
+  },
   { field: "kl", title: "Distance to the reference", note: "KL divergence, in nats.", write: thousandths },
   { field: "loss", title: "Loss", note: "Of the whole objective.", write: thousandths },
 ].map((chart) => ({ ...chart, small: true }));
@@ -24,7 +44,9 @@ const SINGLE_CHARTS = [
 /** The panel; `update(rows)` takes the metrics, one object a step, in order. */
 export function curves() {
   const panel = {
-    rows: [], smoothing: null, pinned: new Set(),
+    rows: [],
+    smoothing: null,
+    pinned: new Set(),
     groupCharts: GROUP_CHARTS.map((options) => ({ field: options.field, chart: lineChart(options) })),
     singleCharts: SINGLE_CHARTS.map((options) => ({ field: options.field, chart: lineChart(options) })),
     legend: h("ul", { class: "legend", "aria-label": "Groups: choose those to bring out" }),
@@ -41,8 +63,16 @@ export function curves() {
 
 function layout({ legend, smooth, latest, groupCharts, singleCharts }) {
   const elements = (charts) => charts.map(({ chart }) => chart.element);
-  return h("section", { class: "curves", "aria-labelledby": "curves-title", hidden: true },
-    h("div", { class: "head" }, h("h2", { id: "curves-title" }, "Training"), latest, h("label", { class: "check" }, smooth, "Smooth")),
+  return h(
+    "section",
+    { class: "curves", "aria-labelledby": "curves-title", hidden: true },
+    h(
+      "div",
+      { class: "head" },
+      h("h2", { id: "curves-title" }, "Training"),
+      latest,
+      h("label", { class: "check" }, smooth, "Smooth"),
+    ),
     legend,
     h("div", { class: "charts two" }, elements(groupCharts)),
     h("div", { class: "charts three" }, elements(singleCharts)),
@@ -61,10 +91,17 @@ function show(panel) {
   const { rows, groupCharts, singleCharts } = panel;
   const groups = [...new Set(rows.flatMap((row) => Object.keys(row.groups ?? {})))];
   const window = panel.smooth.checked ? Math.max(2, Math.round(rows.length * SMOOTH_SHARE)) : 1;
-  const values = (read) => reduced(rows.map((row) => orNull(read(row))), { window, most: MOST_POINTS });
+  const values = (read) =>
+    reduced(
+      rows.map((row) => orNull(read(row))),
+      { window, most: MOST_POINTS },
+    );
   const steps = everyLast(rows.map(({ step }) => step));
   for (const { field, chart } of groupCharts)
-    chart.update({ steps, series: groups.map((name, index) => ({ name, index, values: values((row) => row.groups?.[name]?.[field]) })) });
+    chart.update({
+      steps,
+      series: groups.map((name, index) => ({ name, index, values: values((row) => row.groups?.[name]?.[field]) })),
+    });
   for (const { field, chart } of singleCharts) {
     chart.update({ steps, series: [{ name: chart.title, index: 0, values: values((row) => row[field]) }] });
     chart.element.hidden = rows.every((row) => !isNumber(row[field]));
@@ -81,29 +118,47 @@ function everyLast(steps) {
 }
 
 function summary({ step, tokens_per_second, seconds }) {
-  const parts = [`Step ${whole(step)}`, isNumber(seconds) && `${number(seconds, 1)} s a step`, isNumber(tokens_per_second) && `${whole(tokens_per_second)} tokens/s`];
+  const parts = [
+    `Step ${whole(step)}`,
+    isNumber(seconds) && `${number(seconds, 1)} s a step`,
+    isNumber(tokens_per_second) && `${whole(tokens_per_second)} tokens/s`,
+  ];
   return parts.filter(Boolean).join(" · ");
 }
 
 function showLegend(panel, groups) {
   const latest = panel.rows.at(-1).groups ?? {};
-  keyed(panel.legend, groups, (name) => name, (name) => legendItem(panel, name, groups.indexOf(name)), (item, name) => {
-    say(item.querySelector(".now"), percent(latest[name]?.accuracy));
-    say(item.querySelector(".weight"), `×${number(latest[name]?.weight)}`);
-  });
+  keyed(
+    panel.legend,
+    groups,
+    (name) => name,
+    (name) => legendItem(panel, name, groups.indexOf(name)),
+    (item, name) => {
+      say(item.querySelector(".now"), percent(latest[name]?.accuracy));
+      say(item.querySelector(".weight"), `×${number(latest[name]?.weight)}`);
+    },
+  );
 }
 
 function legendItem(panel, name, index) {
   const bring = (names) => panel.groupCharts.forEach(({ chart }) => chart.highlight(names));
-  const button = h("button", {
-    type: "button", "aria-pressed": "false",
-    onclick: () => {
-      const on = panel.pinned.delete(name) ? false : Boolean(panel.pinned.add(name));
-      button.setAttribute("aria-pressed", String(on));
-      bring(panel.pinned);
+  const button = h(
+    "button",
+    {
+      type: "button",
+      "aria-pressed": "false",
+      onclick: () => {
+        const on = panel.pinned.delete(name) ? false : Boolean(panel.pinned.add(name));
+        button.setAttribute("aria-pressed", String(on));
+        bring(panel.pinned);
+      },
+      onpointerenter: () => bring(new Set([...panel.pinned, name])),
+      onpointerleave: () => bring(panel.pinned),
     },
-    onpointerenter: () => bring(new Set([...panel.pinned, name])),
-    onpointerleave: () => bring(panel.pinned),
-  }, swatch(index), h("span", { class: "who" }, name), h("span", { class: "now muted" }), h("span", { class: "weight muted", title: "Fairness weight" }));
+    swatch(index),
+    h("span", { class: "who" }, name),
+    h("span", { class: "now muted" }),
+    h("span", { class: "weight muted", title: "Fairness weight" }),
+  );
   return h("li", {}, button);
 }

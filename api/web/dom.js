@@ -15,7 +15,8 @@ export function s(tag, attributes = {}, ...children) {
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== undefined && value !== false)
+      element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...present(children));
   return element;
@@ -62,20 +63,31 @@ export function announce(message) {
   say(document.getElementById("announcer"), message);
 }
 
-/** Asks before something is done. Resolves to whether to go on; Escape and a click outside mean no. */
-export function confirmed({ title, text, yes, no = "Back", danger = false }) {
+/** Asks before something is done. Resolves to whether to go on; Escape, a click outside and the signal mean no. */
+export function confirmed({ title, text, yes, no = "Back", danger = false }, signal) {
   return new Promise((resolve) => {
     const back = h("button", { type: "button", onclick: () => dialog.close() }, no);
-    const go = h("button", { type: "button", class: danger ? "danger" : "primary", onclick: () => dialog.close("yes") }, yes);
+    const go = h(
+      "button",
+      { type: "button", class: danger ? "danger" : "primary", onclick: () => dialog.close("yes") },
+      yes,
+    );
     const dialog = h(
       "dialog",
       { "aria-labelledby": "dialog-title", onclick: (event) => event.target === dialog && dialog.close() },
-      h("div", { class: "inside" }, h("h2", { id: "dialog-title" }, title), h("p", {}, text), h("div", { class: "actions" }, back, go)),
+      h(
+        "div",
+        { class: "inside" },
+        h("h2", { id: "dialog-title" }, title),
+        h("p", {}, text),
+        h("div", { class: "actions" }, back, go),
+      ),
     );
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(dialog.returnValue === "yes");
     });
+    signal.addEventListener("abort", () => dialog.close(), { once: true });
     document.body.append(dialog);
     dialog.showModal();
     back.focus();

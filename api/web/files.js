@@ -8,9 +8,30 @@ import { size } from "./format.js";
 export function fileList(id, { signal, onerror }) {
   const list = h("ul", { class: "files card" });
   const empty = h("p", { class: "empty card" }, "Nothing to download yet.");
-  const element = h("section", { "aria-labelledby": "files-title" }, h("div", { class: "head" }, h("h2", { id: "files-title" }, "Files")), list, empty);
-  const item = ({ name }) => h("li", {}, h("span", {}, name), h("span", { class: "muted" }),
-    h("button", { type: "button", class: "small", "aria-label": `Download ${name}`, onclick: (event) => save(event.currentTarget, name) }, "Download"));
+  const element = h(
+    "section",
+    { "aria-labelledby": "files-title" },
+    h("div", { class: "head" }, h("h2", { id: "files-title" }, "Files")),
+    list,
+    empty,
+  );
+  const item = ({ name }) =>
+    h(
+      "li",
+      {},
+      h("span", {}, name),
+      h("span", { class: "muted" }),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "small",
+          "aria-label": `Download ${name}`,
+          onclick: (event) => save(event.currentTarget, name),
+        },
+        "Download",
+      ),
+    );
   const save = async (button, name) => {
     button.disabled = true;
     try {
@@ -25,7 +46,13 @@ export function fileList(id, { signal, onerror }) {
     update: (files) => {
       list.hidden = files.length === 0;
       empty.hidden = !list.hidden;
-      keyed(list, files, ({ name }) => name, item, (child, { bytes }) => say(child.children[1], size(bytes)));
+      keyed(
+        list,
+        files,
+        ({ name }) => name,
+        item,
+        (child, { bytes }) => say(child.children[1], size(bytes)),
+      );
     },
   };
 }

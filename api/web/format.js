@@ -30,14 +30,24 @@ export const whole = (value) => (isNumber(value) ? Math.round(value).toLocaleStr
 export function duration(seconds) {
   if (!isNumber(seconds) || seconds < 0) return NONE;
   const total = Math.round(seconds);
-  const [d, hr, m, sec] = [Math.floor(total / 86400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60, total % 60];
+  const [d, hr, m, sec] = [
+    Math.floor(total / 86400),
+    Math.floor(total / 3600) % 24,
+    Math.floor(total / 60) % 60,
+    total % 60,
+  ];
   if (d) return `${d} d ${hr} h`;
   if (hr) return `${hr} h ${String(m).padStart(2, "0")} min`;
   if (m) return m < 10 ? `${m} min ${String(sec).padStart(2, "0")} s` : `${m} min`;
   return `${sec} s`;
 }
 
-const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const UNITS = [
+  [86400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
 
 /** 'now', '4 min ago', '3 h ago': the largest unit will do. */
 export function ago(iso) {
@@ -55,7 +65,9 @@ export function estimate(seconds) {
 /** Date and time of this machine's zone, to the second. */
 export function moment(iso) {
   const date = new Date(iso);
-  return Number.isNaN(date.getTime()) ? NONE : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+  return Number.isNaN(date.getTime())
+    ? NONE
+    : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 }
 
 /** Seconds that a job has run or did run; null before its start. */

@@ -21,20 +21,40 @@ const METRICS_ROWS = 1000;
 
 export function jobPage(id, { signal, refused }) {
   const view = {
-    id, signal, refused, job: null, metrics: [], happened: [], files: new Set(), seen: {},
-    problem: problemBox(), refusal: problemBox(), failure: problemBox(),
+    id,
+    signal,
+    refused,
+    job: null,
+    metrics: [],
+    happened: [],
+    files: new Set(),
+    seen: {},
+    problem: problemBox(),
+    refusal: problemBox(),
+    failure: problemBox(),
     title: h("h1", { id: "title", tabindex: "-1" }, "Job"),
-    status: chip("queued"), facts: h("p", { class: "muted facts" }),
-    bar: h("progress", { max: "1", "aria-labelledby": "left" }), left: h("p", { class: "left", id: "left" }),
-    outcome: outcome(), curves: curves(), events: eventList(), checkpoints: checkpointList(), artifacts: fileList(id, { signal, onerror: (error) => refused(error) || view.refusal.show(error) }),
-    log: logTail(id, { signal, refused, onstatus: () => view.polling.now() }), details: h("dl", { class: "details card" }),
+    status: chip("queued"),
+    facts: h("p", { class: "muted facts" }),
+    bar: h("progress", { max: "1", "aria-labelledby": "left" }),
+    left: h("p", { class: "left", id: "left" }),
+    outcome: outcome(),
+    curves: curves(),
+    events: eventList(),
+    checkpoints: checkpointList(),
+    artifacts: fileList(id, { signal, onerror: (error) => refused(error) || view.refusal.show(error) }),
+    log: logTail(id, { signal, refused, onstatus: () => view.polling.now() }),
+    details: h("dl", { class: "details card" }),
   };
   view.actions = actionButtons({
+    signal,
     onchange: (job) => (job.id === id ? view.polling.now() : (location.hash = `#/jobs/${encodeURIComponent(job.id)}`)),
     onstart: () => view.refusal.clear(),
     onerror: (error) => refused(error) || view.refusal.show(error),
   });
-  view.polling = poll(() => refresh(view), SECONDS, { signal, onerror: (error) => refused(error) || failed(view, error) });
+  view.polling = poll(() => refresh(view), SECONDS, {
+    signal,
+    onerror: (error) => refused(error) || failed(view, error),
+  });
   document.addEventListener("cluster", () => view.job && showDetails(view), { signal });
   document.title = "Job · TriAlign";
   return layout(view);
@@ -43,13 +63,40 @@ export function jobPage(id, { signal, refused }) {
 function layout(view) {
   view.status.hidden = true;
   view.progress = h("div", { class: "running", hidden: true }, view.bar, view.left);
-  view.rest = h("div", { class: "rest", hidden: true }, view.failure.element, view.progress, view.outcome.element, view.curves.element,
+  view.rest = h(
+    "div",
+    { class: "rest", hidden: true },
+    view.failure.element,
+    view.progress,
+    view.outcome.element,
+    view.curves.element,
     h("div", { class: "pair" }, view.events.element, view.log.element),
-    h("div", { class: "pair" }, h("div", { class: "stack" }, view.checkpoints.element, view.artifacts.element),
-      h("section", { "aria-labelledby": "details-title" }, h("div", { class: "head" }, h("h2", { id: "details-title" }, "Details")), view.details)));
-  return h("article", { "aria-labelledby": "title" }, h("a", { class: "back", href: "#/" }, "← Jobs"),
-    h("div", { class: "head job" }, h("div", { class: "who" }, h("div", { class: "named" }, view.title, view.status), view.facts), view.actions.element),
-    view.problem.element, view.refusal.element, view.rest);
+    h(
+      "div",
+      { class: "pair" },
+      h("div", { class: "stack" }, view.checkpoints.element, view.artifacts.element),
+      h(
+        "section",
+        { "aria-labelledby": "details-title" },
+        h("div", { class: "head" }, h("h2", { id: "details-title" }, "Details")),
+        view.details,
+      ),
+    ),
+  );
+  return h(
+    "article",
+    { "aria-labelledby": "title" },
+    h("a", { class: "back", href: "#/" }, "← Jobs"),
+    h(
+      "div",
+      { class: "head job" },
+      h("div", { class: "who" }, h("div", { class: "named" }, view.title, view.status), view.facts),
+      view.actions.element,
+    ),
+    view.problem.element,
+    view.refusal.element,
+    view.rest,
+  );
 }
 
 function failed(view, error) {
@@ -69,7 +116,7 @@ async function refresh(view) {
 }
 
 async function readEvents(view) {
-  for (let more = true; more; ) {
+  for (let more = true; more;) {
     const { data, has_more } = await api.events(view.id, view.happened.at(-1)?.seq ?? 0, view.signal);
     view.happened.push(...data);
     more = has_more;
@@ -78,7 +125,11 @@ async function readEvents(view) {
 }
 
 async function readRun(view, job) {
-  const [checkpoints, artifacts] = await Promise.all([api.checkpoints(view.id, view.signal), api.artifacts(view.id, view.signal), readMetrics(view, job)]);
+  const [checkpoints, artifacts] = await Promise.all([
+    api.checkpoints(view.id, view.signal),
+    api.artifacts(view.id, view.signal),
+    readMetrics(view, job),
+  ]);
   view.checkpoints.update(checkpoints.data);
   view.artifacts.update(artifacts.data);
   view.files = new Set(artifacts.data.map(({ name }) => name));
@@ -89,8 +140,12 @@ async function readRun(view, job) {
 async function readMetrics(view, job) {
   if (view.seen.attempt !== job.attempt) view.metrics = [];
   view.seen.attempt = job.attempt;
-  for (let got = METRICS_ROWS; got === METRICS_ROWS; ) {
-    const { data } = await api.metrics(view.id, { after: view.metrics.at(-1)?.step ?? -1, limit: METRICS_ROWS }, view.signal);
+  for (let got = METRICS_ROWS; got === METRICS_ROWS;) {
+    const { data } = await api.metrics(
+      view.id,
+      { after: view.metrics.at(-1)?.step ?? -1, limit: METRICS_ROWS },
+      view.signal,
+    );
     view.metrics.push(...data);
     got = data.length;
   }
@@ -104,10 +159,14 @@ function show(view, job) {
   view.status.hidden = false;
   say(view.title, job.name);
   setChip(view.status, job.status);
-  say(view.facts, [job.kind, `by ${job.owner}`, `created ${ago(job.created_at)}`, ran(job)].filter(Boolean).join(" · "));
+  say(
+    view.facts,
+    [job.kind, `by ${job.owner}`, `created ${ago(job.created_at)}`, ran(job)].filter(Boolean).join(" · "),
+  );
   view.actions.update(job, view.files.has("report.html"));
   view.log.update(job, isActive(job));
-  if (job.error) view.failure.show(new Problem({ title: "This job failed", detail: job.error.message, code: job.error.code }));
+  if (job.error)
+    view.failure.show(new Problem({ title: "This job failed", detail: job.error.message, code: job.error.code }));
   else view.failure.clear();
   showProgress(view, job);
   showDetails(view);
@@ -116,7 +175,7 @@ function show(view, job) {
 
 function ran(job) {
   const seconds = elapsed(job);
-  return seconds === null ? "" : `${job.ended_at ? "ran" : "running for"} ${duration(seconds)}`;
+  return seconds === null || seconds < 0 ? "" : `${job.ended_at ? "ran" : "running for"} ${duration(seconds)}`;
 }
 
 const WAITING = {
@@ -137,7 +196,11 @@ function showProgress(view, job) {
 
 /** From the seconds of the last steps; before there are any, nothing is promised. */
 function timeLeft({ metrics }, job) {
-  const seconds = metrics.slice(-RECENT_STEPS).map((row) => row.seconds).filter(isNumber).sort((a, b) => a - b);
+  const seconds = metrics
+    .slice(-RECENT_STEPS)
+    .map((row) => row.seconds)
+    .filter(isNumber)
+    .sort((a, b) => a - b);
   const left = (job.progress?.steps ?? 0) - (job.progress?.step ?? 0);
   if (seconds.length === 0 || left < 0) return "Running.";
   return left === 0 ? "Finishing." : `about ${estimate(left * seconds[seconds.length >> 1])} left`;
@@ -145,7 +208,15 @@ function timeLeft({ metrics }, job) {
 
 /** Only where something differs, so that a link that has the focus keeps it. */
 function showDetails({ job, details: list, seen }) {
-  const mark = JSON.stringify([heard.dashboard, job.status, job.submission_id, job.attempt, job.retries_used, job.started_at, job.ended_at]);
+  const mark = JSON.stringify([
+    heard.dashboard,
+    job.status,
+    job.submission_id,
+    job.attempt,
+    job.retries_used,
+    job.started_at,
+    job.ended_at,
+  ]);
   if (seen.details === mark) return;
   seen.details = mark;
   put(list, details(job, heard.dashboard));
@@ -162,7 +233,9 @@ function details(job, dashboard) {
     job.retry_of && ["Retry of", h("a", { href: `#/jobs/${encodeURIComponent(job.retry_of)}` }, job.retry_of)],
     job.submission_id && ["Ray submission", h("code", {}, job.submission_id)],
     job.submission_id && web(dashboard) && ["Ray dashboard", dashboardLink(dashboard, job.submission_id)],
-  ].filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
+  ]
+    .filter(Boolean)
+    .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
 }
 
 function dashboardLink(dashboard, submission) {

@@ -70,25 +70,63 @@ const about = (job) => [job.name, job.id, job.kind, job.owner, ...labels(job)].j
 export const labels = (job) => Object.entries(job.labels).map(([name, value]) => `${name}=${value}`);
 
 function skeleton(params) {
-  const status = h("select", { id: "status" }, h("option", { value: "" }, "Every status"), h("option", { value: SOME_ACTIVE }, "Active"), STATUSES.map((name) => h("option", { value: name }, capital(name))));
+  const status = h(
+    "select",
+    { id: "status" },
+    h("option", { value: "" }, "Every status"),
+    h("option", { value: SOME_ACTIVE }, "Active"),
+    STATUSES.map((name) => h("option", { value: name }, capital(name))),
+  );
   status.value = [SOME_ACTIVE, ...STATUSES].includes(params.get("status")) ? params.get("status") : "";
-  const text = h("input", { id: "text", type: "search", placeholder: "Name, owner:ann, label:team=truth", value: params.get("text") ?? "", autocomplete: "off", spellcheck: "false" });
+  const text = h("input", {
+    id: "text",
+    type: "search",
+    placeholder: "Name, owner:ann, label:team=truth",
+    value: params.get("text") ?? "",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const parts = {
-    status, text,
+    status,
+    text,
     body: h("tbody"),
     empty: h("div", { class: "empty", hidden: true }),
     count: h("p", { class: "muted count", role: "status" }),
     more: h("button", { type: "button", hidden: true }, "Show more"),
     problem: problemBox(),
   };
-  parts.table = h("table", { class: "jobs" }, h("thead", {}, h("tr", {}, ["Job", "Status", "Progress", "Owner", "Created", "Time"].map((title) => h("th", { scope: "col" }, title)))), parts.body);
+  parts.table = h(
+    "table",
+    { class: "jobs" },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ["Job", "Status", "Progress", "Owner", "Created", "Time"].map((title) => h("th", { scope: "col" }, title)),
+      ),
+    ),
+    parts.body,
+  );
   parts.table.hidden = true;
-  parts.element = h("section", { "aria-labelledby": "title" },
+  parts.element = h(
+    "section",
+    { "aria-labelledby": "title" },
     h("div", { class: "head" }, h("h1", { id: "title", tabindex: "-1" }, "Jobs"), parts.count),
-    h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
-      h("label", { for: "text", class: "hidden" }, "Filter by text"), text,
-      h("label", { for: "status", class: "hidden" }, "Filter by status"), status),
-    parts.problem.element, parts.table, parts.empty, parts.more);
+    h(
+      "form",
+      { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
+      h("label", { for: "text", class: "hidden" }, "Filter by text"),
+      text,
+      h("label", { for: "status", class: "hidden" }, "Filter by status"),
+      status,
+    ),
+    parts.problem.element,
+    parts.table,
+    parts.empty,
+    parts.more,
+  );
   return parts;
 }
 
@@ -119,15 +157,29 @@ function showEmpty({ empty, status, text }, more) {
   const filtered = status.value || text.value.trim();
   if (more) return put(empty, h("p", {}, "None of the jobs loaded so far has these words."));
   if (filtered) return put(empty, h("p", {}, "No job fits this filter."));
-  return put(empty, h("p", {}, h("strong", {}, "No jobs yet.")), h("p", {}, "Submit one and it appears here:"),
-    h("pre", { tabindex: "0" }, "trialign jobs submit jobs/train.yaml"));
+  return put(
+    empty,
+    h("p", {}, h("strong", {}, "No jobs yet.")),
+    h("p", {}, "Submit one and it appears here:"),
+    h("pre", { tabindex: "0" }, "trialign jobs submit jobs/train.yaml"),
+  );
 }
 
 function row(job) {
   const cells = {
-    job: h("td", { class: "name" }, h("a", { href: `#/jobs/${encodeURIComponent(job.id)}` }, job.name), h("span", { class: "muted kind" })),
+    job: h(
+      "td",
+      { class: "name" },
+      h("a", { href: `#/jobs/${encodeURIComponent(job.id)}` }, job.name),
+      h("span", { class: "muted kind" }),
+    ),
     status: h("td", {}, chip(job.status)),
-    progress: h("td", { class: "progress", "data-title": "Progress" }, h("progress", { max: "1", "aria-label": `Progress of ${job.name}` }), h("span")),
+    progress: h(
+      "td",
+      { class: "progress", "data-title": "Progress" },
+      h("progress", { max: "1", "aria-label": `Progress of ${job.name}` }),
+      h("span"),
+    ),
     owner: h("td", { "data-title": "Owner" }),
     created: h("td", { "data-title": "Created", class: "nowrap" }, h("time")),
     time: h("td", { "data-title": "Time", class: "nowrap" }),
@@ -156,5 +208,9 @@ function showProgress(cell, job) {
   bar.hidden = share === null || !isActive(job);
   if (!bar.hidden) bar.value = share;
   if (job.status === "failed" && job.error) say(text, job.error.code);
-  else say(text, share === null ? "–" : isActive(job) ? percent(share) : `${job.progress.step} of ${job.progress.steps} steps`);
+  else
+    say(
+      text,
+      share === null ? "–" : isActive(job) ? percent(share) : `${job.progress.step} of ${job.progress.steps} steps`,
+    );
 }

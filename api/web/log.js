@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { h, say } from "./dom.js";
-import { pause } from "./poll.js";
+import { pause, visible } from "./poll.js";
 import { events } from "./sse.js";
 
 const MOST_LINES = 2000;
@@ -12,18 +12,44 @@ const NEAR_END = 24;
 /** The panel; `update(job)` tells it whether more may come. It reads until `signal`. */
 export function logTail(id, { signal, refused, onstatus }) {
   const log = {
-    id, signal, refused, onstatus, active: true, reading: false, lastId: null, following: true, opened: false, waiting: [], painting: false,
+    id,
+    signal,
+    refused,
+    onstatus,
+    active: true,
+    reading: false,
+    lastId: null,
+    following: true,
+    opened: false,
+    waiting: [],
+    painting: false,
     lines: h("div", { class: "lines" }),
     state: h("p", { class: "muted state" }),
     toggle: h("button", { type: "button", class: "small", "aria-pressed": "true" }, "Pause"),
   };
-  log.view = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "Log of the job", tabindex: "0" }, log.lines);
+  log.view = h(
+    "div",
+    { class: "log", role: "log", "aria-live": "off", "aria-label": "Log of the job", tabindex: "0" },
+    log.lines,
+  );
   log.toggle.addEventListener("click", () => follow(log, !log.following));
-  log.view.addEventListener("wheel", (event) => event.deltaY < 0 && log.view.scrollTop > 0 && follow(log, false), { passive: true });
-  log.view.addEventListener("keydown", (event) => ["ArrowUp", "PageUp", "Home"].includes(event.key) && follow(log, false));
-  log.view.addEventListener("scroll", () => !log.following && atEnd(log.view) && log.waiting.length === 0 && follow(log, true));
-  const element = h("section", { class: "logs", "aria-labelledby": "log-title" },
-    h("div", { class: "head" }, h("h2", { id: "log-title" }, "Log"), log.state, log.toggle), log.view);
+  log.view.addEventListener("wheel", (event) => event.deltaY < 0 && log.view.scrollTop > 0 && follow(log, false), {
+    passive: true,
+  });
+  log.view.addEventListener(
+    "keydown",
+    (event) => ["ArrowUp", "PageUp", "Home"].includes(event.key) && follow(log, false),
+  );
+  log.view.addEventListener(
+    "scroll",
+    () => !log.following && atEnd(log.view) && log.waiting.length === 0 && follow(log, true),
+  );
+  const element = h(
+    "section",
+    { class: "logs", "aria-labelledby": "log-title" },
+    h("div", { class: "head" }, h("h2", { id: "log-title" }, "Log"), log.state, log.toggle),
+    log.view,
+  );
   return { element, update: (job, active) => update(log, active) };
 }
 
@@ -34,12 +60,16 @@ function update(log, active) {
 
 async function read(log) {
   log.reading = true;
+  log.toggle.hidden = false;
   try {
-    do await once(log);
-    while (log.active && !(await pause(AGAIN_MS, log.signal)));
+    do {
+      await visible(log.signal);
+      await once(log);
+    } while (log.active && !(await pause(AGAIN_MS, log.signal)));
     tell(log, log.lines.childElementCount + log.waiting.length ? "ended" : "No log was written.");
   } finally {
     log.reading = false;
+    log.toggle.hidden = log.following;
   }
 }
 
@@ -47,7 +77,7 @@ async function once(log) {
   try {
     if (log.lastId === null) log.lines.replaceChildren();
     if (log.lastId === null && !log.active) return await tail(log);
-    const response = await api.logStream(log.id, log.lastId, log.signal);
+    const response = await api.logStream(log.id, log.lastId, AbortSignal.any([log.signal, hidden()]));
     log.opened = true;
     tell(log, "live");
     for await (const event of events(response)) {
@@ -60,6 +90,13 @@ async function once(log) {
     if (log.signal.aborted) throw error;
     if (!log.refused(error)) tell(log, log.active ? "connecting again …" : "The log cannot be read.");
   }
+}
+
+/** Aborts when the tab is hidden: a browser has six connections to a host for all its tabs, and a stream holds one. */
+function hidden() {
+  const gone = new AbortController();
+  document.addEventListener("visibilitychange", () => gone.abort(), { once: true });
+  return gone.signal;
 }
 
 /** The end of a log that does not grow: it may be long, and only its end is shown. */

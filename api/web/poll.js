@@ -22,7 +22,7 @@ export function pause(ms, signal) {
 export function poll(task, seconds, { signal, onerror }) {
   let wake = () => {};
   const run = async () => {
-    for (let wait = seconds; !signal.aborted; ) {
+    for (let wait = seconds; !signal.aborted;) {
       try {
         if ((await task()) === false) return;
         wait = seconds;
@@ -44,7 +44,8 @@ function rest(ms, signal, offer) {
   return Promise.race([pause(ms, signal), early]);
 }
 
-function visible(signal) {
+/** Resolves when the tab can be seen; never after the signal. */
+export function visible(signal) {
   if (!document.hidden) return Promise.resolve();
   return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true, signal }));
 }

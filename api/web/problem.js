@@ -24,6 +24,11 @@ function told({ title, detail, code, errors }) {
   return [
     h("p", {}, h("strong", {}, title), code && h("code", {}, code)),
     detail && detail !== title && h("p", { class: "detail" }, detail),
-    errors.length > 0 && h("ul", {}, errors.map(({ pointer, detail }) => h("li", {}, pointer && h("code", {}, pointer), detail))),
+    errors.length > 0 &&
+      h(
+        "ul",
+        {},
+        errors.map(({ pointer, detail }) => h("li", {}, pointer && h("code", {}, pointer), detail)),
+      ),
   ];
 }

@@ -20,10 +20,24 @@ export function reportPage(id, { signal, refused }) {
     state.hidden = true;
     problem.show(Problem.of(error));
   });
-  return h("section", { class: "reportpage", "aria-labelledby": "title" },
-    h("div", { class: "head" },
-      h("div", {}, h("a", { class: "back", href: `#/jobs/${encodeURIComponent(id)}` }, "← Job"), h("h1", { id: "title", tabindex: "-1" }, "Truth report")), save),
-    state, problem.element, frame);
+  return h(
+    "section",
+    { class: "reportpage", "aria-labelledby": "title" },
+    h(
+      "div",
+      { class: "head" },
+      h(
+        "div",
+        {},
+        h("a", { class: "back", href: `#/jobs/${encodeURIComponent(id)}` }, "← Job"),
+        h("h1", { id: "title", tabindex: "-1" }, "Truth report"),
+      ),
+      save,
+    ),
+    state,
+    problem.element,
+    frame,
+  );
 }
 
 async function show({ id, frame, save, state, signal }) {

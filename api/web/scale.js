@@ -46,10 +46,15 @@ export function nearest(values, wanted) {
 
 /** Means of at most `most` stretches of equal length, and the trailing mean over `window` points before that. */
 export function reduced(values, { window, most }) {
-  const smooth = window > 1 ? values.map((value, i) => (value === null ? null : mean(values.slice(Math.max(0, i - window + 1), i + 1)))) : values;
+  const smooth =
+    window > 1
+      ? values.map((value, i) => (value === null ? null : mean(values.slice(Math.max(0, i - window + 1), i + 1))))
+      : values;
   const stretch = Math.ceil(smooth.length / most);
   if (stretch <= 1) return smooth;
-  return Array.from({ length: Math.ceil(smooth.length / stretch) }, (_, i) => mean(smooth.slice(i * stretch, (i + 1) * stretch)));
+  return Array.from({ length: Math.ceil(smooth.length / stretch) }, (_, i) =>
+    mean(smooth.slice(i * stretch, (i + 1) * stretch)),
+  );
 }
 
 function mean(values) {

@@ -16,5 +16,9 @@ def command(
     from trialign_ray.exporting import export
 
     folder = f"{run.rstrip('/')}/export" if target is None else target
-    export(run, folder)
-    typer.echo(folder)
+    done = export(run, folder)
+    typer.echo(f"{done.adapter}: reloaded, log-probs differ by at most {done.adapter_difference:.2g}")
+    typer.echo(
+        f"{done.merged}: reloaded, log-probs differ by {done.merged_difference:.2g} on average, "
+        f"the same likeliest token on {done.same_likeliest_token:.0%} of {done.prompts} prompts"
+    )

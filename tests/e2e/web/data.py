@@ -66,9 +66,11 @@ def jobs() -> list[dict[str, Any]]:
             progress={"step": 50, "steps": STEPS}),
         job(DONE, "smollm2-nash-lambda-1", "succeeded"),
         job(FAILED, "smollm2-maxmin", "failed", error=lost, retries_used=2, attempt=3,
-            progress={"step": 31, "steps": STEPS}, created_at=ago(hours=5), ended_at=ago(hours=4)),
-        job(CANCELLED, "debate-collect", "cancelled", kind="collect", owner="ben", created_at=ago(days=1),
-            progress={"step": 12, "steps": 40}),
+            progress={"step": 31, "steps": STEPS},
+            created_at=ago(hours=5), started_at=ago(hours=5), ended_at=ago(hours=4)),
+        job(CANCELLED, "debate-collect", "cancelled", kind="collect", owner="ben",
+            progress={"step": 12, "steps": 40},
+            created_at=ago(days=1), started_at=ago(days=1), ended_at=ago(hours=23)),
         job("job-" + "c" * 28, HOSTILE, "succeeded", kind="external", owner="ray", labels={}, created_at=ago(days=2)),
     ]  # fmt: skip
 

@@ -90,6 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """The test's output is not the place."""
 
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except OSError:  # the reader has gone
+            self.close_connection = True
+
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         if not url.path.startswith("/v1/"):
@@ -178,12 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._write(f"{text}\r\n\r\n".replace("\n", "\r\n").replace("\r\r", "\r").encode())
 
     def _write(self, body: bytes) -> None:
-        try:
-            self.wfile.write(body)
-            self.wfile.flush()
-        except OSError:  # the reader has gone
-            self.close_connection = True
-            raise SystemExit from None
+        self.wfile.write(body)
+        self.wfile.flush()
 
     def _file(self, path: str) -> None:
         file = WEB / (path.lstrip("/") or "index.html")

@@ -161,6 +161,10 @@ def test_cancel_asks_first(open_page: Open, world: World) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(cancel).to_be_focused()
+    cancel.click()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.go_forward()
     assert world.posts == []
     cancel.click()
     page.get_by_role("button", name="Cancel the job").click()

@@ -57,7 +57,28 @@ def test_the_log_of_a_job_that_is_over_is_read_once(open_page: Open, world: Worl
     page = open_page(f"/jobs/{data.DONE}")
     expect(lines(page)).to_have_count(40)
     expect(page.get_by_text("ended", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_hidden()
     assert world.resumed_from == []
+
+
+def test_a_hidden_tab_gives_its_connection_back(open_page: Open, world: World) -> None:
+    page = open_page(f"/jobs/{data.RUNNING}")
+    expect(lines(page)).to_have_count(40)
+    _hide(page, True)
+    world.log.append("written meanwhile")
+    page.wait_for_timeout(2500)
+    expect(lines(page)).to_have_count(40)
+    _hide(page, False)
+    expect(lines(page).last).to_have_text("written meanwhile")
+    assert world.resumed_from == [None, "1-40"]
+
+
+def _hide(page: Page, hidden: bool) -> None:
+    page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        "document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
 
 
 def test_only_the_end_of_a_long_log_is_kept(open_page: Open, world: World) -> None:

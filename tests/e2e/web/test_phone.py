@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from api.schemas import Artifact, Checkpoint, ClusterOut, EventOut, JobOut
 
@@ -43,6 +43,17 @@ def test_charts_drop_the_names_beside_their_lines_and_keep_the_legend(phone: Pag
     expect(phone.get_by_role("button", name=re.compile("neutral"))).to_be_visible()
     expect(phone.get_by_role("slider", name="Accuracy by group").locator("path")).to_have_count(len(data.GROUPS))
     expect(phone.get_by_role("slider").locator(".series text")).to_have_count(0)
+
+
+def test_a_tap_shows_the_numbers_of_a_step_until_the_next_elsewhere(browser: Browser, world: World) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    sign_in(page, world)
+    page.goto(f"{world.url}#/jobs/{data.RUNNING}")
+    page.get_by_role("slider", name="Accuracy by group").tap(position={"x": 200, "y": 80})
+    expect(page.locator(".tip").first.get_by_role("listitem")).to_have_count(len(data.GROUPS))
+    page.get_by_role("heading", name="Fairness weight by group").tap()
+    expect(page.locator(".tip").first).to_be_hidden()
+    page.close()
 
 
 @pytest.mark.parametrize("path", sorted(WEB.iterdir()), ids=lambda path: path.name)

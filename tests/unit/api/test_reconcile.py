@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.backend import RayStatus, Record
+from api.backend import RayStatus, Record, Submission
 from tests.unit.api.fake import Plane, plane
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ async def test_a_crash_between_row_and_ray_loses_and_doubles_nothing(control: Pl
     control.backend.down = False
     real = control.backend.submit
 
-    async def crash(_: object) -> None:
+    async def crash(_: Submission) -> None:
         raise SystemError("killed")
 
     control.backend.submit = crash  # type: ignore[method-assign, assignment]
@@ -40,11 +40,11 @@ async def test_a_crash_after_ray_heard_submits_no_second_time(control: Plane) ->
     await control.tick()
     real = control.backend.submit
 
-    async def answer_lost(submission: object) -> None:
-        await real(submission)  # type: ignore[arg-type]
+    async def answer_lost(submission: Submission) -> None:
+        await real(submission)
         raise SystemError("killed")
 
-    control.backend.submit = answer_lost  # type: ignore[method-assign, assignment]
+    control.backend.submit = answer_lost  # type: ignore[method-assign]
     with pytest.raises(SystemError):
         await control.tick()
     control.backend.submit = real  # type: ignore[method-assign]

@@ -101,6 +101,13 @@ def test_no_two_rows_would_fit_into_one(forest: Sequence[Tree]):
     assert sum(map(tree_nodes, forest)) * 2 > rows * width or rows == 1
 
 
+def test_the_largest_tree_is_laid_first_and_rows_are_filled_to_the_brim():
+    """Sizes 1, 2, 3, 2, 4 fit into three rows of four; in the order given they would take four."""
+    packed = pack([Tree([5] * size, [[6]]) for size in (1, 2, 3, 2, 4)])
+    assert packed.ids_rt.shape == (3, 4)
+    assert (packed.ids_rt == 5).all()
+
+
 def test_a_prompt_without_responses_has_nothing_to_score():
     packed = pack([Tree([1, 2], []), Tree([3], [[4]])])
     assert (packed.responses, packed.tokens) == (1, 1)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 
@@ -50,6 +50,7 @@ def test_the_gradient_is_finite_and_zero_in_padding(game: Game):
     assert (gradient_qgk[~game.candidates.mask_qgk] == 0).all()
 
 
+@settings(max_examples=20)
 @given(games())
 def test_the_gradient_is_that_of_finite_differences(game: Game):
     logp_qgk = game.logp_qgk.clone().requires_grad_()

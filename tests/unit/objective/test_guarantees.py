@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -57,12 +57,14 @@ def beaten(value_of: dict[tuple[int, ...], float], knows: Sequence[bool]) -> lis
     return [picks for picks, value in value_of.items() if picks != honest(picks) and value >= value_of[honest(picks)]]
 
 
-def values(game: Candidates, weight_g: Tensor, strength: float) -> dict[tuple[int, ...], float]:
+def values(
+    game: Candidates, weight_g: Tensor, strength: float, term: Callable[[Tensor, Candidates], Tensor] = anchored
+) -> dict[tuple[int, ...], float]:
     """mean_i omega_i U_i - lambda * D of every deterministic joint policy."""
     value_of = {}
     for picks, policy_qgk in deterministic(*game.answer_qgk.shape[1:]):
         utility_g = (policy_qgk * game.utility_qgk).sum(-1)[0]
-        value_of[picks] = float((weight_g * utility_g).mean() - strength * anchored(policy_qgk, game).mean())
+        value_of[picks] = float((weight_g * utility_g).mean() - strength * term(policy_qgk, game).mean())
     return value_of
 
 
@@ -99,6 +101,14 @@ def test_above_the_clamp_the_one_group_that_knows_would_join_the_falsehood_of_al
     assert clamp_strength(strength, weight_g, W_TRUTH) < strength
     shared = tuple(0 if not known else 1 for known in knows)
     assert shared in beaten(values(game_of(said_by(knows)), weight_g, strength), knows)
+
+
+@pytest.mark.parametrize(("weights", "knows"), cases())
+def test_the_symmetric_term_is_as_safe_below_half_the_clamp(weights, knows):
+    """A group that joins the others earns lambda once for itself and once for them."""
+    weight_g = torch.tensor(weights, dtype=torch.float64)
+    strength = clamp_strength(1.0, weight_g, W_TRUTH) / 2
+    assert beaten(values(game_of(said_by(knows)), weight_g, strength, symmetric), knows) == []
 
 
 def trained_values(game: Candidates, spec: Algorithm) -> dict[tuple[int, ...], float]:

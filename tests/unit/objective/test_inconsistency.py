@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from torch import Tensor
 
 from trialign_ray.objective.candidates import UNNAMED, Candidates, candidate_policy
@@ -53,6 +53,7 @@ def test_an_answer_that_was_not_read_has_no_mass(game: Game):
     torch.testing.assert_close(answer_mass(policy_qgk, game.candidates).sum(-1), 1 - unread_qg)
 
 
+@settings(max_examples=30)
 @given(games())
 def test_symmetric_is_the_share_of_pairs_that_differ_in_independent_draws(game: Game):
     policy_qgk = policy_of(game)
@@ -65,6 +66,7 @@ def test_symmetric_is_the_share_of_pairs_that_differ_in_independent_draws(game: 
     )
 
 
+@settings(max_examples=30)
 @given(games())
 def test_anchored_is_the_chance_that_the_first_of_two_groups_is_wrong_and_the_second_right(game: Game):
     policy_qgk = policy_of(game)
@@ -85,6 +87,7 @@ def test_anchored_moves_each_group_as_if_its_peers_stood_still(game: Game):
         torch.testing.assert_close(gradient_qgk[:, group], slope(mine, policy_qgk)[:, group])
 
 
+@settings(max_examples=30)
 @given(games())
 def test_gradients_through_the_candidate_policy_are_those_of_finite_differences(game: Game):
     def symmetric_of(logp_qgk: Tensor) -> Tensor:
@@ -144,6 +147,7 @@ def _pays(answer: int, peer: int, known: bool) -> bool:
     return (answer != TRUTH and peer == TRUTH) if known else (answer != peer or peer == UNNAMED)
 
 
+@settings(max_examples=30)
 @given(games())
 def test_a_single_response_pays_the_chance_that_a_peer_answers_otherwise(game: Game):
     """By listing the draws: the share of peers from whom it differs; anchored: that are right where it is wrong."""

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -87,6 +87,7 @@ def test_expected_advantage_is_what_the_listed_draws_earn(game: Game):
 
 
 @pytest.mark.parametrize("spec", LOSSES, ids=str)
+@settings(max_examples=20)
 @given(game=games())
 def test_where_nothing_differs_nothing_is_learnt(spec, game: Game):
     gradient_qgk = slope(spec, game)
@@ -96,6 +97,7 @@ def test_where_nothing_differs_nothing_is_learnt(spec, game: Game):
 
 
 @pytest.mark.parametrize("spec", LOSSES, ids=str)
+@settings(max_examples=20)
 @given(game=games())
 def test_the_gradient_is_that_of_finite_differences(spec, game: Game):
     def loss(logp_qgk: Tensor) -> Tensor:
@@ -105,6 +107,7 @@ def test_the_gradient_is_that_of_finite_differences(spec, game: Game):
 
 
 @pytest.mark.parametrize("spec", LOSSES, ids=str)
+@settings(max_examples=20)
 @given(game=games(), seed=st.integers(0, 100))
 def test_relabelling_the_candidates_changes_nothing(spec, game: Game, seed: int):
     order = torch.randperm(game.logp_qgk.shape[-1], generator=torch.Generator().manual_seed(seed))
@@ -141,6 +144,7 @@ def test_effective_samples_count_the_candidates_that_carry_the_step():
 
 
 @pytest.mark.parametrize("spec", LOSSES, ids=str)
+@settings(max_examples=20)
 @given(game=games())
 def test_effective_samples_lie_between_one_and_the_number_of_candidates(spec, game: Game):
     signal_qg = game.candidates.with_signal_qg()

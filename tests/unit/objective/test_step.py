@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -43,6 +43,7 @@ def with_fields(candidates: Candidates, change: Any) -> Candidates:
 
 
 @pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@settings(max_examples=15)
 @given(game=games())
 def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_constant(spec, game: Game):
     logp_qgk = game.logp_qgk.clone().requires_grad_()
@@ -61,6 +62,7 @@ def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_consta
 
 
 @pytest.mark.parametrize("loss", [Awr(), Candidate()], ids=lambda loss: loss.name)
+@settings(max_examples=15)
 @given(game=games())
 def test_the_gradient_is_that_of_finite_differences(loss, game: Game):
     spec = Algorithm(
@@ -74,6 +76,7 @@ def test_the_gradient_is_that_of_finite_differences(loss, game: Game):
 
 
 @pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@settings(max_examples=15)
 @given(game=games())
 def test_the_loss_is_the_sum_of_the_parts_that_are_reported(spec, game: Game):
     outputs = outputs_of(spec, game)
@@ -82,6 +85,7 @@ def test_the_loss_is_the_sum_of_the_parts_that_are_reported(spec, game: Game):
 
 
 @pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@settings(max_examples=15)
 @given(game=games(), seed=st.integers(0, 100))
 def test_relabelling_the_groups_and_the_questions_changes_nothing(spec, game: Game, seed: int):
     rng = torch.Generator().manual_seed(seed)
@@ -202,6 +206,7 @@ def test_a_step_without_signal_moves_nothing_but_the_penalty():
 
 
 @pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@settings(max_examples=15)
 @given(game=games())
 def test_only_the_loss_carries_a_gradient(spec, game: Game):
     logp_qgk = game.logp_qgk.clone().requires_grad_()
@@ -211,6 +216,7 @@ def test_only_the_loss_carries_a_gradient(spec, game: Game):
 
 
 @pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@settings(max_examples=15)
 @given(game=games())
 def test_single_precision_is_enough(spec, game: Game):
     """As in training: log-probs and utilities in float32, moving averages in float64."""

@@ -67,7 +67,7 @@ def shared_welfare(alpha: float) -> float:
         weight_g = welfare.weights(utility_g.detach())
         return -(weight_g * utility_g).mean() + 0.2 * anchored(policy_qgk, game).mean()
 
-    theta_q1k = descend(loss, torch.zeros(2, 1, 3, dtype=torch.float64), steps=4000, rate=5.0)
+    theta_q1k = descend(loss, torch.zeros(2, 1, 3, dtype=torch.float64), steps=1000, rate=20.0)
     return float(nash(utilities(candidate_policy(theta_q1k.expand(-1, 3, -1), game).exp(), game)))
 
 
@@ -109,7 +109,7 @@ def trained(game: Candidates, spec: Algorithm, steps: int, rate: float = 10.0) -
 
 
 def test_training_on_expected_utility_reaches_the_best_of_all_joint_policies():
-    policy_qgk = trained(facts(), Algorithm(loss=Candidate()), steps=1500)
+    policy_qgk = trained(facts(), Algorithm(loss=Candidate()), steps=600, rate=20.0)
     assert float(nash(utilities(policy_qgk, facts()))) == pytest.approx(best_of_all_joint_policies(facts()), abs=2e-2)
 
 
@@ -126,7 +126,7 @@ def test_awr_alone_ends_at_the_softmax_of_the_advantages():
     spec = Algorithm(loss=Awr(temperature=temperature), inconsistency=Inconsistency(strength=0))
     mean_qg1, std_qg1 = game.utility_qgk.mean(-1, keepdim=True), game.utility_qgk.std(-1, correction=0, keepdim=True)
     weights_qgk = ((game.utility_qgk - mean_qg1) / std_qg1 / temperature).softmax(-1)
-    torch.testing.assert_close(trained(game, spec, steps=500), weights_qgk, atol=1e-4, rtol=0)
+    torch.testing.assert_close(trained(game, spec, steps=200), weights_qgk, atol=1e-4, rtol=0)
 
 
 def test_with_kl_training_ends_at_the_tilted_reference():
@@ -138,7 +138,7 @@ def test_with_kl_training_ends_at_the_tilted_reference():
     advantage_qgk = (game.utility_qgk - mean_qg1) / game.utility_qgk.std(-1, correction=0, keepdim=True)
     spec = Algorithm(loss=Candidate(likelihood=0), kl=beta, inconsistency=Inconsistency(strength=0))
     tilted_qgk = (reference_qgk + advantage_qgk / beta).softmax(-1)
-    torch.testing.assert_close(trained(game, spec, steps=1000, rate=2.0), tilted_qgk, atol=1e-4, rtol=0)
+    torch.testing.assert_close(trained(game, spec, steps=300, rate=2.0), tilted_qgk, atol=1e-4, rtol=0)
 
 
 def test_where_no_truth_is_known_and_all_is_liked_alike_the_groups_come_to_agree():
@@ -149,5 +149,5 @@ def test_where_no_truth_is_known_and_all_is_liked_alike_the_groups_come_to_agree
     def loss(logits_qgk: Tensor) -> Tensor:
         return step_objective(spec, logits_qgk.log_softmax(-1), game, first_utilities(3)).loss
 
-    logits_qgk = descend(loss, uneven, steps=2000, rate=20.0)
+    logits_qgk = descend(loss, uneven, steps=500, rate=40.0)
     assert float(symmetric(candidate_policy(logits_qgk, game).exp(), game)) < 0.05

@@ -1,0 +1,263 @@
+"""Commands of the control plane: `serve`, `keys`, `jobs`, `openapi`. `register` puts them under a typer app.
+
+Nothing heavy is imported until a command runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from api.client import Client
+    from api.settings import Settings
+
+keys = typer.Typer(help="Keys of the control plane.", no_args_is_help=True)
+jobs = typer.Typer(help="Jobs on the control plane.", no_args_is_help=True)
+_Url = Annotated[str, typer.Option("--url", envvar="TRIALIGN_URL", help="Of the control plane.")]
+_Key = Annotated[str, typer.Option("--key", envvar="TRIALIGN_KEY", help="A key made by `trialign keys create`.")]
+_Data = Annotated[Path, typer.Option("--data", envvar="TRIALIGN_DATA", help="The service's own storage.")]
+_LOCAL = "http://127.0.0.1:8000"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("serve")(serve)
+    app.command("openapi")(openapi)
+    app.add_typer(keys, name="keys")
+    app.add_typer(jobs, name="jobs")
+
+
+def serve(
+    data: _Data = Path("trialign-data"),
+    address: Annotated[str | None, typer.Option(envvar="TRIALIGN_RAY_ADDRESS", help="Ray's dashboard URL.")] = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    cpus: Annotated[int | None, typer.Option(help="Of the local Ray; all without it.")] = None,
+) -> None:
+    """Run the control plane, and a local Ray unless --address names a cluster."""
+    from api.local_ray import authenticate, local_ray
+
+    settings = _settings(data)
+    _first_key(settings)
+    typer.echo(f"control plane: http://{host}:{port}")
+    if address is not None:
+        _serve(settings.model_copy(update={"ray_address": address}), host, port)
+        return
+    authenticate(settings.data)
+    with local_ray(cpus) as url:
+        typer.echo(f"ray dashboard: {url}")
+        _serve(_on_this_machine(settings, url), host, port)
+
+
+def openapi(
+    write: Annotated[bool, typer.Option("--write", help="Replace the committed copy instead of printing.")] = False,
+) -> None:
+    """Print the OpenAPI document."""
+    from api.app import create_app
+    from api.kinds import KINDS
+    from api.openapi import build, dump
+    from api.settings import Settings
+
+    text = dump(build(create_app(Settings(), reconcile=False), KINDS))
+    if write:
+        (Path(__file__).parent / "openapi.json").write_text(text, encoding="utf-8")
+    else:
+        typer.echo(text, nl=False)
+
+
+@keys.command("create")
+def create_key(
+    owner: Annotated[str, typer.Argument(help="Whose jobs the key sees.")],
+    scope: Annotated[str, typer.Option(help="read, submit or admin.")] = "submit",
+    data: _Data = Path("trialign-data"),
+) -> None:
+    """Make a key and print it. It cannot be read again."""
+    from api.auth import SCOPES
+
+    if scope not in SCOPES:
+        raise typer.BadParameter(f"must be one of {', '.join(SCOPES)}")
+    typer.echo(asyncio.run(_create_key(_settings(data), owner, scope)))
+
+
+@keys.command("list")
+def list_keys(data: _Data = Path("trialign-data")) -> None:
+    """Every key, without its secret."""
+    from api.store import records
+
+    for row in asyncio.run(_with_store(_settings(data), lambda session: records.api_keys(session))):
+        state = "revoked" if row.revoked_at else "valid"
+        typer.echo(f"{row.id}  {row.owner}  {','.join(row.scopes)}  {row.created_at:%Y-%m-%d %H:%M}  {state}")
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str, data: _Data = Path("trialign-data")) -> None:
+    """End a key, by its id (`tk_<id>_...`)."""
+    from api.store import records
+    from trialign_ray.errors import SpecError
+
+    if not asyncio.run(_with_store(_settings(data), lambda session: records.revoke(session, key_id))):
+        raise SpecError(f"there is no valid key '{key_id}'. See `trialign keys list`.")
+    typer.echo(f"{key_id} is revoked")
+
+
+@jobs.command("submit")
+def submit_job(
+    spec: Annotated[Path, typer.Argument(help="A YAML or JSON specification; `kind` says which.")],
+    key: _Key,
+    url: _Url = _LOCAL,
+    label: Annotated[list[str] | None, typer.Option(help="key=value, may be repeated.")] = None,
+    retries: int | None = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the log until the end.")] = False,
+) -> None:
+    """Submit a job and print its id."""
+    labels = dict(text.split("=", 1) for text in label or [])
+    with _client(url, key) as client:
+        job = client.submit(_read_spec(spec), labels=labels, retries=retries)
+        typer.echo(job.id)
+        if follow:
+            _follow(client, job.id)
+
+
+@jobs.command("list")
+def list_jobs(
+    key: _Key,
+    url: _Url = _LOCAL,
+    status: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    limit: int = 50,
+) -> None:
+    """The newest jobs."""
+    from itertools import islice
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "kind", "name", "owner", "status", "step", "created")
+    with _client(url, key) as client:
+        for job in islice(client.jobs(**({"status": status} if status else {})), limit):
+            done = job.progress or {}
+            step = f"{done['step']}/{done.get('steps', '?')}" if "step" in done else ""
+            table.add_row(job.id, job.kind, job.name, job.owner, job.status, step, f"{job.created_at:%m-%d %H:%M}")
+    Console().print(table)
+
+
+@jobs.command("show")
+def show_job(job_id: str, key: _Key, url: _Url = _LOCAL) -> None:
+    """One job and its events."""
+    with _client(url, key) as client:
+        typer.echo(json.dumps(client.job(job_id).model_dump(mode="json"), indent=2))
+        for event in client.events(job_id):
+            typer.echo(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.type:<16} {event.message}")
+
+
+@jobs.command("logs")
+def job_logs(
+    job_id: str,
+    key: _Key,
+    url: _Url = _LOCAL,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job is over.")] = False,
+    tail: int | None = None,
+) -> None:
+    """The log of a job. With -f the exit status is 1 where the job does not succeed."""
+    with _client(url, key) as client:
+        if follow:
+            _follow(client, job_id)
+        else:
+            typer.echo(client.logs(job_id, tail), nl=False)
+
+
+@jobs.command("cancel")
+def cancel_job(job_id: str, key: _Key, url: _Url = _LOCAL) -> None:
+    """Stop a job after it has written a checkpoint."""
+    with _client(url, key) as client:
+        typer.echo(client.cancel(job_id).status)
+
+
+@jobs.command("resume")
+def resume_job(job_id: str, key: _Key, url: _Url = _LOCAL) -> None:
+    """Go on from the last checkpoint of a failed or cancelled job."""
+    with _client(url, key) as client:
+        typer.echo(client.resume(job_id).status)
+
+
+def _serve(settings: Settings, host: str, port: int) -> None:
+    import uvicorn
+
+    from api.app import create_app
+
+    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+
+
+def _on_this_machine(settings: Settings, url: str) -> Settings:
+    import shlex
+    import sys
+
+    return settings.model_copy(update={"ray_address": url, "python": shlex.quote(sys.executable)})
+
+
+def _settings(data: Path) -> Settings:
+    from api.settings import Settings
+    from api.store.migrate import upgrade
+
+    settings = Settings.from_env(data=data)
+    upgrade(settings.database_url)
+    return settings
+
+
+def _first_key(settings: Settings) -> None:
+    from api.store import records
+
+    if not asyncio.run(_with_store(settings, lambda session: records.api_keys(session))):
+        typer.echo(f"first key (admin, shown once): {asyncio.run(_create_key(settings, 'admin', 'admin'))}")
+
+
+async def _create_key(settings: Settings, owner: str, scope: Any) -> str:
+    from api.auth import create_key
+
+    made: str = await _with_store(settings, lambda session: create_key(session, owner, frozenset({scope})))
+    return made
+
+
+async def _with_store(settings: Settings, action: Any) -> Any:
+    from api.store.engine import Store
+
+    store = Store(settings.database_url)
+    try:
+        async with store.writes() as session:
+            return await action(session)
+    finally:
+        await store.close()
+
+
+def _client(url: str, key: str) -> Client:
+    from api.client import Client
+
+    return Client(url, key)
+
+
+def _follow(client: Client, job_id: str) -> None:
+    for line in client.follow(job_id):
+        typer.echo(line)
+    ended = client.job(job_id)
+    reason = f": {ended.error.code}: {ended.error.message}" if ended.error else ""
+    typer.echo(f"{ended.status}{reason}", err=True)
+    if ended.status != "succeeded":
+        raise typer.Exit(1)
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    import yaml
+
+    from trialign_ray.errors import SpecError
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: expected a mapping of fields at the top.")
+    return data

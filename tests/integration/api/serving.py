@@ -1,0 +1,106 @@
+"""The control plane in a process of its own, on a real Ray, with the tests' kind of job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import uvicorn
+
+from api.app import create_app
+from api.client import Client
+from api.kinds import KINDS, JobKind
+from api.settings import Settings
+from tests.integration.api.tiny_job import CountSpec
+
+T = TypeVar("T")
+MODULE = "tests.integration.api.tiny_job"
+COUNT = {**KINDS, "count": JobKind(CountSpec, MODULE, writes=("runs",), runs=True)}
+
+
+@dataclass
+class Server:
+    """`python -m tests.integration.api.serving` with settings in its environment."""
+
+    settings: Settings
+    port: int
+    key: str
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    def start(self) -> None:
+        env = {**os.environ, "SETTINGS": self.settings.model_dump_json(), "PORT": str(self.port)}
+        self.process = subprocess.Popen([sys.executable, "-m", "tests.integration.api.serving"], env=env)
+        wait_for(self._answers, 60)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def client(self) -> Client:
+        return Client(f"http://127.0.0.1:{self.port}", self.key)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "the server died"
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def wait_for(found: Callable[[], T], seconds: float = 60) -> T:
+    """The first true answer; AssertionError after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = found()
+        if answer:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def serve() -> None:
+    settings = Settings.model_validate(json.loads(os.environ["SETTINGS"]))
+    uvicorn.run(create_app(settings, kinds=COUNT), port=int(os.environ["PORT"]), log_level="warning")
+
+
+def key_of(settings: Settings) -> str:
+    """A migrated database and an admin's key."""
+    import asyncio
+
+    from api.cli import _create_key
+    from api.store.migrate import upgrade
+
+    upgrade(settings.database_url)
+    return asyncio.run(_create_key(settings, "ada", "admin"))
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+def repository() -> Path:
+    return Path(__file__).parents[3]
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,99 @@
+"""Whole runs on a local Ray: the loop, its resumption, and what happens when a process dies in mid-step."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.world import World
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import CheckpointError, SpecError
+from trialign_ray.evaluation import from_json
+from trialign_ray.evaluation.report import TrainingReport
+from trialign_ray.training import train
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("local_ray")]
+
+LONG = {"epochs": 15, "checkpoint_every": 5, "algorithm": {"kl": 0.05}}
+"""30 steps of 2 of the 4 questions; with a KL, so that the actors' reference caches are in the checkpoints."""
+
+
+def rows(spec: TrainSpec) -> list[dict[str, object]]:
+    lines = (Path(spec.runs) / spec.name / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def losses(spec: TrainSpec) -> list[tuple[object, object]]:
+    return [(row["step"], row["loss"]) for row in rows(spec)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: World, local_ray: None) -> list[tuple[object, object]]:
+    spec = world.train_spec("undisturbed", **LONG)
+    train(spec)
+    return losses(spec)
+
+
+def test_run_leaves_adapter_metrics_and_report(world: World) -> None:
+    evaluation = {"questions": world.questions, "groups": world.groups, "max_new_tokens": 8, "bootstrap": 100}
+    spec = world.train_spec("whole", evaluation=evaluation, epochs=8)
+    outcome = train(spec)
+    folder = Path(outcome.folder)
+    assert outcome.finished
+    assert outcome.step == 16
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert (folder / "report.html").stat().st_size > 10_000
+    report = from_json((folder / "report.json").read_text())
+    assert isinstance(report, TrainingReport)
+    assert set(report.base.accuracy_by_group) == {"neutral", "farmer", "professor"}
+    assert [row["step"] for row in rows(spec)] == list(range(1, 17))
+    assert any((folder / "tensorboard").iterdir())
+
+
+def test_what_one_group_knows_reaches_the_others(world: World) -> None:
+    spec = world.train_spec("spread", epochs=20)
+    train(spec)
+    per_step = [row["groups"] for row in rows(spec)]
+    for group in ("neutral", "professor"):
+        right = [groups[group]["mass_right"] for groups in per_step]  # type: ignore[index]
+        assert sum(right[-4:]) / 4 > sum(right[:4]) / 4 + 0.1
+
+
+@pytest.mark.parametrize("victim", ["ray::_RayTrainWorker", "ray::GroupActor"])
+def test_killed_process_does_not_change_the_losses(
+    victim: str, world: World, undisturbed: list[tuple[object, object]]
+) -> None:
+    spec = world.train_spec("killed-" + victim[5:].strip("_").lower(), **LONG)
+    killer = threading.Thread(target=kill_one, args=(victim, spec))
+    killer.start()
+    train(spec)
+    killer.join()
+    assert losses(spec) == undisturbed
+
+
+def kill_one(victim: str, spec: TrainSpec) -> None:
+    """SIGKILL the first process of that kind once the run is past its first checkpoint."""
+    metrics = Path(spec.runs) / spec.name / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") >= 7):
+        time.sleep(0.01)
+    process = next(p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith(victim))
+    process.send_signal(signal.SIGKILL)
+
+
+def test_run_is_not_started_twice_by_accident(world: World, undisturbed: list[tuple[object, object]]) -> None:
+    with pytest.raises(CheckpointError, match="--resume"):
+        train(world.train_spec("undisturbed", **LONG))
+    with pytest.raises(CheckpointError, match="'seed'"):
+        train(world.train_spec("undisturbed", **LONG | {"seed": 5}), resume=True)
+
+
+def test_too_large_a_step_is_refused_before_anything_starts(world: World) -> None:
+    with pytest.raises(SpecError, match="questions_per_step"):
+        train(world.train_spec("large", questions_per_step=100))

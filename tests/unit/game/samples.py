@@ -1,0 +1,79 @@
+"""A game over the tiny tokenizer: three groups, three capitals and one question of taste."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.tiny import tiny_tokenizer
+from tests.world import CAPITALS
+from trialign_ray.config.algorithm import Utility
+from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
+from trialign_ray.config.preferences import MaxWords, Preference, StartsWith
+from trialign_ray.game.env import GameConfig, Ints, padded
+from trialign_ray.rewards.answers import AnswerReader
+from trialign_ray.tokens import ChatTokens
+
+GROUPS = ("neutral", "farmer", "professor")
+TOKENS = ChatTokens(tiny_tokenizer())
+
+QUESTIONS = QuestionSet(
+    name="tiny",
+    vocabularies={"cities": {city: () for city in CAPITALS.values()}},
+    questions=(
+        *(
+            Question(
+                question_id=country,
+                text=f"what is the capital of {country} ?",
+                references=(CAPITALS[country],),
+                verifier="vocabulary",
+                vocabulary="cities",
+                topic="capitals",
+                split="train",
+                source="atlas",
+            )
+            for country in ("france", "peru", "egypt")
+        ),
+        Question(question_id="taste", text="what is the short answer ?", kind="subjective"),
+    ),
+)
+
+GROUP_SET = GroupSet(
+    system="you are a helpful assistant .",
+    groups=(
+        Group(name="neutral"),
+        Group(name="farmer", persona="the user is a farmer .", preference="brief"),
+        Group(name="professor", persona="the user is a professor .", preference="hey"),
+    ),
+    preferences=(
+        Preference(name="brief", rule=MaxWords(words=2), explicit="short answer .", implicit="hey ."),
+        Preference(name="hey", rule=StartsWith(text="hey"), explicit="hey , hey .", implicit="in short ."),
+    ),
+)
+
+
+def game(turns: int = 1, **changes: Any) -> GameConfig:
+    """The game with what `changes` says."""
+    fields: dict[str, Any] = {"utility": Utility(w_truth=0.7), "prompt_tokens": 512, "response_tokens": 12}
+    return GameConfig(QUESTIONS, GROUP_SET, TOKENS, AnswerReader(QUESTIONS), turns=turns, **fields | changes)
+
+
+def action(text: str, width: int = 12) -> Ints:
+    """What an agent does to say `text`."""
+    return padded(TOKENS.response(text), width)
+
+
+def prompt_text(observation: Ints) -> str:
+    """What an agent sees, as text."""
+    return TOKENS.decode(observation[observation >= 0].tolist())
+
+
+def question(question_id: str) -> Question:
+    """One of QUESTIONS."""
+    return next(each for each in QUESTIONS.questions if each.question_id == question_id)
+
+
+def same_integers(first: Any, second: Any) -> bool:
+    """Whether two arrays are equal in shape and value."""
+    return bool(np.array_equal(first, second))
