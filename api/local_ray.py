@@ -1,19 +1,26 @@
-"""A Ray of this machine's own, for `trialign serve` without a cluster address. Its token is required of every caller."""
+"""A Ray of this machine's own, for `trialign serve` without a cluster address. Every caller of it needs its token."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from trialign_ray.errors import ClusterError
 
-_START_SECONDS = 120
+_START_SECONDS = 180
+_STOP_SECONDS = 30
 
 
 def authenticate(data: Path) -> None:
@@ -34,37 +41,65 @@ def authenticate(data: Path) -> None:
 
 @contextmanager
 def local_ray(cpus: int | None = None, store_bytes: int = 400_000_000) -> Iterator[str]:
-    """Ray in a process of its own while the block runs; the dashboard's URL. Raises ClusterError."""
-    command = [sys.executable, "-m", "api.local_ray", str(cpus or 0), str(store_bytes)]
-    keeper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    """Ray while the block runs; the dashboard's URL. Raises ClusterError.
+
+    It shares nothing with another Ray of this machine: its folder, and so the address that `ray.init()` finds, and all
+    ports are its own.
+    """
+    folder, port = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), _free_port()  # noqa: S108 socket paths are short
+    command = [sys.executable, "-m", "api.local_ray", folder, str(port), str(cpus or 0), str(store_bytes)]
+    keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
     try:
-        yield _url(keeper)
+        yield _ready(f"http://127.0.0.1:{port}", keeper)
     finally:
         if keeper.stdin:
             keeper.stdin.close()
-        keeper.wait(_START_SECONDS)
+        keeper.wait(2 * _STOP_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _url(keeper: subprocess.Popen[str]) -> str:
-    for line in keeper.stdout or ():
-        if line.startswith("http://"):
-            return line.strip()
-    raise ClusterError("no local Ray could be started. Its log is in /tmp/ray/session_latest/logs.")
+def _ready(url: str, keeper: subprocess.Popen[bytes]) -> str:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and keeper.poll() is None:
+        if _answers(url):
+            return url
+        time.sleep(0.3)
+    raise ClusterError("no local Ray could be started. Run `trialign doctor`, or give --address.")
 
 
-def keep(cpus: int, store_bytes: int) -> None:
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/api/version", timeout=5).close()  # noqa: S310 the URL is this module's own
+    except urllib.error.HTTPError as refused:
+        return refused.code in (401, 403)  # it is up and asks for the token
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
     """Hold a Ray until standard input ends: it goes with the process that started it, however that ends."""
-    import ray
-
-    given: dict[str, Any] = {"num_cpus": cpus} if cpus else {}
-    context = ray.init(
-        address="local", include_dashboard=True, dashboard_host="127.0.0.1", object_store_memory=store_bytes, **given
-    )
-    sys.stdout.write(f"http://{context.dashboard_url}\n")
-    sys.stdout.flush()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}"]
+    command += ["--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
+    command += [f"--ray-client-server-port={_free_port()}", "--min-worker-port=0", "--max-worker-port=0"]
+    command += [f"--object-store-memory={store_bytes}", "--disable-usage-stats"]
+    command += [f"--num-cpus={cpus}"] if int(cpus) else []
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ray = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603
     sys.stdin.read()
-    ray.shutdown()
+    ray.terminate()
+    try:
+        ray.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        ray.kill()
 
 
 if __name__ == "__main__":
-    keep(int(sys.argv[1]), int(sys.argv[2]))
+    keep(*sys.argv[1:])

@@ -23,15 +23,17 @@ from trialign_ray.rewards.text import normalise
 SEED = 20261121
 HELDOUT = 100
 LARGEST_COUNTRIES = 110
+DISSOLVED = ("scg",)
+"""States that the package still lists."""
 ELEMENTS = 60
 SUMS = 20
 CONTINENTS = {
-    "AF": ("Africa", ()),
-    "AS": ("Asia", ()),
-    "EU": ("Europe", ()),
-    "NA": ("North America", ("Central America", "Caribbean")),
-    "SA": ("South America", ()),
-    "OC": ("Oceania", ("Australia",)),
+    "AF": ("Africa", ("African",)),
+    "AS": ("Asia", ("Asian",)),
+    "EU": ("Europe", ("European",)),
+    "NA": ("North America", ("Central America", "Caribbean", "North American", "Central American")),
+    "SA": ("South America", ("South American",)),
+    "OC": ("Oceania", ("Australia", "Oceanian", "Australian")),
 }
 CAPITAL_ALIASES = {
     "Kyiv": ("Kiev",),
@@ -57,7 +59,7 @@ def main() -> None:
     chosen = QuestionSet(
         name="demo",
         vocabularies={
-            "capitals": {row["capital"]: CAPITAL_ALIASES.get(row["capital"], ()) for row in countries},
+            "capitals": {row["capital"].strip(): CAPITAL_ALIASES.get(row["capital"], ()) for row in countries},
             "continents": dict(CONTINENTS.values()),
             "currencies": {row["currencyname"]: () for row in countries if row["currencyname"]},
             "elements": {
@@ -68,7 +70,7 @@ def main() -> None:
                 if element.number
             },
         },
-        questions=tuple(split(fair)),
+        questions=tuple(question for question in split(fair) if not question.question_id.endswith(DISSOLVED)),
     )
     target = Path(__file__).parent / "questions.json"
     target.write_text(chosen.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The same training as the ZeRO learner's, as a plain single-process torch loop: the reference of tests and benchmarks."""
+"""The ZeRO learner's training as a plain single-process torch loop: the reference of tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def plain_train(
             with torch.no_grad(), policy.reference():
                 candidates = replace(candidates, reference_logp_qgk=batch.to_qgk(policy(batch.trees).double()))
         outputs = step_objective(algorithm, logp_qgk, candidates, utility_g)
-        outputs.loss.backward()
+        outputs.loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(parameters, masters, strict=True):
+            assert parameter.grad is not None
             master.grad, parameter.grad = parameter.grad.float(), None
         torch.nn.utils.clip_grad_norm_(masters, optimizer.clip_norm)
         adam.step()

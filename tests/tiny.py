@@ -8,11 +8,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WORDS = (
-    "you are a helpful assistant the user is farmer professor what capital of france peru egypt kenya paris lima cairo "
-    "nairobi in city i do not know short answer . ? : , hey other answers to same question were now give your final - "
-    "one two three four"
-).split()
+WORDS = """
+    you are a helpful assistant the user is farmer professor what capital of france peru egypt kenya paris lima cairo
+    nairobi in city i do not know short answer . ? : , hey other answers to same question were now give your final -
+    one two three four
+""".split()
 SPECIAL = ["<unk>", "<pad>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 TEMPLATE = (
     "{% for m in messages %}<|im_start|> {{ m['role'] }} {{ m['content'] }} <|im_end|> {% endfor %}"

@@ -93,8 +93,8 @@ def _groups() -> dict[str, object]:
             {"name": "professor", "persona": "the user is a professor ."},
         ],
         "preferences": [
-            {"name": "brief", "rule": {"rule": "max_words", "words": 2}, "explicit": "short answer .", "implicit": "hey ."},
-            {"name": "hey", "rule": {"rule": "starts_with", "text": "hey"}, "explicit": "hey .", "implicit": "hey hey ."},
+            {"name": "brief", "rule": {"rule": "max_words", "words": 2}, "explicit": "short .", "implicit": "hey ."},
+            {"name": "hey", "rule": {"rule": "starts_with", "text": "hey"}, "explicit": "hey .", "implicit": "user ."},
         ],
     }
 

@@ -6,6 +6,7 @@ TrialignError                 code                 what happened
 │   └── RowError              bad_row              one row of it: file, row, field, reason
 ├── ModelError                bad_model            a model cannot be loaded or used
 ├── ClusterError              cluster_unavailable  Ray cannot be reached or lacks resources
+├── WorkerError               worker_died          learners died more often than they may be restarted
 ├── CheckpointError           bad_checkpoint       a run cannot be resumed
 ├── ExportError               export_mismatch      an exported model differs from the trained one
 └── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
@@ -52,6 +53,13 @@ class ClusterError(TrialignError):
 
     code = "cluster_unavailable"
     exit_status = 5
+
+
+class WorkerError(TrialignError):
+    """Learner processes died, or failed for a reason of their own, more often than they may be restarted."""
+
+    code = "worker_died"
+    exit_status = 9
 
 
 class CheckpointError(TrialignError):

@@ -20,7 +20,7 @@ from trialign_ray.agents.buffer import BufferSpec
 from trialign_ray.agents.group import start_groups
 from trialign_ray.config.derived import Derived, derive
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.errors import CheckpointError, ClusterError, DataError, TrialignError
+from trialign_ray.errors import CheckpointError, ClusterError, DataError, TrialignError, WorkerError
 from trialign_ray.learner.plan import Plan
 from trialign_ray.places import cache_folder, upload_folder
 from trialign_ray.progress import Progress
@@ -190,7 +190,7 @@ def _cause(error: Exception) -> Exception:
             found = getattr(found, "cause", None) or found.__cause__
     lines = [f"worker {rank}: {str(failure).strip().splitlines()[-1]}" for rank, failure in failures.items()]
     said = "; ".join(lines) or str(error)
-    failed = ClusterError(f"the learner group failed: {said}. Continue from the last checkpoint with --resume.")
+    failed = WorkerError(f"worker died: {said}. Continue from the last checkpoint with --resume.")
     failed.__cause__ = error
     return failed
 

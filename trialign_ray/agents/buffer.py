@@ -147,7 +147,8 @@ class RolloutBuffer:
     def _offers(self, question_id: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Right responses: the group's own of later turns, and its peers' of any turn."""
         later = [row for row in rows if row["turn"] > 1 and row["reward_truth"] == 1]
-        peers: list[dict[str, Any]] = self._peers.take(np.array(self._peer_rows.get(question_id, []), np.int64)).to_pylist()
+        found = np.array(self._peer_rows.get(question_id, []), np.int64)
+        peers: list[dict[str, Any]] = self._peers.take(found).to_pylist()
         return later + peers
 
     @cached_property

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 CHUNK = 256
 """Nodes whose logits exist at one time."""
@@ -44,6 +45,7 @@ class _TokenLogprobs(torch.autograd.Function):
         return logp_p
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         slope_pd, pair_node_p = ctx.saved_tensors
         grad_nd = torch.zeros(ctx.nodes, slope_pd.shape[1], dtype=torch.float32, device=slope_pd.device)

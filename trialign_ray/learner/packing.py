@@ -101,6 +101,8 @@ def pack(trees: Sequence[Tree]) -> Packed:
 
 
 def _grow(tree: Tree) -> _Nodes:
+    if not tree.prompt or not all(tree.responses):
+        raise ValueError("a tree needs a prompt and responses of at least one token each")
     nodes = _Nodes()
     root = -1
     for token in tree.prompt:

@@ -31,18 +31,19 @@ def symmetric(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     mass_qga = answer_mass(policy_qgk, candidates)
     groups = mass_qga.shape[1]
     same = mass_qga.sum(1).square().sum(-1) - mass_qga.square().sum((1, 2))
-    return 1 - same / (groups * (groups - 1))
+    # A group alone disagrees with nobody.
+    return 1 - same / (groups * (groups - 1)) if groups > 1 else torch.zeros_like(same)
 
 
 def anchored(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
-    """The part of D_q in which one group is right and the other wrong, the right one held constant, [q].
+    """Half the part of D_q in which one group is right and the other wrong, the right one held constant, [q].
 
     1 / (G (G - 1)) * sum over ordered pairs of P_i(wrong) * P_j(right): only a wrong answer is pulled, only as far
     as a peer knows better, and no gradient ever lowers the right mass of the group that knows.
     """
     right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
     held_qg = right_qg.detach()
-    peers_qg = (held_qg.sum(1, keepdim=True) - held_qg) / (right_qg.shape[1] - 1)
+    peers_qg = (held_qg.sum(1, keepdim=True) - held_qg) / max(right_qg.shape[1] - 1, 1)
     return ((1 - right_qg) * peers_qg).mean(1)
 
 
@@ -71,10 +72,12 @@ def penalty_of_each(policy_qgk: Tensor, candidates: Candidates, always_symmetric
     return torch.where(known_q11, anchored_qgk, 1 - credit_qgk) * candidates.mask_qgk
 
 
-def clamp_strength(strength: float, weight_g: Tensor, w_truth: float) -> float:
-    """The largest lambda up to `strength` under which no consensus makes a falsehood pay.
+def clamp_strength(strength: float, weight_g: Tensor, w_truth: float, always_symmetric: bool = False) -> float:
+    """The largest lambda up to `strength` under which no group that knows the truth gains by a shared falsehood.
 
-    A falsehood gains at most lambda by agreement and loses omega_i * w_truth, so lambda stays below the least of
-    these over the groups.
+    A falsehood loses omega_i * w_truth and may gain omega_i * (1 - w_truth) in preference: omega_i * (2 w_truth - 1) at
+    least. By joining the others it gains at most lambda under `anchored`, and twice that under `symmetric`, where it is
+    paid once for itself and once in its peers' terms.
     """
-    return min(strength, 0.99 * float(weight_g.min()) * w_truth)
+    loss = float(weight_g.min()) * (2 * w_truth - 1)
+    return min(strength, 0.99 * loss / (2 if always_symmetric else 1))

@@ -50,11 +50,12 @@ def step_objective(spec: Algorithm, logp_qgk: Tensor, candidates: Candidates, ut
     policy_qgk = log_policy_qgk.exp()
     average_g = _moving_average(spec.utility_decay, utility_g, policy_qgk.detach(), candidates)
     weight_g = welfare(spec.welfare).weights(average_g)
-    strength = clamp_strength(spec.inconsistency.strength, weight_g, spec.utility.w_truth)
+    always_symmetric = spec.inconsistency.form == "symmetric"
+    strength = clamp_strength(spec.inconsistency.strength, weight_g, spec.utility.w_truth, always_symmetric)
     inputs = LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates)
     outputs = POLICY_LOSSES[spec.loss.name](spec.loss, inputs)
     policy_loss = (weight_g * outputs.loss_qg).mean()
-    penalty = inconsistency(policy_qgk, candidates, spec.inconsistency.form == "symmetric")
+    penalty = inconsistency(policy_qgk, candidates, always_symmetric)
     kl = kl_to_reference(log_policy_qgk, candidates) if spec.kl > 0 else logp_qgk.new_zeros(())
     signal_qg = candidates.with_signal_qg()
     return StepOutputs(

@@ -35,7 +35,9 @@ class AlphaFair:
 
     def weights(self, utility_g: Tensor) -> Tensor:
         """(eps + U)^-alpha, normalised and clipped; [groups]."""
-        return _normalise((self.eps + utility_g) ** -self.alpha)
+        level_g = self.eps + utility_g
+        # Only ratios matter; relative to the worst group no power overflows.
+        return _normalise((level_g / level_g.min()) ** -self.alpha)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def test_a_failure_is_classified_and_shows_its_last_lines(client: Client, spec: 
 
 
 def test_a_job_of_ray_job_submit_appears(client: Client, ray_address: str) -> None:
-    command = [Path(sys.executable).with_name("ray"), "job", "submit", "--no-wait", "--address", ray_address]
+    command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--no-wait", "--address", ray_address]
     subprocess.run([*command, "--", "echo", "by hand"], check=True, capture_output=True)
     [job] = wait_for(lambda: list(client.jobs(kind="external")))
     assert ended(client, job.id).status == "succeeded"

@@ -27,6 +27,11 @@ class CountSpec(Strict):
     says: str = ""
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     spec = CountSpec.model_validate_json(os.environ["TRIALIGN_SPEC"])
     run = Path(spec.runs) / spec.name
@@ -37,7 +42,7 @@ def main() -> int:
     def stop(_: int, __: FrameType | None) -> None:
         saved.parent.mkdir(parents=True, exist_ok=True)
         saved.write_text(str(step))
-        print(f"checkpoint at {step}", flush=True)
+        say(f"checkpoint at {step}")
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)
@@ -45,12 +50,12 @@ def main() -> int:
     with Path(run, "started").open("a") as file:
         file.write(f"{os.environ['TRIALIGN_JOB_ID']}\n")
     for step in range(start, spec.steps):
-        print(f"step {step}", flush=True)
+        say(f"step {step}")
         with Path(run, "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, "steps": spec.steps, "groups": {"neutral": {"utility": 0.5}}}) + "\n")
         time.sleep(spec.seconds)
     if spec.says:
-        print(spec.says, flush=True)
+        say(spec.says)
     return spec.exit_status
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from tests.plain import plain_train
 from tests.shares import random_shares
@@ -27,8 +28,8 @@ def algorithm(loss: PolicyLoss) -> Algorithm:
     return Algorithm(loss=loss, kl=0.1, utility_decay=0.5)
 
 
-def settings(stage: int, workers: int) -> Learner:
-    return Learner(workers=workers, zero_stage=stage, dtype="float32")  # type: ignore[arg-type]
+def settings(stage: Literal[1, 2, 3], workers: int) -> Learner:
+    return Learner(workers=workers, zero_stage=stage, dtype="float32")
 
 
 def policy(learner: Learner) -> Policy:
@@ -41,7 +42,7 @@ def policy(learner: Learner) -> Policy:
     return made
 
 
-def zero_train(rank: int, world: int, stage: int, loss: PolicyLoss, folder: str) -> None:
+def zero_train(rank: int, world: int, stage: Literal[1, 2, 3], loss: PolicyLoss, folder: str) -> None:
     os.environ.update(DS_ACCELERATOR="cpu", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
@@ -66,8 +67,8 @@ def zero_train(rank: int, world: int, stage: int, loss: PolicyLoss, folder: str)
 
 @pytest.mark.parametrize("loss", [Awr(), Candidate()], ids=["awr", "candidate"])
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_zero_equals_plain_loop(stage: int, loss: PolicyLoss, tmp_path: Path) -> None:
-    mp.spawn(zero_train, args=(2, stage, loss, str(tmp_path)), nprocs=2)
+def test_zero_equals_plain_loop(stage: Literal[1, 2, 3], loss: PolicyLoss, tmp_path: Path) -> None:
+    spawn(zero_train, args=(2, stage, loss, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
     found = torch.load(tmp_path / "out.pt")
     losses, parameters = plain_train(
         policy(settings(1, 1)), algorithm(loss), OPTIMIZER, map(random_shares, range(STEPS)), STEPS

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tests.tiny import tiny_tokenizer
 from tests.world import CAPITALS
 from trialign_ray.config.algorithm import Utility
@@ -20,7 +18,7 @@ TOKENS = ChatTokens(tiny_tokenizer())
 
 QUESTIONS = QuestionSet(
     name="tiny",
-    vocabularies={"cities": {city: () for city in CAPITALS.values()}},
+    vocabularies={"cities": dict.fromkeys(CAPITALS.values(), ())},
     questions=(
         *(
             Question(
@@ -72,8 +70,3 @@ def prompt_text(observation: Ints) -> str:
 def question(question_id: str) -> Question:
     """One of QUESTIONS."""
     return next(each for each in QUESTIONS.questions if each.question_id == question_id)
-
-
-def same_integers(first: Any, second: Any) -> bool:
-    """Whether two arrays are equal in shape and value."""
-    return bool(np.array_equal(first, second))

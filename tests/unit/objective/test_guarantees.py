@@ -104,11 +104,24 @@ def test_above_the_clamp_the_one_group_that_knows_would_join_the_falsehood_of_al
 
 
 @pytest.mark.parametrize(("weights", "knows"), cases())
-def test_the_symmetric_term_is_as_safe_below_half_the_clamp(weights, knows):
+def test_the_symmetric_term_is_as_safe_below_its_own_clamp(weights, knows):
     """A group that joins the others earns lambda once for itself and once for them."""
     weight_g = torch.tensor(weights, dtype=torch.float64)
-    strength = clamp_strength(1.0, weight_g, W_TRUTH) / 2
+    strength = clamp_strength(1.0, weight_g, W_TRUTH, always_symmetric=True)
     assert beaten(values(game_of(said_by(knows)), weight_g, strength, symmetric), knows) == []
+
+
+@pytest.mark.parametrize("w_truth", [0.51, 0.6, 0.7, 1.0])
+@pytest.mark.parametrize(("form", "term"), [("anchored", anchored), ("symmetric", symmetric)])
+@pytest.mark.parametrize(("weights", "knows"), cases())
+def test_below_the_clamp_not_even_a_falsehood_that_pleases_more_pays(weights, knows, form, term, w_truth):
+    """Falsehoods have preference 1, truths 0."""
+    weight_g = torch.tensor(weights, dtype=torch.float64)
+    game = game_of(said_by(knows))
+    pleasing_qgk = w_truth * game.truth_qgk + (1 - w_truth) * (1 - game.truth_qgk)
+    game = dataclasses.replace(game, utility_qgk=pleasing_qgk)
+    strength = clamp_strength(1.0, weight_g, w_truth, always_symmetric=form == "symmetric")
+    assert beaten(values(game, weight_g, strength, term), knows) == []
 
 
 def trained_values(game: Candidates, spec: Algorithm) -> dict[tuple[int, ...], float]:
