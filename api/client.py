@@ -36,6 +36,8 @@ from trialign_ray.errors import ClusterError, TrialignError
 
 Model = TypeVar("Model", bound=Out)
 _TRIES = 4
+_PAUSE_SECONDS = 0.2
+"""Before the second try; twice as long before each further one."""
 
 
 class RefusedError(TrialignError):
@@ -183,7 +185,7 @@ class Client:
             except httpx.TransportError as error:
                 if attempt == _TRIES - 1 or "content" in given:
                     raise ClusterError(f"{self._http.base_url}: {error}. Is `trialign serve` running there?") from error
-                time.sleep(0.5 * 2**attempt)
+                time.sleep(_PAUSE_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
 
     def _checked(self, answer: httpx.Response) -> httpx.Response:

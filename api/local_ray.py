@@ -46,7 +46,7 @@ def local_ray(cpus: int | None = None, store_bytes: int = 400_000_000) -> Iterat
     It shares nothing with another Ray of this machine: its folder, and so the address that `ray.init()` finds, and all
     ports are its own.
     """
-    folder, port = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), _free_port()  # noqa: S108 socket paths are short
+    folder, port = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), _free_port()
     command = [sys.executable, "-m", "api.local_ray", folder, str(port), str(cpus or 0), str(store_bytes)]
     keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
     try:
@@ -55,7 +55,6 @@ def local_ray(cpus: int | None = None, store_bytes: int = 400_000_000) -> Iterat
         if keeper.stdin:
             keeper.stdin.close()
         keeper.wait(2 * _STOP_SECONDS)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ready(url: str, keeper: subprocess.Popen[bytes]) -> str:
@@ -99,6 +98,7 @@ def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
         ray.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         ray.kill()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG = logging.getLogger("api.access")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Measured:
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
         route = getattr(request.scope.get("route"), "path", "(none)")
-        self._telemetry.requests.labels(request.method, route, str(status)).inc()
-        self._telemetry.seconds.labels(request.method, route).observe(seconds)
-        _LOG.info("%s %s %d %.0f ms", request.method, route, status, seconds * 1000)
+        method = request.method if request.method in _METHODS else "(other)"  # callers must not make up labels
+        self._telemetry.requests.labels(method, route, str(status)).inc()
+        self._telemetry.seconds.labels(method, route).observe(seconds)
+        _LOG.info("%s %s %d %.0f ms", method, route, status, seconds * 1000)

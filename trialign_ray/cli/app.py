@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from api.cli import register
 from trialign_ray.cli import audit, collect, doctor, export, logs, model, schema, train
 from trialign_ray.errors import TrialignError
 
@@ -54,6 +55,7 @@ app.command("export")(export.command)
 app.command("model")(model.command)
 app.command("schema")(schema.command)
 app.command("doctor")(doctor.command)
+register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from trialign_ray.config.train import Learner, Optimizer
 from trialign_ray.learner.engine import adamw, cosine
@@ -85,11 +85,11 @@ def zero(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def zero_train(stage: int, backward: Any) -> Tensor:
+def zero_train(stage: Any, backward: Any) -> Tensor:
     from trialign_ray.learner.engine import initialize
 
     model: Any = Model()
-    learner = Learner(workers=RANKS, zero_stage=stage, dtype="float32")  # type: ignore[arg-type]
+    learner = Learner(workers=RANKS, zero_stage=stage, dtype="float32")
     engine = initialize(model, OPTIMIZER, learner, STEPS, 1)
     for step in range(STEPS):
         backward(engine, step)
@@ -104,7 +104,7 @@ def zero_train(stage: int, backward: Any) -> Tensor:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("zero")
-    mp.spawn(zero, args=(str(folder),), nprocs=RANKS)  # type: ignore[no-untyped-call]
+    spawn(zero, args=(str(folder),), nprocs=RANKS)  # type: ignore[no-untyped-call]
     found: dict[str, Tensor] = torch.load(folder / "weights.pt")
     return found
 

@@ -18,7 +18,7 @@ from trialign_ray.config.preferences import RULE
 from trialign_ray.errors import DataError
 from trialign_ray.rewards.preference import preference_score
 
-from .samples import BRIEF, END, GROUPS, buffer, said, spec, wrong
+from .samples import BRIEF, END, GROUPS, Row, buffer, said, spec, wrong
 
 PEERS_RIGHT = [
     said("neutral", "It is the old city of Lima", [20, 21, 22, END]),
@@ -70,7 +70,7 @@ def test_no_more_are_borrowed_than_asked_for_and_those_that_suit_the_group_come_
 
 
 def test_another_group_s_preference_reverses_the_order(tmp_path: Path) -> None:
-    long = {"preference": '{"rule":"min_words","words":8}', "reward_preference": 0.25}
+    long: Row = {"preference": '{"rule":"min_words","words":8}', "reward_preference": 0.25}
     rows = [said("nurse", "Cusco", [7, END], **long), *PEERS_RIGHT]
     assert own_and_borrowed(buffer(tmp_path, rows).share(["q0"]))[1] == [[20, 21, 22, END], [24, 25, END], [23, END]]
 
@@ -104,7 +104,7 @@ def test_a_response_of_one_s_own_or_of_two_peers_is_not_borrowed_again(tmp_path:
 
 
 def test_own_right_answers_of_later_turns_are_offered_behind_the_first_prompt(tmp_path: Path) -> None:
-    later = {"turn": 2, "protocol": "cooperative", "prompt_ids": [1, 2, 3, 4, 5]}
+    later: Row = {"turn": 2, "protocol": "cooperative", "prompt_ids": [1, 2, 3, 4, 5]}
     rows = [
         *wrong(),
         said("nurse", "Lima", [23, END], **later),
@@ -119,7 +119,7 @@ def test_own_right_answers_of_later_turns_are_offered_behind_the_first_prompt(tm
 
 
 def test_nothing_is_borrowed_for_a_question_without_a_truth(tmp_path: Path) -> None:
-    subjective = {"kind": "subjective", "references": [], "reward_truth": None}
+    subjective: Row = {"kind": "subjective", "references": [], "reward_truth": None}
     rows = [said(group, "Lima", [20 + k, END], **subjective) for k, group in enumerate(GROUPS)]
     share = buffer(tmp_path, rows).share(["q0"])
     assert responses(share) == [[22, END]]

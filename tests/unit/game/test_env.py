@@ -83,8 +83,8 @@ def test_later_turns_show_the_others_responses_and_never_one_s_own_as_a_peer_s()
     env, _ = begin(turns=2)
     _, _, _, _, infos = say(env, SAID)
     for group in GROUPS:
-        first, own, request = infos[group]["messages"][:2], *infos[group]["messages"][2:]
-        assert [message["role"] for message in first] == ["system", "user"]
+        system, user, own, request = infos[group]["messages"]
+        assert (system["role"], user["role"], request["role"]) == ("system", "user", "user")
         assert own == {"role": "assistant", "content": infos[group]["scored"].text}
         shown = [line.removeprefix("- ") for line in request["content"].splitlines() if line.startswith("- ")]
         assert shown == [infos[peer]["scored"].text for peer in GROUPS if peer != group]

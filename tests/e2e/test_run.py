@@ -1,0 +1,137 @@
+"""Runs as a user starts them: from the shell, killed, interrupted, resumed, and through `ray job submit`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests.world import World, make_world
+from trialign_ray.config.train import TrainSpec
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+TRIALIGN = [str(Path(sys.executable).parent / "trialign")]
+STEPS = {"epochs": 20, "checkpoint_every": 5}
+"""40 steps."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+def write_spec(spec: TrainSpec, folder: Path) -> str:
+    file = folder / f"{spec.name}.yaml"
+    file.write_text(yaml.safe_dump(spec.model_dump(mode="json")))
+    return str(file)
+
+
+def metrics(spec: TrainSpec) -> list[dict[str, float]]:
+    file = Path(spec.runs) / spec.name / "metrics.jsonl"
+    return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
+
+
+def start(spec: TrainSpec, folder: Path, *options: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment.pop("RAY_ADDRESS", None)
+    return subprocess.Popen(
+        [*TRIALIGN, "train", write_spec(spec, folder), *options],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_step(spec: TrainSpec, step: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 180
+    while len(metrics(spec)) < step:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def ray_processes_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    return not alive
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: World) -> list[tuple[float, float]]:
+    spec = world.train_spec("undisturbed", **STEPS)
+    process = start(spec, world.folder)
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    return [(row["step"], row["loss"]) for row in metrics(spec)]
+
+
+def test_killed_run_resumes_to_the_same_losses(world: World, undisturbed: list[tuple[float, float]]) -> None:
+    spec = world.train_spec("killed", **STEPS)
+    process = start(spec, world.folder)
+    wait_for_step(spec, 12, process)
+    started = ray_processes_of(process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert gone(started)
+    assert 12 <= len(metrics(spec)) < len(undisturbed)
+    again = start(spec, world.folder, "--resume")
+    _, said = again.communicate(timeout=240)
+    assert again.returncode == 0, said
+    assert [(row["step"], row["loss"]) for row in metrics(spec)] == undisturbed
+
+
+def test_ctrl_c_writes_a_checkpoint_and_leaves_no_process(world: World, undisturbed: list[tuple[float, float]]) -> None:
+    spec = world.train_spec("interrupted", **STEPS | {"checkpoint_every": 1000})
+    process = start(spec, world.folder)
+    wait_for_step(spec, 3, process)
+    started = ray_processes_of(process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in said
+    assert gone(started)
+    assert len(metrics(spec)) < len(undisturbed)
+    again = start(spec, world.folder, "--resume")
+    assert again.wait(timeout=240) == 0
+    assert [(row["step"], row["loss"]) for row in metrics(spec)] == undisturbed
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[str]:
+    """A Ray cluster of its own, with the job API."""
+    ray = str(Path(sys.executable).parent / "ray")
+    ports = ["--port=16399", "--dashboard-port=18266", "--ray-client-server-port=0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [ray, "start", "--head", *ports, "--num-cpus=2", "--object-store-memory=100000000"],
+        check=True,
+        env=environment,
+        capture_output=True,
+    )
+    yield "http://127.0.0.1:18266"
+    subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+
+
+def test_ray_job_submit_gives_the_same_losses(world: World, undisturbed: list[tuple[float, float]], head: str) -> None:
+    spec = world.train_spec("submitted", **STEPS)
+    ray = str(Path(sys.executable).parent / "ray")
+    command = [ray, "job", "submit", "--address", head, "--", sys.executable, str(ROOT / "jobs" / "train.py")]
+    done = subprocess.run([*command, write_spec(spec, world.folder)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [(row["step"], row["loss"]) for row in metrics(spec)] == undisturbed

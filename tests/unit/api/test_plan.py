@@ -1,0 +1,92 @@
+"""Dry runs of real specifications: what the job will do, and what is wrong with its inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from tests.unit.api.fake import Plane
+from tests.unit.logs.samples import row
+from trialign_ray.logs.dataset import write_logs
+from trialign_ray.logs.schema import SCHEMA
+
+pytestmark = pytest.mark.anyio
+GROUPS = ("neutral", "kenya")
+
+
+@pytest.fixture
+def inputs(control: Plane) -> Path:
+    """A workspace with logs of 6 training questions, a model's folder, questions and groups."""
+    work = Path(control.settings.workspace)
+    rows = [row(question_id=f"q{number}", group=group) for number in range(6) for group in GROUPS]
+    rows += [row(question_id="held", group=group, split="heldout") for group in GROUPS]
+    rows.append(row(question_id="lonely", group="neutral"))
+    write_logs(pa.Table.from_pylist(rows, schema=SCHEMA), work / "logs", GROUPS)
+    (work / "model").mkdir()
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "dtype": "bfloat16"}
+    (work / "model" / "config.json").write_text(json.dumps(shape))
+    (work / "model" / "model.safetensors").write_bytes(b"x" * 1000)
+    questions = [{"question_id": f"q{n}", "text": "?", "references": ["a"], "split": "heldout"} for n in range(3)]
+    (work / "questions.json").write_text(json.dumps({"name": "few", "questions": questions}))
+    groups = {"groups": [{"name": "neutral"}, {"name": "kenya", "persona": "Lives in Kenya."}]}
+    (work / "groups.yaml").write_text(yaml.safe_dump(groups))
+    return work
+
+
+async def validate(control: Plane, **spec: Any) -> Any:
+    ada = await control.key("ada", "submit")
+    return await control.client.post("/v1/jobs:validate", json={"spec": {"name": "x", **spec}}, headers=ada)
+
+
+TRAIN = {"kind": "train", "model": "model", "logs": "logs", "questions_per_step": 2, "epochs": 2.0}
+AUDIT = {"kind": "audit", "model": "model", "questions": "questions.json", "groups": "groups.yaml"}
+
+
+async def test_the_plan_of_a_training_run_counts_questions_that_every_group_was_asked(
+    control: Plane, inputs: Path
+) -> None:
+    plan = (await validate(control, **TRAIN)).json()["plan"]
+    assert plan["data"] == {"rows": 15, "groups": ["neutral", "kenya"], "training_questions": 6}
+    assert (plan["derived"]["steps"], plan["derived"]["prompts_per_step"]) == (6, 4)
+    assert plan["memory"]["weights"] == 1000
+    assert plan["memory"]["total"] == sum(plan["memory"][part] for part in ("weights", "adapter", "activations"))
+    assert any("no truth report" in warning for warning in plan["warnings"])
+
+
+async def test_memory_falls_with_checkpointing_and_with_zero_3(control: Plane, inputs: Path) -> None:
+    async def memory(**learner: Any) -> Any:
+        return (await validate(control, **TRAIN, learner=learner)).json()["plan"]["memory"]
+
+    plain, saving, sharded = await memory(), await memory(activation_checkpointing=True), await memory(zero_stage=3)
+    assert saving["activations"] < plain["activations"]
+    assert sharded["weights"] == plain["weights"] // 2
+
+
+async def test_the_plan_of_an_audit_and_of_a_collection_counts_prompts(control: Plane, inputs: Path) -> None:
+    audit = (await validate(control, **AUDIT, samples=4)).json()["plan"]
+    collect = (
+        await validate(control, **{**AUDIT, "kind": "collect", "split": "all", "samples": 2, "output": "new"})
+    ).json()["plan"]
+    assert audit["derived"] == {"prompts": 6, "responses": 24}
+    assert collect["derived"] == {"prompts": 6, "responses": 12}
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "word"),
+    [
+        ({**TRAIN, "logs": "nowhere"}, "bad_data", "nowhere"),
+        ({**TRAIN, "model": "logs"}, "bad_model", "config.json"),
+        ({**TRAIN, "questions_per_step": 50}, "bad_spec", "questions_per_step"),
+        ({**AUDIT, "questions": "groups.yaml"}, "bad_spec", "name"),
+        ({**AUDIT, "split": "train"}, "bad_data", "split"),
+    ],
+)
+async def test_bad_inputs_are_named(control: Plane, inputs: Path, spec: dict[str, Any], code: str, word: str) -> None:
+    answer = await validate(control, **spec)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert word in answer.json()["detail"]
