@@ -1,12 +1,13 @@
 # make demo     the whole loop on a real model, from nothing: at most 15 minutes on two cores
 # make test     lint, types and every test
-# make bench    learner speed against padded batches, TRL and the bare loop
+# make bench    learner speed against padded batches, TRL and the bare loop: an hour or two on an idle machine
 # make install  the environment alone, in .venv
 # make clean    remove environments and caches; runs and the model cache stay
 #
 # PYTHON       the interpreter that makes .venv
 # TORCH_INDEX  a package index for torch, such as https://download.pytorch.org/whl/cpu to keep CUDA libraries off a
 #              machine that has no use for them. Empty: pip's own settings, which hold for all else too.
+# BENCH        options of the benchmark, such as '--rounds 1 --settings logged'
 
 PYTHON ?= python3.11
 TORCH_INDEX ?=
@@ -14,8 +15,12 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+pin = $(shell sed -n 's/^ *"\($(1)==[^"]*\)".*/\1/p' pyproject.toml)
+TORCH = $(call pin,torch)
 DEMO := demo/train.yaml
+TRL := trl==1.16.0
+TRL_VENV := .bench-venv
+BENCH ?=
 
 .PHONY: demo test lint bench install clean
 
@@ -32,14 +37,21 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install
-	$(BIN)/python tests/benchmarks/learner_speed.py
+bench: install $(TRL_VENV)/installed
+	$(BIN)/python -m tests.benchmarks.learner_speed $(BENCH)
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml | $(BIN)/pip
 	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@
+
+# Apart from the project's, with the same versions of what both are made of.
+$(TRL_VENV)/installed: pyproject.toml Makefile | $(INSTALLED)
+	$(BIN)/python -m venv --clear $(TRL_VENV)
+	$(TRL_VENV)/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(TRL_VENV)/bin/python -m pip install $(TRL) $(call pin,transformers) $(call pin,peft) $(call pin,accelerate)
 	touch $@
 
 $(BIN)/pip:

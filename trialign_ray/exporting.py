@@ -88,7 +88,8 @@ def _compare(
     likeliest = policy.argmax(-1, keepdim=True)
     merged_difference = float((policy - merged).gather(1, likeliest).abs().mean())
     agree = float((likeliest[:, 0] == merged.argmax(-1)).float().mean())
-    if adapter_difference > ADAPTER_BOUND or merged_difference > MERGED_BOUND[dtype]:
+    # Not the other way round: a difference that is not a number is within no bound.
+    if not (adapter_difference <= ADAPTER_BOUND and merged_difference <= MERGED_BOUND[dtype]):
         raise ExportError(
             "the reloaded export differs from the trained policy: "
             f"adapter by {adapter_difference:.3g} (bound {ADAPTER_BOUND}), "

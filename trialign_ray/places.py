@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 from pyarrow import fs
 
-from trialign_ray.logs.storage import Location, locate, reading, sha256_of, writing
+from trialign_ray.logs.storage import Location, locate, reading, sha256_of, sibling, sync_folder, writing
 
 
 def cache_folder() -> Path:
@@ -32,15 +34,19 @@ def local_folder(uri: str) -> Path:
 
 
 def upload_folder(source: Path, target: Location) -> None:
-    """Copy a local folder to a location. Raises DataError."""
+    """Copy a local folder to a location; on a local filesystem it appears whole. Raises DataError."""
     with writing(target.uri):
-        target.filesystem.create_dir(target.path, recursive=True)
-        fs.copy_files(str(source), target.path, destination_filesystem=target.filesystem)
+        if target.local is None:
+            target.filesystem.create_dir(target.path, recursive=True)
+            fs.copy_files(str(source), target.path, destination_filesystem=target.filesystem)
+            return
+        staging = sibling(target.local, "partial")
+        shutil.copytree(source, staging)
+        staging.rename(target.local)
+        sync_folder(target.local.parent)
 
 
 def _content_name(place: Location, files: list[str]) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.removeprefix(place.path).encode())

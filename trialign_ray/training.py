@@ -16,7 +16,7 @@ from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.train import Evaluation, TrainSpec
 from trialign_ray.evaluating import Exam, examine
 from trialign_ray.evaluation import Bootstrap, publish, training_report
-from trialign_ray.evaluation.report import TrainingReport
+from trialign_ray.evaluation.report import TrainingReport, from_json
 from trialign_ray.game.generate import Sampling
 from trialign_ray.learning import learn
 from trialign_ray.logs.dataset import manifest, read_logs, write_logs
@@ -54,6 +54,9 @@ def train(
     tokens, groups = ChatTokens(load_tokenizer(model)), manifest(spec.logs).names
     exam = None if spec.evaluation is None else _Examination(spec, spec.evaluation, model, folder)
     folder.claim(spec, resume)
+    if (report := _published(folder)) is not None:
+        progress.note(f"{folder.root.uri}: done already")
+        return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
     with connected(address) as dashboard:
         progress.note(f"Ray dashboard: {dashboard}" if dashboard else "Ray was connected already")
         check_resources(spec.learner, len(groups))
@@ -62,13 +65,27 @@ def train(
             learned = learn(spec, model, tokens.stop_ids, groups, progress)
             if not learned.finished:
                 return TrainingOutcome(folder.root.uri, learned.step, False, None)
-        step = read_metrics(folder.part("metrics.jsonl"))[-1]["step"]
         if exam is None or base is None:
-            return TrainingOutcome(folder.root.uri, step, True, None)
+            return TrainingOutcome(folder.root.uri, _steps(folder), True, None)
         trained = exam.answers("answers/trained", str(local_folder(folder.part("adapter").uri)), progress)
     report = exam.report(base, trained, time.monotonic() - started)
     publish(report, folder.root)
-    return TrainingOutcome(folder.root.uri, step, True, report)
+    return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
+
+
+def _steps(folder: RunFolder) -> int:
+    """Optimizer steps done."""
+    return int(read_metrics(folder.part("metrics.jsonl"))[-1]["step"])
+
+
+def _published(folder: RunFolder) -> TrainingReport | None:
+    """The report of a run that is done."""
+    place = folder.part("report.json")
+    if not place.exists():
+        return None
+    with place.filesystem.open_input_stream(place.path) as stream:
+        report = from_json(stream.read().decode(), place.uri)
+    return report if isinstance(report, TrainingReport) else None
 
 
 class _Examination:

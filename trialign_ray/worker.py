@@ -32,6 +32,7 @@ from trialign_ray.runs import RunFolder
 def train_loop(config: dict[str, Any]) -> None:
     """What every rank runs. config: spec (as JSON), derived, plan, model (a local folder), groups (names), actors."""
     spec = TrainSpec.model_validate_json(config["spec"])
+    torch.set_num_threads(max(1, round(spec.learner.cpus_per_worker)))
     run = _Rank(spec, config["derived"], config["plan"], config["model"], config["groups"], config["actors"])
     run.restore()
     run.train()

@@ -35,7 +35,7 @@ class BareEngine:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss` to those that are there."""
-        loss.backward()
+        torch.autograd.backward(loss)
 
     def step(self) -> None:
         """Average over the ranks, clip, update the masters and copy them back."""
@@ -45,7 +45,7 @@ class BareEngine:
         if dist.is_initialized():
             dist.all_reduce(flat)
             flat /= dist.get_world_size()
-        for master, grad in zip(self._masters, flat.split([m.numel() for m in self._masters]), strict=True):
+        for master, grad in zip(self._masters, torch.split(flat, [m.numel() for m in self._masters]), strict=True):
             master.grad = grad.view_as(master)
         self._norm = float(nn.utils.clip_grad_norm_(self._masters, self._clip))
         self._adam.step()

@@ -13,18 +13,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from tests.benchmarks.bare import BareEngine, policy_of
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.padded import padded_step
-from tests.benchmarks.settings import THREADS, Work
+from tests.benchmarks.settings import PROCESSES, Work
 from tests.plain import plain_train
 from trialign_ray.agents.share import GroupShare
 from trialign_ray.learner.batch import assemble
@@ -39,6 +40,7 @@ TRL_PAIRS = 8
 TRL_ACCUMULATION = 4
 
 Contender = Callable[[Work], Measure]
+Runner = Callable[[Contender, Work], Measure]
 
 
 def alone(contender: Contender, work: Work) -> Measure:
@@ -96,11 +98,11 @@ class _Lines(threading.Thread):
 
 def bare(work: Work) -> Measure:
     """The plain torch loop of the tests: one process with two threads."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(work.setting.threads)
     ends: list[float] = []
     policy, spec = policy_of(work.spec), work.spec
     losses, _ = plain_train(policy, spec.algorithm, spec.optimizer, _stamped(work.steps, ends), len(work.steps))
-    return _timed(work, [after - before for before, after in zip(ends, ends[1:], strict=False)], losses, _peak_gib())
+    return _timed(work, [after - before for before, after in pairwise(ends)], losses, _peak_gib())
 
 
 def _stamped(steps: Sequence[Sequence[GroupShare]], ends: list[float]) -> Iterator[Sequence[GroupShare]]:
@@ -112,16 +114,16 @@ def _stamped(steps: Sequence[Sequence[GroupShare]], ends: list[float]) -> Iterat
 
 
 def bare_pair(work: Work) -> Measure:
-    """The plain loop in two processes of one thread each, the learner's own division of a step between them, and gloo."""
+    """The plain loop in two processes of one thread each, a step divided between them as the learner does, and gloo."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_rank, args=(work, folder), nprocs=THREADS)
-        ranks = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(THREADS)]
+        spawn(_rank, args=(work, folder), nprocs=PROCESSES)  # type: ignore[no-untyped-call]
+        ranks = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(PROCESSES)]
     return _timed(work, ranks[0]["seconds"], ranks[0]["losses"], sum(rank["peak_gib"] for rank in ranks))
 
 
 def _rank(rank: int, work: Work, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=THREADS)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     engine = BareEngine(policy_of(work.spec), work.spec.optimizer, len(work.steps))
     learner = Learner(engine, work.spec.algorithm, first_utilities(len(work.steps[0])))
     results = [learner.step(shares) for shares in work.steps]
@@ -137,7 +139,7 @@ def _rank(rank: int, work: Work, folder: str) -> None:
 
 def padded(work: Work) -> Measure:
     """One process with two threads, every response with its own copy of the prompt; some of the steps."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(work.setting.threads)
     policy = policy_of(work.spec)
     policy.model.get_base_model().set_attn_implementation("sdpa")
     engine = BareEngine(policy, work.spec.optimizer, len(work.steps))
@@ -171,7 +173,7 @@ def trl(method: str, python: Path, work: Work) -> Measure:
         "targets": lora.targets,
         "learning_rate": work.spec.optimizer.learning_rate,
         "seed": work.spec.seed,
-        "threads": THREADS,
+        "threads": work.setting.threads,
     }
     said = _trl_process(python, order)
     timed = range(work.setting.warmup, work.setting.slow.stop)
@@ -189,7 +191,12 @@ def _trl_process(python: Path, order: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "order.json"), Path(folder, "said.json")
         source.write_text(json.dumps(order))
-        quiet = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "HF_HOME": folder, "OMP_NUM_THREADS": str(THREADS)}
+        quiet = {
+            "HF_HUB_OFFLINE": "1",
+            "TQDM_DISABLE": "1",
+            "HF_HOME": folder,
+            "OMP_NUM_THREADS": str(order["threads"]),
+        }
         command = [str(python), str(Path(__file__).with_name("trl_speed.py")), str(source), str(target)]
         done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks.contenders import Contender, alone, contenders
+from tests.benchmarks.contenders import Contender, Runner, alone, contenders
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.result import document, setting_result, table, write
 from tests.benchmarks.settings import SETTINGS, Setting, Work, own_cache, prepare
@@ -37,6 +37,7 @@ def measure(
     model: str,
     logs: str,
     console: Console,
+    run: Runner = alone,
 ) -> tuple[dict[str, Any], Work]:
     """All contenders on all settings in turn, `rounds` times; the result of each setting, and the last one's work."""
     with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder, "cache")):
@@ -45,15 +46,15 @@ def measure(
         for number in range(1, rounds + 1):
             for work in works:
                 console.log(f"round {number} of {rounds}, {work.setting.name}")
-                done[work.setting.name].append(_round(work, chosen, console))
+                done[work.setting.name].append(_round(work, chosen, console, run))
         meanings = {name: what for name, (what, _) in chosen.items()}
         return {w.setting.name: setting_result(w, done[w.setting.name], meanings) for w in works}, works[-1]
 
 
-def _round(work: Work, chosen: dict[str, tuple[str, Contender]], console: Console) -> dict[str, Measure]:
+def _round(work: Work, chosen: dict[str, tuple[str, Contender]], console: Console, run: Runner) -> dict[str, Measure]:
     taken = {}
     for name, (_, contender) in chosen.items():
-        taken[name] = alone(contender, work)
+        taken[name] = run(contender, work)
         console.log(f"  {name}: {taken[name].rate():.0f} tokens/s")
     return taken
 

@@ -17,7 +17,7 @@ import psutil
 from rich.table import Table
 
 from tests.benchmarks.measure import Measure, spread
-from tests.benchmarks.settings import THREADS, Work
+from tests.benchmarks.settings import PROCESSES, Work
 from trialign_ray.learner.batch import assemble
 from trialign_ray.logs.dataset import manifest
 from trialign_ray.logs.storage import atomic_file, locate
@@ -65,7 +65,7 @@ def _batches(work: Work) -> dict[str, float]:
 
 
 def document(settings: Mapping[str, Mapping[str, Any]], work: Work, logs: str, trl: Path | None) -> dict[str, Any]:
-    """The whole file. `logs`: the logs that all settings were cut from; `trl`: the interpreter that has TRL, if used."""
+    """The whole file. `logs`: those that all settings were cut from; `trl`: the interpreter that has TRL, if used."""
     return {
         "benchmark": "learner_speed",
         "date": datetime.date.today().isoformat(),
@@ -73,7 +73,7 @@ def document(settings: Mapping[str, Mapping[str, Any]], work: Work, logs: str, t
         "seed": work.setting.seed,
         "dtype": work.setting.dtype,
         "lora": work.spec.lora.model_dump(),
-        "threads": THREADS,
+        "threads": PROCESSES,
         "model_hash": model_hash(work.spec.model),
         "logs_sha256": manifest(logs).content_sha256,
         "machine": machine(),
@@ -100,10 +100,10 @@ def _cpu_model() -> str:
 
 
 def _versions_under(python: Path) -> dict[str, str]:
-    code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {TRL_PACKAGES}}}))"
-    said = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout
-    found: dict[str, str] = json.loads(said)
-    return found
+    code = "import json, sys; from importlib.metadata import version as v; print(json.dumps([*map(v, sys.argv[1:])]))"
+    command = [str(python), "-c", code, *TRL_PACKAGES]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(zip(TRL_PACKAGES, json.loads(said), strict=True))
 
 
 def write(result: Mapping[str, Any], path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,8 @@ from trialign_ray.models import load_tokenizer
 from trialign_ray.places import cache_folder
 from trialign_ray.tokens import ChatTokens
 
-THREADS = 2
-"""Of every contender in all: two processes with one each, or one process with two."""
+PROCESSES = 2
+"""Of the contenders that have several, one thread each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,12 @@ class Setting:
     """The first so many groups of the logs; all of them where it is None."""
     response_tokens: int | None = None
     """Length to which every response is continued; as logged where it is None."""
-    candidates: Candidates = Candidates()
-    lora: Lora = Lora()
+    candidates: Candidates = field(default_factory=Candidates)
+    lora: Lora = field(default_factory=Lora)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seed: int = 0
+    threads: int = PROCESSES
+    """Of the contenders that are one process: as many as the others have in all."""
 
     @property
     def slow(self) -> slice:
@@ -121,7 +123,7 @@ def _spec(setting: Setting, model: str, logs: str, folder: Path) -> TrainSpec:
         candidates=setting.candidates,
         lora=setting.lora,
         optimizer=Optimizer(warmup_share=0),
-        learner=Learner(workers=THREADS, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
+        learner=Learner(workers=PROCESSES, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
         checkpoint_every=setting.steps,
     )
 
@@ -149,7 +151,7 @@ def _continued(table: pa.Table, length: int, tokens: ChatTokens) -> pa.Table:
             said.append(body)
     for row in rows:
         said = cells[row["question_id"], row["turn"]]
-        row["response_ids"] = _joined(said, said.index(_body(row, tokens)), length - 1) + [tokens.end_of_turn]
+        row["response_ids"] = [*_joined(said, said.index(_body(row, tokens)), length - 1), tokens.end_of_turn]
         row["behaviour_logprobs"] = None
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 

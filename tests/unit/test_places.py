@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from trialign_ray import places
 from trialign_ray.errors import DataError
-from trialign_ray.logs.storage import Location
+from trialign_ray.logs.storage import Location, locate
 from trialign_ray.places import cache_folder, local_folder, upload_folder
 
 
@@ -24,12 +23,11 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a remote filesystem holds; `mem://NAME` is the folder NAME in it."""
     folder = tmp_path / "bucket"
     folder.mkdir()
-    real = places.locate
 
     def located(uri: str) -> Location:
-        return remote(folder, uri.removeprefix("mem://")) if str(uri).startswith("mem://") else real(uri)
+        return remote(folder, uri.removeprefix("mem://")) if str(uri).startswith("mem://") else locate(uri)
 
-    monkeypatch.setattr(places, "locate", located)
+    monkeypatch.setattr("trialign_ray.places.locate", located)
     return folder
 
 
@@ -95,24 +93,23 @@ def test_the_names_of_files_are_content_too(bucket: Path) -> None:
     assert local_folder("mem://one") != local_folder("mem://two")
 
 
-def test_a_copy_that_another_process_made_first_is_used(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_another_process_made_first_is_used(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(bucket / "model", config="{}")
+    made = local_folder("mem://model")
+    (made / "mark").touch()
+    made.rename(tmp_path / "aside")
     copy_files = fs.copy_files
 
     def raced(source: str, target: str, **how: object) -> None:
         copy_files(source, target, **how)
-        other = next(path for path in names if not path.exists())
-        copy_files(source, str(other), **how)
+        (tmp_path / "aside").rename(made)
 
-    names = [cache_folder() / "copies" / places._content_name(remote(bucket, "model"), files(bucket / "model", bucket))]
     monkeypatch.setattr(fs, "copy_files", raced)
-    copy = local_folder("mem://model")
-    assert content(copy) == content(bucket / "model")
-    assert list(copy.parent.iterdir()) == [copy]
-
-
-def files(folder: Path, bucket: Path) -> list[str]:
-    return [str(path.relative_to(bucket)) for path in folder.rglob("*") if path.is_file()]
+    assert local_folder("mem://model") == made
+    assert (made / "mark").exists()
+    assert list(made.parent.iterdir()) == [made]
 
 
 def test_a_copy_that_breaks_off_leaves_nothing(bucket: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +134,13 @@ def test_an_upload_is_the_folder_at_the_target(bucket: Path, tmp_path: Path) -> 
     source = fill(tmp_path / "export", weights="abc")
     upload_folder(source, remote(bucket, "runs/demo/adapter"))
     assert content(bucket / "runs" / "demo" / "adapter") == content(source)
+
+
+def test_an_upload_to_a_local_folder_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    source, target = fill(tmp_path / "export", weights="abc"), tmp_path / "runs" / "demo" / "adapter"
+    upload_folder(source, locate(target))
+    assert content(target) == content(source)
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_an_upload_that_fails_names_the_target(tmp_path: Path, bucket: Path) -> None:

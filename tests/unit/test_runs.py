@@ -52,7 +52,7 @@ def test_a_run_that_has_no_checkpoint_yet_starts_again(tmp_path: Path) -> None:
 
 def test_a_run_with_checkpoints_is_only_continued_by_resume(tmp_path: Path) -> None:
     run = begun(tmp_path)
-    with pytest.raises(CheckpointError, match="exists already. Continue it with --resume, or give another 'name'"):
+    with pytest.raises(CheckpointError, match=r"exists already\. Continue it with --resume, or give another 'name'"):
         run.claim(spec(tmp_path), resume=False)
     run.claim(spec(tmp_path), resume=True)
 

@@ -155,7 +155,8 @@ class RolloutBuffer:
     def _peers(self) -> pa.Table:
         others = [name for name in manifest(self._spec.logs).names if name != self._spec.group]
         tables = [read_logs(self._spec.logs, name, _OFFERED) for name in others]
-        return pa.concat_tables([table.filter(pc.equal(table["reward_truth"], 1)) for table in tables])
+        right = [table.filter(pc.equal(table["reward_truth"], 1)) for table in tables]
+        return pa.concat_tables([self._table.select(_OFFERED).slice(0, 0), *right])
 
     @cached_property
     def _peer_rows(self) -> dict[str, list[int]]:

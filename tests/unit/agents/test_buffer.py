@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.logs.samples import table
 from trialign_ray.agents.buffer import RolloutBuffer, answer_name
 from trialign_ray.agents.share import NO_ANSWER, GroupShare
 from trialign_ray.config.preferences import RULE
 from trialign_ray.errors import DataError
+from trialign_ray.logs.dataset import write_logs
 from trialign_ray.rewards.preference import preference_score
 
 from .samples import BRIEF, END, GROUPS, Row, buffer, said, spec, wrong
@@ -126,6 +128,13 @@ def test_nothing_is_borrowed_for_a_question_without_a_truth(tmp_path: Path) -> N
     assert not share.objective_q.any()
     assert share.truth_n.tolist() == [0]
     assert share.utility_n.tolist() == [0.5]
+
+
+def test_a_group_without_peers_borrows_its_own_later_answers_alone(tmp_path: Path) -> None:
+    rows = [said("neutral", "Cusco", [7, END]), said("neutral", "Lima", [8, END], turn=2, protocol="cooperative")]
+    write_logs(table(rows), tmp_path / "logs", ["neutral"])
+    share = RolloutBuffer(spec(tmp_path, "neutral")).share(["q0"])
+    assert own_and_borrowed(share) == ([[7, END]], [[8, END]])
 
 
 def test_the_order_is_the_same_in_every_process(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,13 +20,17 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL for this session, with a migrated database `template`."""
-    server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    server.psql("CREATE DATABASE template;")
-    upgrade(postgres_url(server, "template"))
-    yield server
-    server.cleanup()
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL for this session, with a migrated database `template`.
+
+    Not in pytest's own folder: under root the server runs as another user, and pytest shuts others out of that.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        server = get_server(Path(folder), cleanup_mode="stop")
+        server.psql("CREATE DATABASE template;")
+        upgrade(postgres_url(server, "template"))
+        yield server
+        server.cleanup()
 
 
 def postgres_url(server: PostgresServer, database: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,14 +88,11 @@ finally:
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["schema"], ["train", "--help"], ["logs", "import", "--help"]]
 )
-def test_what_needs_no_model_loads_nothing_heavy_and_is_quick(arguments: list[str]) -> None:
-    began = time.monotonic()
+def test_what_needs_no_model_loads_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", _HELP, *arguments], capture_output=True, text=True)
-    seconds = time.monotonic() - began
     assert done.returncode == 0
     assert done.stdout
     assert done.stderr.endswith("loaded: []")
-    assert seconds < 5  # a fraction of a second on an idle machine; torch alone takes longer than this on a busy one
 
 
 def test_a_wrong_specification_is_refused_before_anything_heavy_loads(tmp_path: Path) -> None:
