@@ -39,14 +39,16 @@ def tiny_config(vocabulary: int = 512) -> LlamaConfig:
 
 def tiny_model(seed: int = 0) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    return LlamaForCausalLM(tiny_config()).eval()
+    model = LlamaForCausalLM(tiny_config())
+    model.train(False)
+    return model
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {word: index for index, word in enumerate([*SPECIAL, *dict.fromkeys(["system", "assistant", *WORDS])])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         unk_token="<unk>",
         pad_token="<pad>",

@@ -142,13 +142,19 @@ def test_every_tree_goes_to_exactly_one_rank(trees: list[Tree], ranks: int) -> N
 
 
 @given(st.lists(models.trees(), min_size=1, max_size=12), st.integers(1, 5))
-def test_no_rank_has_more_than_the_mean_and_one_tree(trees: list[Tree], ranks: int) -> None:
-    """The bound of list scheduling (Graham 1969), and no rank is idle while another has two trees."""
+def test_no_rank_would_be_the_least_loaded_without_its_smallest_tree(trees: list[Tree], ranks: int) -> None:
+    """Each tree went to the rank with the least so far: what bounds the largest load (Graham 1969)."""
     size = [tree_nodes(tree) for tree in trees]
     parts = divide_trees(trees, ranks)
     loads = [sum(size[index] for index in part) for part in parts]
+    for load, part in zip(loads, parts, strict=True):
+        assert load - min((size[index] for index in part), default=0) <= min(loads)
     assert max(loads) <= sum(size) / ranks + max(size) * (1 - 1 / ranks)
-    assert min(map(len, parts)) > 0 or max(map(len, parts)) == 1
+
+
+def test_large_trees_are_not_dealt_out_in_turn() -> None:
+    trees = [Tree(list(range(nodes)), [[0]]) for nodes in (30, 10, 10, 10)]
+    assert divide_trees(trees, 2) == [[0], [1, 2, 3]]
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
