@@ -15,6 +15,7 @@ from trialign_ray.game.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.logs.layout import Manifest
 from trialign_ray.logs.writer import LogWriter
 from trialign_ray.models import load_model, load_tokenizer, model_hash
+from trialign_ray.places import local_folder
 from trialign_ray.progress import Progress, Silent
 from trialign_ray.rewards.answers import AnswerReader
 from trialign_ray.tokens import ChatTokens
@@ -24,16 +25,16 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
     """Write the log dataset at `spec.output`; raises DataError, ModelError and SpecError."""
     progress = progress or Silent()
     questions, groups = load_yaml(QuestionSet, spec.questions), load_yaml(GroupSet, spec.groups)
-    asked = asked_questions(questions, spec.split, spec.questions)
+    asked, folder = asked_questions(questions, spec.split, spec.questions), local_folder(spec.model)
     plan = Rollout(
-        game=game_config(questions, groups, spec.model, spec.turns, spec.max_new_tokens),
+        game=game_config(questions, groups, folder, spec.turns, spec.max_new_tokens),
         sampling=Sampling(spec.max_new_tokens, spec.temperature, spec.samples),
         seed=spec.seed,
         questions_per_batch=spec.questions_per_batch,
-        model_hash=model_hash(spec.model),
+        model_hash=model_hash(folder),
     )
     with LogWriter(spec.output, overwrite=spec.overwrite) as writer:
-        model = load_model(spec.model)
+        model = load_model(folder)
         progress.begin("collecting", prompts_of(plan, asked))
         for table in roll_out(model, plan, asked, progress):
             writer.write(table)

@@ -12,9 +12,12 @@ from ray.util import ActorPool
 
 from trialign_ray.collecting import game_config
 from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.errors import ClusterError, TrialignError
 from trialign_ray.game.generate import Sampling
 from trialign_ray.game.rollout import Rollout, roll_out
+from trialign_ray.logs.storage import Where
 from trialign_ray.models import load_adapted, model_hash
+from trialign_ray.places import local_folder
 from trialign_ray.progress import Progress, Silent
 
 
@@ -22,8 +25,8 @@ from trialign_ray.progress import Progress, Silent
 class Exam:
     """What is asked, of whom, and how the model answers."""
 
-    model: str
-    adapter: str | None
+    model: Where
+    adapter: Where | None
     questions: QuestionSet
     groups: GroupSet
     sampling: Sampling
@@ -35,13 +38,15 @@ class Examinee:
     """A Ray actor that holds one copy of the model."""
 
     def __init__(self, exam: Exam) -> None:
-        self._model = load_adapted(exam.model, exam.adapter)
+        model = local_folder(exam.model)
+        adapter = None if exam.adapter is None else local_folder(exam.adapter)
+        self._model = load_adapted(model, adapter).to("cuda" if ray.get_gpu_ids() else "cpu")
         self._plan = Rollout(
-            game=game_config(exam.questions, exam.groups, exam.model, 1, exam.sampling.max_new_tokens),
+            game=game_config(exam.questions, exam.groups, model, 1, exam.sampling.max_new_tokens),
             sampling=exam.sampling,
             seed=exam.seed,
             questions_per_batch=exam.questions_per_batch,
-            model_hash=model_hash(exam.model),
+            model_hash=model_hash(model),
         )
 
     def answer(self, batch: int, questions: Sequence[Question]) -> tuple[int, pa.Table]:
@@ -68,6 +73,12 @@ def examine(
         ):
             tables[index] = table
             progress.advance(len(batches[index]) * len(exam.groups.names))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TrialignError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayActorError as error:
+        raise ClusterError(f"a worker that answers questions died: {error}. Run again with --resume.") from None
     finally:
         for each in actors:
             ray.kill(each)

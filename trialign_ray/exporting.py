@@ -1,13 +1,14 @@
 """`trialign export`: the adapter and a merged model, both loaded again and compared with the trained policy.
 
 The trained policy is the base model in the run's dtype with the run's adapter, unmerged. A merged model rounds the sum
-of base and adapter once, so in bfloat16 it is held to a looser bound, and to the same likeliest token nearly always.
+of base and adapter once, so in bfloat16 it is held to a looser bound.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 from trialign_ray.errors import CheckpointError, ExportError
 from trialign_ray.logs.dataset import manifest, read_logs
 from trialign_ray.logs.storage import locate, sibling
-from trialign_ray.models import load_model, load_tokenizer, model_hash
+from trialign_ray.models import load_adapted, load_model, load_policy, load_tokenizer, model_hash
 from trialign_ray.places import local_folder, upload_folder
 from trialign_ray.runs import RunFolder
 
@@ -42,30 +43,28 @@ class Exported:
     """Share of the prompts on which policy and merged model agree on the next token."""
 
 
-def export(run: str, target: str) -> Exported:
-    """Write `<target>/adapter` and `<target>/merged`. Raises CheckpointError and ExportError; then nothing is written.
+def export(run: str, target: str | None = None) -> Exported:
+    """Write `<target>/adapter` and `<target>/merged`, by default into the run's own folder `export`.
 
-    `target` is a path or a pyarrow filesystem URI.
+    `run` and `target` are paths or pyarrow filesystem URIs.
+
+    Raises CheckpointError, ModelError and ExportError; then nothing is written.
     """
     folder = RunFolder(locate(run))
     spec = folder.read_spec()
     if not folder.trained():
         raise CheckpointError(f"{folder.root.uri}: training has not ended, there is no adapter. Use --resume first.")
-    place = locate(target)
+    place = folder.root.child("export") if target is None else locate(target)
     if place.exists():
         raise ExportError(f"{place.uri}: exists already. Choose another --target.")
-    model, adapter = local_folder(spec.model), local_folder(folder.part("adapter").uri)
-    staging = sibling(Path(place.path) if place.local else Path("export").resolve(), "partial")
+    model, adapter = local_folder(spec.model), local_folder(folder.part("adapter"))
+    staging = sibling(place.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
     try:
         _write(model, adapter, staging, spec.learner.dtype)
         compared = _compare(model, adapter, staging, spec.learner.dtype, _prompts(spec.logs))
         exported = Exported(f"{place.uri}/adapter", f"{place.uri}/merged", *compared)
         (staging / "export.json").write_text(json.dumps(asdict(exported) | {"base": model_hash(model)}, indent=2))
-        if place.local is not None:
-            place.local.parent.mkdir(parents=True, exist_ok=True)
-            staging.rename(place.local)
-        else:
-            upload_folder(staging, place)
+        upload_folder(staging, place)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return exported
@@ -73,16 +72,15 @@ def export(run: str, target: str) -> Exported:
 
 def _write(model: Path, adapter: Path, staging: Path, dtype: str) -> None:
     shutil.copytree(adapter, staging / "adapter")
-    merged = _adapted(model, adapter, dtype).merge_and_unload()
-    merged.save_pretrained(staging / "merged", safe_serialization=True)
+    load_adapted(model, adapter, dtype).save_pretrained(staging / "merged", safe_serialization=True)
     load_tokenizer(model).save_pretrained(staging / "merged")
 
 
 def _compare(
     model: Path, adapter: Path, staging: Path, dtype: str, prompts: list[list[int]]
 ) -> tuple[int, float, float, float]:
-    policy = _last_logprobs(_adapted(model, adapter, dtype), prompts)
-    again = _last_logprobs(_adapted(model, staging / "adapter", dtype), prompts)
+    policy = _last_logprobs(load_policy(model, adapter, dtype), prompts)
+    again = _last_logprobs(load_policy(model, staging / "adapter", dtype), prompts)
     merged = _last_logprobs(load_model(staging / "merged", dtype), prompts)
     adapter_difference = float((policy - again).abs().max())
     likeliest = policy.argmax(-1, keepdim=True)
@@ -96,12 +94,6 @@ def _compare(
             f"merged model by {merged_difference:.3g} (bound {MERGED_BOUND[dtype]}). Nothing was written."
         )
     return len(prompts), adapter_difference, merged_difference, agree
-
-
-def _adapted(model: Path, adapter: Path, dtype: str) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(load_model(model, dtype), str(adapter), autocast_adapter_dtype=False).eval()
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pyarrow.compute as pc
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -22,6 +23,7 @@ from trialign_ray.config.derived import Derived, derive
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, ClusterError, DataError, TrialignError, WorkerError
 from trialign_ray.learner.plan import Plan
+from trialign_ray.logs.dataset import manifest, read_logs
 from trialign_ray.places import cache_folder, upload_folder
 from trialign_ray.progress import Progress
 from trialign_ray.runs import RunFolder
@@ -39,19 +41,57 @@ class Learned:
     """False where they were asked to stop."""
 
 
-def learn(spec: TrainSpec, model: str, stop_ids: tuple[int, ...], groups: Sequence[str], progress: Progress) -> Learned:
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What will be learned: known before anything starts."""
+
+    groups: tuple[str, ...]
+    plan: Plan
+    derived: Derived
+    left_out: int
+    """Training questions that not every group was asked."""
+
+    def announce(self, spec: TrainSpec) -> str:
+        """Everything derived, in a line."""
+        derived = self.derived
+        left_out = f" ({self.left_out} more left out: not asked of every group)" if self.left_out else ""
+        return (
+            f"{derived.questions} questions x {derived.groups} groups{left_out}; {derived.steps} steps of "
+            f"{spec.questions_per_step} questions ({derived.prompts_per_step} prompts, at most "
+            f"{derived.most_responses_per_step} responses); {derived.warmup_steps} warm-up steps; "
+            f"{derived.checkpoints} checkpoints; {spec.learner.workers} workers, ZeRO stage {spec.learner.zero_stage}"
+        )
+
+
+def plan_course(spec: TrainSpec) -> Course:
+    """Steps take questions that every group was asked; raises DataError where there are none, and SpecError."""
+    groups = manifest(spec.logs).names
+    asked = [_first_turn_questions(spec.logs, group) for group in groups]
+    shared, every = set.intersection(*asked), set.union(*asked)
+    if not shared:
+        raise DataError(f"{spec.logs}: no training question was asked of all {len(groups)} groups. Log some.")
+    derived = derive(spec, len(shared), len(groups))
+    plan = Plan(tuple(sorted(shared)), spec.questions_per_step, spec.seed, derived.steps)
+    return Course(groups, plan, derived, len(every - shared))
+
+
+def _first_turn_questions(logs: str, group: str) -> set[str]:
+    table = read_logs(logs, group, ["question_id", "turn", "split"])
+    wanted = pc.and_(pc.equal(table["turn"], 1), pc.equal(table["split"], "train"))
+    return set(pc.unique(table.filter(wanted)["question_id"]).to_pylist())
+
+
+def learn(spec: TrainSpec, course: Course, stop_ids: tuple[int, ...], progress: Progress) -> Learned:
     """Train from the last checkpoint, or from the start; the adapter appears in the run folder when training ends.
 
-    SIGINT and SIGTERM make the learners write a checkpoint after the step they are in, and end.
+    Places in `spec` are absolute. SIGINT and SIGTERM make the learners write a checkpoint after the step they are in.
     """
     folder = RunFolder.of(spec)
-    actors = start_groups(spec.name, [_buffer(spec, group, stop_ids) for group in groups])
+    actors = start_groups(spec.name, [_buffer(spec, group, stop_ids) for group in course.groups])
     try:
-        plan, derived = _plan(spec, actors, groups)
-        progress.note(_announce(spec, derived))
-        trainer = _trainer(spec, folder, _config(spec, model, groups, actors, plan, derived))
-        result = _watch(trainer, actors, derived, progress)
-        learned = _outcome(result, derived)
+        _get([actor.question_ids.remote() for actor in actors])
+        result = _watch(_trainer(spec, folder, _config(spec, course, actors)), actors, course.derived, progress)
+        learned = _outcome(result, course.derived)
         if learned.finished:
             _keep_adapter(result.checkpoint, folder)
         return learned
@@ -65,34 +105,12 @@ def _buffer(spec: TrainSpec, group: str, stop_ids: tuple[int, ...]) -> BufferSpe
     return BufferSpec(spec.logs, group, spec.candidates, spec.algorithm.utility, stop_ids, cache)
 
 
-def _plan(spec: TrainSpec, actors: Sequence[Any], groups: Sequence[str]) -> tuple[Plan, Derived]:
-    """Steps take questions that every group was asked; raises DataError where there are none."""
-    asked = _get([actor.question_ids.remote() for actor in actors])
-    shared = sorted(set(asked[0]).intersection(*asked[1:]))
-    if not shared:
-        raise DataError(f"{spec.logs}: no training question was asked of all {len(groups)} groups. Log some.")
-    derived = derive(spec, len(shared), len(groups))
-    return Plan(tuple(shared), spec.questions_per_step, spec.seed, derived.steps), derived
-
-
-def _announce(spec: TrainSpec, derived: Derived) -> str:
-    return (
-        f"{derived.questions} questions x {derived.groups} groups; {derived.steps} steps of {spec.questions_per_step} "
-        f"questions ({derived.prompts_per_step} prompts, at most {derived.most_responses_per_step} responses); "
-        f"{derived.warmup_steps} warm-up steps; {derived.checkpoints} checkpoints; "
-        f"{spec.learner.workers} workers, ZeRO stage {spec.learner.zero_stage}"
-    )
-
-
-def _config(
-    spec: TrainSpec, model: str, groups: Sequence[str], actors: Sequence[Any], plan: Plan, derived: Derived
-) -> dict[str, Any]:
+def _config(spec: TrainSpec, course: Course, actors: Sequence[Any]) -> dict[str, Any]:
     return {
         "spec": spec.model_dump_json(),
-        "derived": derived,
-        "plan": plan,
-        "model": model,
-        "groups": list(groups),
+        "derived": course.derived,
+        "plan": course.plan,
+        "groups": list(course.groups),
         "actors": list(actors),
     }
 
@@ -124,15 +142,17 @@ def _watch(trainer: TorchTrainer, actors: Sequence[Any], derived: Derived, progr
     # In the main thread Ray Train would take SIGINT for itself and abort without a checkpoint.
     thread = threading.Thread(target=_fit, args=(trainer, held), daemon=True)
     progress.begin("training", derived.steps)
-    shown = 0
-    with _signals(lambda: _stop(actors, progress)):
+    shown, asked = 0, threading.Event()
+    with _signals(asked.set):
         thread.start()
         while thread.is_alive():
             thread.join(_POLL_SECONDS)
+            if asked.is_set():
+                asked.clear()
+                _stop(actors, progress)
             step = _step(actors)
-            if step > shown:
-                progress.advance(step - shown)
-                shown = step
+            progress.advance(max(0, step - shown))
+            shown = max(step, shown)
     progress.end()
     if "error" in held:
         raise _cause(held["error"])
@@ -182,6 +202,11 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 def _cause(error: Exception) -> Exception:
     """The error that a worker raised on purpose, else one that names the worker and what it said."""
     failures = getattr(error, "worker_failures", {})
+    if not failures and "CheckpointManagerInitializationError" in repr(error):
+        return CheckpointError(
+            "the list of checkpoints was cut short when the run was killed. Delete "
+            "checkpoints/checkpoint_manager_snapshot.json in the run folder to start from the first step."
+        )
     for failure in failures.values():
         found: BaseException | None = failure
         while found is not None:

@@ -6,10 +6,12 @@ Weights are safetensors only, and no code that comes with a model is run.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trialign_ray.errors import ModelError
@@ -40,16 +42,25 @@ def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa
 
 def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfloat16") -> Any:
     """The causal LM at `path` with the PEFT adapter at `adapter` merged into it. Raises ModelError."""
-    model = load_model(path, dtype)
     if adapter is None:
-        return model
+        return load_model(path, dtype)
+    # In float32 the product of the adapter's matrices is rounded once, with the sum.
+    return load_policy(path, adapter, dtype, float32_adapter=True).merge_and_unload().eval()
+
+
+def load_policy(path: str | Path, adapter: str | Path, dtype: str, *, float32_adapter: bool = False) -> Any:
+    """The causal LM at `path` with the PEFT adapter at `adapter` on it, as in training. Raises ModelError."""
     from peft import PeftModel
 
     if not (Path(adapter) / "adapter_model.safetensors").is_file():
         raise ModelError(f"{adapter}: no adapter_model.safetensors. Give the folder of a PEFT adapter.")
+    model = load_model(path, dtype)
     try:
-        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        with warnings.catch_warnings():
+            # PEFT starts weights that the file lacks at random, and only warns.
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            return PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=float32_adapter).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, UserWarning, SafetensorError) as error:
         raise ModelError(f"{adapter}: does not fit the model at {path}: {error}") from error
 
 

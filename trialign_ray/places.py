@@ -10,7 +10,18 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from trialign_ray.logs.storage import Location, locate, reading, sha256_of, sibling, sync_folder, writing
+from trialign_ray.logs.storage import (
+    Location,
+    Where,
+    copy_in,
+    locate,
+    reading,
+    sha256_of,
+    sibling,
+    sync_file,
+    sync_folder,
+    writing,
+)
 
 
 def cache_folder() -> Path:
@@ -18,8 +29,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TRIALIGN_CACHE", "~/.cache/trialign")).expanduser()
 
 
-def local_folder(uri: str) -> Path:
-    """The folder at `uri` as a local one: itself, or a copy in the cache. Raises DataError."""
+def absolute(place: str) -> str:
+    """A path that means the same in every process of this machine; a URI stays as it is."""
+    return place if "://" in place else locate(place).path
+
+
+def local_folder(uri: Where) -> Path:
+    """The folder at `uri` as a local one: itself, or a copy in this machine's cache. Raises DataError."""
     place = locate(uri)
     if place.local is not None:
         return place.local
@@ -37,13 +53,32 @@ def upload_folder(source: Path, target: Location) -> None:
     """Copy a local folder to a location; on a local filesystem it appears whole. Raises DataError."""
     with writing(target.uri):
         if target.local is None:
-            target.filesystem.create_dir(target.path, recursive=True)
-            fs.copy_files(str(source), target.path, destination_filesystem=target.filesystem)
-            return
-        staging = sibling(target.local, "partial")
+            _upload(source, target)
+        else:
+            _place(source, target.local)
+
+
+def _upload(source: Path, target: Location) -> None:
+    """Weights go last: whoever finds them finds all."""
+    files = [file for file in source.rglob("*") if file.is_file()]
+    for file in sorted(files, key=lambda file: file.suffix == ".safetensors"):
+        place = target.child(file.relative_to(source).as_posix())
+        place.filesystem.create_dir(place.path.rpartition("/")[0], recursive=True)
+        copy_in(file, place)
+
+
+def _place(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = sibling(target, "partial")
+    try:
         shutil.copytree(source, staging)
-        staging.rename(target.local)
-        sync_folder(target.local.parent)
+        for file in staging.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    sync_folder(target.parent)
 
 
 def _content_name(place: Location, files: list[str]) -> str:

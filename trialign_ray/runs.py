@@ -22,6 +22,7 @@ from trialign_ray.logs.storage import Location, atomic_file, locate
 
 Part = Literal[
     "spec.json",
+    "inputs.json",
     "metrics.jsonl",
     "tensorboard",
     "checkpoints",
@@ -51,21 +52,29 @@ class RunFolder:
         """Whether training has ended and left its adapter."""
         return self.part("adapter").child("adapter_model.safetensors").exists()
 
-    def claim(self, spec: TrainSpec, resume: bool) -> None:
+    def claim(self, spec: TrainSpec, inputs: dict[str, str], resume: bool) -> None:
         """Make the folder this run's; raises CheckpointError where it is another's, or has trained and is not resumed.
 
-        A run that died before its first checkpoint has nothing to lose and just starts again.
+        inputs: hashes of what the specification names by place. A run that died before its first checkpoint has
+        nothing to lose and just starts again.
         """
-        if not self.part("spec.json").exists():
+        if not self.part("inputs.json").exists():
             self.root.filesystem.create_dir(self.root.path, recursive=True)
-            with atomic_file(self.part("spec.json")) as file:
-                file.write(spec.model_dump_json(indent=2).encode())
+            self._write("spec.json", spec.model_dump_json(indent=2))
+            self._write("inputs.json", json.dumps(inputs, indent=2))
             return
-        if not resume and self.part("checkpoints").exists():
+        if not resume and self._has_checkpoint():
             raise CheckpointError(
                 f"{self.root.uri}: this run exists already. Continue it with --resume, or give another 'name'."
             )
-        self._check_same(spec)
+        self._check_same(spec, inputs)
+
+    def _write(self, part: Part, text: str) -> None:
+        with atomic_file(self.part(part)) as file:
+            file.write(text.encode())
+
+    def _has_checkpoint(self) -> bool:
+        return any(name.startswith("checkpoint_") for name in self.part("checkpoints").names() or ())
 
     def read_spec(self) -> TrainSpec:
         """The specification that the run was started with; raises CheckpointError where there is none."""
@@ -75,9 +84,12 @@ class RunFolder:
         with place.filesystem.open_input_stream(place.path) as stream:
             return parse(TrainSpec, json.loads(stream.read()), place.uri)
 
-    def _check_same(self, spec: TrainSpec) -> None:
+    def _check_same(self, spec: TrainSpec, inputs: dict[str, str]) -> None:
         """A resumed run is the same run: only how often it writes checkpoints may differ."""
-        before, now = self.read_spec().model_dump(), spec.model_dump()
+        place = self.part("inputs.json")
+        with place.filesystem.open_input_stream(place.path) as stream:
+            hashes = json.loads(stream.read())
+        before, now = self.read_spec().model_dump(mode="json") | hashes, spec.model_dump(mode="json") | inputs
         changed = sorted(field for field in now if field not in _FREE and before[field] != now[field])
         if changed:
             raise CheckpointError(

@@ -45,7 +45,7 @@ class ChatTokens:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a response, without the tokens that end a turn and the white space around it."""
         kept = [token for token in ids if token not in self.stop_ids]
-        return str(self._tokenizer.decode(kept, skip_special_tokens=False)).strip()
+        return str(self._tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
 
 def stop_ids(tokenizer: Any, generation_config: Any = None) -> tuple[int, ...]:

@@ -18,11 +18,12 @@ from trialign_ray.evaluating import Exam, examine
 from trialign_ray.evaluation import Bootstrap, publish, training_report
 from trialign_ray.evaluation.report import TrainingReport, from_json
 from trialign_ray.game.generate import Sampling
-from trialign_ray.learning import learn
+from trialign_ray.learning import learn, plan_course
 from trialign_ray.logs.dataset import manifest, read_logs, write_logs
+from trialign_ray.logs.storage import Location
 from trialign_ray.metrics import read_metrics
 from trialign_ray.models import load_tokenizer, model_hash
-from trialign_ray.places import local_folder
+from trialign_ray.places import absolute, local_folder
 from trialign_ray.progress import Progress, Silent
 from trialign_ray.runs import Part, RunFolder
 from trialign_ray.tokens import ChatTokens
@@ -50,24 +51,32 @@ def train(
     What is done already is not done again: base answers, training, trained answers each once.
     """
     started, progress = time.monotonic(), progress or Silent()
-    folder, model = RunFolder.of(spec), str(local_folder(spec.model))
-    tokens, groups = ChatTokens(load_tokenizer(model)), manifest(spec.logs).names
-    exam = None if spec.evaluation is None else _Examination(spec, spec.evaluation, model, folder)
-    folder.claim(spec, resume)
+    folder, model = RunFolder.of(spec), local_folder(spec.model)
+    tokens, course = ChatTokens(load_tokenizer(model)), plan_course(spec)
+    exam = None if spec.evaluation is None else _Examination(spec, spec.evaluation, folder)
+    folder.claim(spec, {"model_hash": model_hash(model), "logs_sha256": manifest(spec.logs).content_sha256}, resume)
     if (report := _published(folder)) is not None:
         progress.note(f"{folder.root.uri}: done already")
         return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
     with connected(address) as dashboard:
-        progress.note(f"Ray dashboard: {dashboard}" if dashboard else "Ray was connected already")
-        check_resources(spec.learner, len(groups))
+        check_resources(spec.learner, len(course.groups))
+        progress.note(course.announce(spec))
+        if dashboard:
+            progress.note(f"Ray dashboard: {dashboard}")
+        if folder.root.local is None:
+            progress.note(
+                "TensorBoard files are written to local run folders alone; metrics.jsonl has the same numbers"
+            )
         base = None if exam is None else exam.answers("answers/base", None, progress)
         if not folder.trained():
-            learned = learn(spec, model, tokens.stop_ids, groups, progress)
+            # Ray moves its workers into folders of their own, where a relative path means another place.
+            placed = spec.model_copy(update={name: absolute(getattr(spec, name)) for name in ("runs", "logs", "model")})
+            learned = learn(placed, course, tokens.stop_ids, progress)
             if not learned.finished:
                 return TrainingOutcome(folder.root.uri, learned.step, False, None)
         if exam is None or base is None:
             return TrainingOutcome(folder.root.uri, _steps(folder), True, None)
-        trained = exam.answers("answers/trained", str(local_folder(folder.part("adapter").uri)), progress)
+        trained = exam.answers("answers/trained", folder.part("adapter"), progress)
     report = exam.report(base, trained, time.monotonic() - started)
     publish(report, folder.root)
     return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
@@ -91,13 +100,13 @@ def _published(folder: RunFolder) -> TrainingReport | None:
 class _Examination:
     """The held-out questions, asked before and after."""
 
-    def __init__(self, spec: TrainSpec, evaluation: Evaluation, model: str, folder: RunFolder) -> None:
+    def __init__(self, spec: TrainSpec, evaluation: Evaluation, folder: RunFolder) -> None:
         self._spec, self._evaluation, self._folder = spec, evaluation, folder
         questions, groups = load_yaml(QuestionSet, evaluation.questions), load_yaml(GroupSet, evaluation.groups)
         self._asked: Sequence[Question] = asked_questions(questions, "heldout", evaluation.questions)
-        self._exam = Exam(model, None, questions, groups, Sampling(evaluation.max_new_tokens))
+        self._exam = Exam(absolute(spec.model), None, questions, groups, Sampling(evaluation.max_new_tokens))
 
-    def answers(self, part: Part, adapter: str | None, progress: Progress) -> pa.Table:
+    def answers(self, part: Part, adapter: Location | None, progress: Progress) -> pa.Table:
         """Answers that are there already, or asked for now."""
         place, names = self._folder.part(part), self._exam.groups.names
         if not place.exists():
@@ -118,7 +127,7 @@ class _Examination:
             "steps": rows[-1]["step"],
             "train_seconds": sum(row["seconds"] for row in rows),
             "wall_seconds": seconds,
-            "model_hash": model_hash(self._exam.model),
+            "model_hash": model_hash(local_folder(self._spec.model)),
             "logs_sha256": manifest(self._spec.logs).content_sha256,
             "versions": {name: version(name) for name in PACKAGES},
             "specification": self._spec.model_dump(mode="json"),

@@ -26,14 +26,15 @@ from trialign_ray.learner.policy import adapt
 from trialign_ray.metrics import MetricsFile, RayGauges, Row, TensorBoard
 from trialign_ray.models import load_model
 from trialign_ray.objective.step import first_utilities
+from trialign_ray.places import local_folder
 from trialign_ray.runs import RunFolder
 
 
 def train_loop(config: dict[str, Any]) -> None:
-    """What every rank runs. config: spec (as JSON), derived, plan, model (a local folder), groups (names), actors."""
+    """What every rank runs. config: spec (as JSON), derived, plan, groups (names), actors."""
     spec = TrainSpec.model_validate_json(config["spec"])
     torch.set_num_threads(max(1, round(spec.learner.cpus_per_worker)))
-    run = _Rank(spec, config["derived"], config["plan"], config["model"], config["groups"], config["actors"])
+    run = _Rank(spec, config["derived"], config["plan"], config["groups"], config["actors"])
     run.restore()
     run.train()
 
@@ -59,11 +60,10 @@ class Puller:
 
 
 class _Rank:
-    def __init__(
-        self, spec: TrainSpec, derived: Derived, plan: Plan, model: str, groups: list[str], actors: list[Any]
-    ) -> None:
+    def __init__(self, spec: TrainSpec, derived: Derived, plan: Plan, groups: list[str], actors: list[Any]) -> None:
         self._spec, self._derived, self._plan = spec, derived, plan
         self._groups, self._actors = groups, actors
+        model = local_folder(spec.model)
         policy = adapt(load_model(model, spec.learner.dtype, "eager"), spec.lora, spec.learner, spec.seed)
         if spec.learner.gpu:
             policy.to(torch.device("cuda", torch.cuda.current_device()))

@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.world import World
 from trialign_ray import exporting
 from trialign_ray.config.train import Lora
-from trialign_ray.errors import CheckpointError, ExportError
+from trialign_ray.errors import CheckpointError, ExportError, ModelError
 from trialign_ray.exporting import export
 from trialign_ray.learner.policy import adapt
 from trialign_ray.models import load_adapted, load_model, model_hash
@@ -22,7 +22,6 @@ from trialign_ray.runs import RunFolder
 
 PROMPT = torch.tensor([[2, 7, 8, 9, 3]])
 ADAPTER = "adapter_model.safetensors"
-CLOSE = {"float32": 1e-4, "bfloat16": 0.15}
 
 
 @pytest.fixture(params=["float32", "bfloat16"])
@@ -35,10 +34,13 @@ def simple_run(world: World, tmp_path: Path) -> Path:
     return make_run(world, tmp_path, "float32")
 
 
+INPUTS = {"model_hash": "m", "logs_sha256": "l"}
+
+
 def make_run(world: World, folder: Path, dtype: str) -> Path:
     """The folder of a run that has trained: a specification and an adapter that changes the model."""
     spec = world.train_spec("demo", runs=str(folder / "runs"), learner={"dtype": dtype})
-    RunFolder.of(spec).claim(spec, resume=False)
+    RunFolder.of(spec).claim(spec, INPUTS, resume=False)
     policy = adapt(load_model(world.model, dtype, "eager"), Lora(rank=4), spec.learner, seed=1)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -79,8 +81,7 @@ def test_both_models_are_written_and_load_as_the_trained_policy(run: Path, world
     done = export(str(run), str(tmp_path / "export"))
     dtype = json.loads((run / "spec.json").read_text())["learner"]["dtype"]
     trained = logits(load_adapted(world.model, run / "adapter", dtype))
-    merged = logits(load_model(tmp_path / "export" / "merged", dtype))
-    torch.testing.assert_close(merged, trained, atol=CLOSE[dtype], rtol=0)
+    assert torch.equal(logits(load_model(tmp_path / "export" / "merged", dtype)), trained)
     assert torch.equal(logits(load_adapted(world.model, tmp_path / "export" / "adapter", dtype)), trained)
     assert (trained - logits(load_model(world.model, dtype))).abs().max() > 0.5
     assert done.adapter_difference == 0
@@ -124,6 +125,23 @@ def test_an_export_that_is_not_the_policy_is_refused(
 def test_an_adapter_without_numbers_is_refused(simple_run: Path, tmp_path: Path) -> None:
     change(simple_run / "adapter" / ADAPTER, lambda weight: weight * torch.nan)
     with pytest.raises(ExportError):
+        export(str(simple_run), str(tmp_path / "export"))
+    assert_nothing_at(tmp_path / "export")
+
+
+def test_an_adapter_that_cannot_be_read_is_refused(simple_run: Path, tmp_path: Path) -> None:
+    place = simple_run / "adapter" / ADAPTER
+    place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
+    with pytest.raises(ModelError, match="does not fit the model"):
+        export(str(simple_run), str(tmp_path / "export"))
+    assert_nothing_at(tmp_path / "export")
+
+
+def test_an_adapter_that_lacks_weights_is_refused(simple_run: Path, tmp_path: Path) -> None:
+    place = simple_run / "adapter" / ADAPTER
+    weights = load_file(place)
+    save_file({name: weights[name] for name in sorted(weights)[2:]}, place, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="does not fit the model"):
         export(str(simple_run), str(tmp_path / "export"))
     assert_nothing_at(tmp_path / "export")
 

@@ -13,6 +13,8 @@ from trialign_ray.errors import CheckpointError, SpecError
 from trialign_ray.logs.storage import locate
 from trialign_ray.runs import RunFolder
 
+INPUTS = {"model_hash": "m", "logs_sha256": "l"}
+
 
 def spec(folder: Path, **changes: Any) -> TrainSpec:
     return TrainSpec.model_validate({"name": "demo", "model": "m", "logs": "l", "runs": str(folder), **changes})
@@ -20,21 +22,21 @@ def spec(folder: Path, **changes: Any) -> TrainSpec:
 
 def claimed(folder: Path, **changes: Any) -> RunFolder:
     made = spec(folder, **changes)
-    RunFolder.of(made).claim(made, resume=False)
+    RunFolder.of(made).claim(made, INPUTS, resume=False)
     return RunFolder.of(made)
 
 
 def begun(folder: Path) -> RunFolder:
     """A run with a checkpoint."""
     run = claimed(folder)
-    (folder / "demo" / "checkpoints").mkdir()
+    (folder / "demo" / "checkpoints" / "checkpoint_1").mkdir(parents=True)
     return run
 
 
 def test_a_claim_writes_the_specification_and_nothing_else(tmp_path: Path) -> None:
     run = claimed(tmp_path / "runs", epochs=2.5, lora={"rank": 4})
     assert run.read_spec() == spec(tmp_path / "runs", epochs=2.5, lora={"rank": 4})
-    assert [path.name for path in (tmp_path / "runs" / "demo").iterdir()] == ["spec.json"]
+    assert {path.name for path in (tmp_path / "runs" / "demo").iterdir()} == {"spec.json", "inputs.json"}
 
 
 def test_parts_lie_below_the_run_s_name(tmp_path: Path) -> None:
@@ -45,21 +47,21 @@ def test_parts_lie_below_the_run_s_name(tmp_path: Path) -> None:
 
 def test_a_run_that_has_no_checkpoint_yet_starts_again(tmp_path: Path) -> None:
     run = claimed(tmp_path)
-    run.claim(spec(tmp_path), resume=False)
-    run.claim(spec(tmp_path), resume=True)
+    run.claim(spec(tmp_path), INPUTS, resume=False)
+    run.claim(spec(tmp_path), INPUTS, resume=True)
     assert run.read_spec() == spec(tmp_path)
 
 
 def test_a_run_with_checkpoints_is_only_continued_by_resume(tmp_path: Path) -> None:
     run = begun(tmp_path)
     with pytest.raises(CheckpointError, match=r"exists already\. Continue it with --resume, or give another 'name'"):
-        run.claim(spec(tmp_path), resume=False)
-    run.claim(spec(tmp_path), resume=True)
+        run.claim(spec(tmp_path), INPUTS, resume=False)
+    run.claim(spec(tmp_path), INPUTS, resume=True)
 
 
 def test_resume_of_what_was_never_started_starts_it(tmp_path: Path) -> None:
     made = spec(tmp_path)
-    RunFolder.of(made).claim(made, resume=True)
+    RunFolder.of(made).claim(made, INPUTS, resume=True)
     assert RunFolder.of(made).read_spec() == made
 
 
@@ -81,20 +83,20 @@ def test_another_specification_is_refused_by_the_field_that_differs(
 ) -> None:
     run = begun(tmp_path) if resume else claimed(tmp_path)
     with pytest.raises(CheckpointError, match=f"field '{field}' is .* but the run was started with") as caught:
-        run.claim(spec(tmp_path, **{field: value}), resume=resume)
+        run.claim(spec(tmp_path, **{field: value}), INPUTS, resume=resume)
     assert "give another 'name'" in str(caught.value)
     assert run.read_spec() == spec(tmp_path)
 
 
 def test_how_often_checkpoints_are_written_may_change(tmp_path: Path) -> None:
-    begun(tmp_path).claim(spec(tmp_path, checkpoint_every=1), resume=True)
+    begun(tmp_path).claim(spec(tmp_path, checkpoint_every=1), INPUTS, resume=True)
 
 
 def test_a_run_folder_may_be_moved(tmp_path: Path) -> None:
     begun(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
     moved = spec(tmp_path / "there")
-    RunFolder.of(moved).claim(moved, resume=True)
+    RunFolder.of(moved).claim(moved, INPUTS, resume=True)
     assert RunFolder(locate(tmp_path / "there" / "demo")).read_spec().seed == moved.seed
 
 

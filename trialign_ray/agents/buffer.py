@@ -63,12 +63,19 @@ class RolloutBuffer:
 
     def __init__(self, spec: BufferSpec) -> None:
         self._spec = spec
-        self._table = memory_mapped(spec.logs, spec.group, Path(spec.cache))
-        self._rows = _rows_by_question(self._table, ("train",))
         self._entries: dict[str, Entry] = {}
         self._reference: dict[str, list[float]] = {}
         self.served = 0
         """Candidates handed out so far."""
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        """Opened at the first question, so that a fault of the logs is raised to whoever asks."""
+        return memory_mapped(self._spec.logs, self._spec.group, Path(self._spec.cache))
+
+    @cached_property
+    def _rows(self) -> dict[str, list[int]]:
+        return _rows_by_question(self._table, ("train",))
 
     @cached_property
     def question_ids(self) -> tuple[str, ...]:

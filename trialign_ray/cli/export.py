@@ -15,8 +15,7 @@ def command(
     """Write a PEFT adapter and a merged model, each reloaded and compared logit by logit."""
     from trialign_ray.exporting import export
 
-    folder = f"{run.rstrip('/')}/export" if target is None else target
-    done = export(run, folder)
+    done = export(run, target)
     typer.echo(f"{done.adapter}: reloaded, log-probs differ by at most {done.adapter_difference:.2g}")
     typer.echo(
         f"{done.merged}: reloaded, log-probs differ by {done.merged_difference:.2g} on average, "

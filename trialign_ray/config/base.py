@@ -29,10 +29,10 @@ def parse(model: type[Model], data: Any, where: str) -> Model:
 
 
 def load_yaml(model: type[Model], path: str | Path) -> Model:
-    """Read one specification from a YAML (or JSON) file; raises SpecError."""
+    """Read one specification from a YAML (or JSON) file, by path or pyarrow filesystem URI; raises SpecError."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = _read(str(path))
+    except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read: {error}. Give the path of a YAML file.") from None
     try:
         data = yaml.safe_load(text)
@@ -41,6 +41,16 @@ def load_yaml(model: type[Model], path: str | Path) -> Model:
     if not isinstance(data, dict):
         raise SpecError(f"{path}: expected a mapping of fields at the top, found {type(data).__name__}.")
     return parse(model, data, str(path))
+
+
+def _read(path: str) -> str:
+    if "://" not in path:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    from pyarrow import fs  # a specification on this machine needs no Arrow
+
+    filesystem, place = fs.FileSystem.from_uri(path)
+    with filesystem.open_input_stream(place) as stream:
+        return bytes(stream.read()).decode("utf-8")
 
 
 def explain(error: ValidationError, where: str) -> str:

@@ -41,7 +41,7 @@ def derive(spec: TrainSpec, questions: int, groups: int) -> Derived:
         questions=questions,
         groups=groups,
         steps=steps,
-        warmup_steps=max(1, round(spec.optimizer.warmup_share * steps)),
+        warmup_steps=round(spec.optimizer.warmup_share * steps),
         prompts_per_step=prompts,
         most_responses_per_step=prompts * (spec.candidates.own + spec.candidates.borrowed),
         checkpoints=math.ceil(steps / spec.checkpoint_every),

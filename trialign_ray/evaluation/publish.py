@@ -10,10 +10,12 @@ from trialign_ray.logs.storage import Where, atomic_file, locate, writing
 def publish(report: Report, folder: Where) -> None:
     """Write `report.json` and `report.html` into `folder`, a path or a pyarrow filesystem URI; each appears whole.
 
+    The JSON comes last: where it is, the report is complete.
+
     Raises:
         DataError: the folder cannot be written.
     """
-    for name, text in (("report.json", to_json(report)), ("report.html", to_html(report))):
+    for name, text in (("report.html", to_html(report)), ("report.json", to_json(report))):
         target = locate(folder).child(name)
         with writing(target.uri), atomic_file(target) as file:
             file.write(text.encode())

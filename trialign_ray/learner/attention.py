@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from trialign_ray.errors import ModelError
+
 TREE = "trialign_tree"
+
+_REFUSED = ("softcap", "s_aux")
 
 HIDDEN = -1e4
 """Added to the score of an invisible place: exp of it is 0 in every dtype, and no row becomes NaN."""
@@ -25,19 +29,25 @@ def additive_mask(visible_rtt: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def tree_attention(
-    module: Any,  # noqa: ARG001 - the signature is transformers'
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor,
     scaling: float,
-    **_: Any,
+    **features: Any,
 ) -> tuple[Tensor, None]:
     """query: [rows, heads, places, head_dim]; key, value: [rows, kv_heads, places, head_dim].
 
-    The query heads of one key-value head are folded into the places, so that keys are not repeated.
+    The query heads of one key-value head are folded into the places, so that keys are not repeated. Raises ModelError
+    for attention with soft caps, sinks or sliding windows, which a tree of this kind does not reproduce.
     """
     rows, heads, places, width = query.shape
+    unknown = [name for name in _REFUSED if features.get(name) is not None]
+    if unknown or (features.get("sliding_window") or places) < places:
+        raise ModelError(
+            f"{type(module).__name__} uses '{[*unknown, 'sliding_window'][0]}', which packed trees do not reproduce."
+        )
     kv_heads = key.shape[1]
     folded = (query * scaling).reshape(rows, kv_heads, heads // kv_heads * places, width)
     scores = (folded @ key.transpose(-1, -2)).view(rows, kv_heads, heads // kv_heads, places, places)

@@ -5,6 +5,7 @@ Import this module before anything else imports deepspeed: on CPU it must be tol
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -60,8 +61,14 @@ def adamw(parameters: list[nn.Parameter], spec: Optimizer) -> torch.optim.AdamW:
 
 
 def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then half a cosine to zero at the last step."""
-    from transformers import get_cosine_schedule_with_warmup
+    """Linear warm-up that reaches the full rate in its last step, then half a cosine towards zero.
 
-    schedule: torch.optim.lr_scheduler.LambdaLR = get_cosine_schedule_with_warmup(optimizer, warmup_steps, steps)
-    return schedule
+    The first step already moves: a schedule that begins at rate 0 would waste its questions.
+    """
+
+    def share(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)

@@ -20,15 +20,13 @@ class Plan:
     def of_step(self, step: int) -> tuple[str, ...]:
         """The questions of one step, steps counted from 0."""
         start = step * self.questions_per_step
-        return tuple(self._at(position) for position in range(start, start + self.questions_per_step))
+        places = [divmod(at, len(self.question_ids)) for at in range(start, start + self.questions_per_step)]
+        order = {epoch: self._order(epoch) for epoch in {epoch for epoch, _ in places}}
+        return tuple(self.question_ids[order[epoch][place]] for epoch, place in places)
 
     def epoch_of(self, step: int) -> float:
         """Passes over the questions done after `step` steps."""
         return step * self.questions_per_step / len(self.question_ids)
-
-    def _at(self, position: int) -> str:
-        epoch, place = divmod(position, len(self.question_ids))
-        return self.question_ids[self._order(epoch)[place]]
 
     def _order(self, epoch: int) -> Sequence[int]:
         return list(np.random.default_rng((self.seed, epoch)).permutation(len(self.question_ids)))

@@ -65,6 +65,7 @@ def adapt(model: Any, lora: Lora, learner: Learner, seed: int) -> Policy:
     except ValueError as error:
         raise ModelError(f"this model's attention cannot run under a tree mask: {error}") from None
     model.requires_grad_(False)
+    _check_head(model)
     torch.manual_seed(seed)
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]
@@ -77,4 +78,35 @@ def adapt(model: Any, lora: Lora, learner: Learner, seed: int) -> Policy:
         adapted.enable_input_require_grads()
         adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     adapted.train()
+    head: Any = adapted.get_output_embeddings()
+    if any("lora" in name for name, _ in head.named_parameters()):
+        raise ModelError("field 'lora.targets': the output embedding cannot be adapted; it is frozen in the log-probs.")
     return Policy(adapted)
+
+
+def _check_head(model: Any) -> None:
+    """Raise ModelError where logits are more than hidden states times output embedding: scaled, capped or with bias."""
+    prompt, token = torch.tensor([[1, 2]], device=model.device), 3
+    seen = additive_mask(torch.ones(1, 2, 2, dtype=torch.bool, device=model.device).tril(), model.dtype)
+    with torch.no_grad():
+        at = torch.arange(2, device=model.device)[None]
+        logits = model(input_ids=prompt, position_ids=at, attention_mask=seen, use_cache=False).logits[0, 1]
+        expected = logits.float().log_softmax(-1)[token]
+        found = Policy(_Unadapted(model))([Tree(prompt[0].tolist(), [[token]])])[0]
+    if abs(float(expected - found)) > 0.05:
+        raise ModelError(
+            f"{type(model).__name__} scales, caps or shifts its logits after the output embedding, "
+            "so packed log-probs would be wrong. Use a model of a plain architecture, such as Llama or Qwen."
+        )
+
+
+class _Unadapted(nn.Module):
+    """A model without adapter, as `Policy` expects one."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+
+    def get_base_model(self) -> Any:
+        """The model itself."""
+        return self._model

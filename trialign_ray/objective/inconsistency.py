@@ -55,23 +55,6 @@ def inconsistency(policy_qgk: Tensor, candidates: Candidates, always_symmetric: 
     return torch.where(known_q, anchored(policy_qgk, candidates), symmetric(policy_qgk, candidates)).mean()
 
 
-def penalty_of_each(policy_qgk: Tensor, candidates: Candidates, always_symmetric: bool = False) -> Tensor:
-    """What each single response would pay, [q, g, k], constant: the penalty for losses that weigh samples.
-
-    Symmetric: 1 - c_i(a), with c the leave-one-group-out credit, the chance that a random peer gives this answer.
-    Anchored: the chance that a random peer is right, for a wrong answer; nothing for a right one.
-    """
-    policy_qgk = policy_qgk.detach()
-    mass_qga = answer_mass(policy_qgk, candidates)
-    peers_qga = (mass_qga.sum(1, keepdim=True) - mass_qga) / (mass_qga.shape[1] - 1)
-    credit_qgk = peers_qga.gather(-1, candidates.answer_qgk.clamp(min=0)) * (candidates.answer_qgk != UNNAMED)
-    right_qg = (policy_qgk * candidates.truth_qgk).sum(-1, keepdim=True)
-    peers_right_qg = (right_qg.sum(1, keepdim=True) - right_qg) / (right_qg.shape[1] - 1)
-    anchored_qgk = (1 - candidates.truth_qgk) * peers_right_qg
-    known_q11 = candidates.objective_q[:, None, None] & (not always_symmetric)
-    return torch.where(known_q11, anchored_qgk, 1 - credit_qgk) * candidates.mask_qgk
-
-
 def clamp_strength(strength: float, weight_g: Tensor, w_truth: float, always_symmetric: bool = False) -> float:
     """The largest lambda up to `strength` under which no group that knows the truth gains by a shared falsehood.
 

@@ -48,6 +48,11 @@ def test_adamw_has_the_specified_settings() -> None:
     assert (group["lr"], group["weight_decay"], tuple(group["betas"])) == (0.02, 0.1, (0.8, 0.9))
 
 
+def test_without_warm_up_the_first_step_has_the_full_rate() -> None:
+    optimizer = adamw([nn.Parameter(torch.zeros(2))], Optimizer(learning_rate=0.1))
+    assert cosine(optimizer, 1, 0).get_last_lr() == [0.1]
+
+
 def test_the_rate_rises_to_its_peak_and_falls_to_zero_at_the_last_step() -> None:
     optimizer = adamw([nn.Parameter(torch.zeros(2))], Optimizer(learning_rate=0.1))
     schedule = cosine(optimizer, 20, 5)
@@ -56,6 +61,6 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero_at_the_last_step() -> None
         rates.append(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
-    assert rates[:6] == pytest.approx([0, 0.02, 0.04, 0.06, 0.08, 0.1])
+    assert rates[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
     assert all(before > after for before, after in pairwise(rates[5:]))
     assert schedule.get_last_lr()[0] == pytest.approx(0, abs=1e-9)

@@ -14,11 +14,10 @@ from trialign_ray.objective.inconsistency import (
     answer_mass,
     clamp_strength,
     inconsistency,
-    penalty_of_each,
     symmetric,
 )
 
-from .games import TRUTH, Game, brute_force, differing_pairs, expected, game_of, games, wrong_beside_right
+from .games import TRUTH, Game, brute_force, differing_pairs, game_of, games, wrong_beside_right
 
 
 def policy_of(game: Game) -> Tensor:
@@ -106,7 +105,6 @@ def test_answers_that_were_not_read_agree_with_nothing():
     game = game_of([[[UNNAMED], [UNNAMED], [UNNAMED]]])
     policy_qgk = torch.ones(1, 3, 1, dtype=torch.float64)
     assert symmetric(policy_qgk, game).tolist() == [1.0]
-    assert penalty_of_each(policy_qgk, game, always_symmetric=True).tolist() == [[[1.0], [1.0], [1.0]]]
 
 
 def test_no_group_is_pulled_where_no_peer_is_right():
@@ -115,7 +113,6 @@ def test_no_group_is_pulled_where_no_peer_is_right():
     value_q = anchored(policy_qgk, game)
     assert value_q.tolist() == [0.0]
     assert not slope(value_q.sum(), policy_qgk).any()
-    assert not penalty_of_each(policy_qgk, game).any()
 
 
 @given(games())
@@ -141,61 +138,6 @@ def test_known_questions_are_anchored_and_others_symmetric(game: Game):
     torch.testing.assert_close(inconsistency(policy_qgk, game.candidates), torch.stack(by_hand).mean())
     everywhere = inconsistency(policy_qgk, game.candidates, always_symmetric=True)
     torch.testing.assert_close(everywhere, symmetric(policy_qgk, game.candidates).mean())
-
-
-def _pays(answer: int, peer: int, known: bool) -> bool:
-    return (answer != TRUTH and peer == TRUTH) if known else (answer != peer or peer == UNNAMED)
-
-
-@settings(max_examples=30)
-@given(games())
-def test_a_single_response_pays_the_chance_that_a_peer_answers_otherwise(game: Game):
-    """By listing the draws: the share of peers from whom it differs; anchored: that are right where it is wrong."""
-    policy_qgk, said = policy_of(game).detach(), game.candidates.answer_qgk.tolist()
-    paid_qgk = penalty_of_each(policy_qgk, game.candidates)
-    for q, g, k in game.candidates.mask_qgk.nonzero().tolist():
-        mine, known = said[q][g][k], bool(game.candidates.objective_q[q])
-
-        def share(picks: tuple[int, ...], q: int = q, g: int = g, mine: int = mine, known: bool = known) -> float:
-            peers = [said[q][j][pick] for j, pick in enumerate(picks) if j != g]
-            paying = [_pays(mine, peer, known) for peer in peers]
-            return sum(paying) / len(peers)
-
-        torch.testing.assert_close(paid_qgk[q, g, k], expected(policy_qgk[q], share), check_dtype=False)
-    assert not paid_qgk[~game.candidates.mask_qgk].any()
-
-
-@given(games())
-def test_what_each_response_pays_is_the_slope_of_the_anchored_term(game: Game):
-    known = dataclasses.replace(game.candidates, objective_q=torch.ones_like(game.candidates.objective_q))
-    policy_qgk = policy_of(game)
-    gradient_qgk = policy_qgk.shape[1] * slope(anchored(policy_qgk, known).sum(), policy_qgk)
-    paid_qgk = penalty_of_each(policy_qgk, known)
-    torch.testing.assert_close(without_baseline(gradient_qgk, known), without_baseline(paid_qgk, known))
-
-
-@given(games())
-def test_what_each_response_pays_is_half_the_slope_of_the_symmetric_term(game: Game):
-    """A pair is paid for once in the exact term, and once by each of its two groups here."""
-    policy_qgk = policy_of(game)
-    gradient_qgk = policy_qgk.shape[1] * slope(symmetric(policy_qgk, game.candidates).sum(), policy_qgk)
-    paid_qgk = penalty_of_each(policy_qgk, game.candidates, always_symmetric=True)
-    halved = without_baseline(gradient_qgk, game.candidates) / 2
-    torch.testing.assert_close(halved, without_baseline(paid_qgk, game.candidates))
-
-
-@given(games())
-def test_what_each_response_pays_adds_up_to_the_exact_term(game: Game):
-    policy_qgk = policy_of(game).detach()
-    for always in (False, True):
-        paid_qg = (policy_qgk * penalty_of_each(policy_qgk, game.candidates, always)).sum(-1)
-        torch.testing.assert_close(paid_qg.mean(), inconsistency(policy_qgk, game.candidates, always))
-
-
-def test_what_each_response_pays_is_a_constant():
-    game = game_of([[[0, 1], [1, 2]]])
-    policy_qgk = torch.full((1, 2, 2), 0.5, dtype=torch.float64, requires_grad=True)
-    assert not penalty_of_each(policy_qgk, game).requires_grad
 
 
 def test_lambda_stays_below_the_price_of_a_falsehood_to_the_least_weighted_group():
