@@ -26,7 +26,7 @@ from trialign_ray.logs.storage import (
 
 def cache_folder() -> Path:
     """Where downloads and conversions are kept: TRIALIGN_CACHE, or ~/.cache/trialign."""
-    return Path(os.environ.get("TRIALIGN_CACHE", "~/.cache/trialign")).expanduser()
+    return Path(os.environ.get("TRIALIGN_CACHE") or "~/.cache/trialign").expanduser()
 
 
 def absolute(place: str) -> str:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 
 from tests.benchmarks.contenders import Contender, Runner, alone, contenders
@@ -27,6 +28,7 @@ from trialign_ray.demo_model import fetch
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
+BUSY = 0.05
 TRL_PYTHON = ROOT / ".bench-venv" / "bin" / "python"
 
 
@@ -54,7 +56,10 @@ def measure(
 def _round(work: Work, chosen: dict[str, tuple[str, Contender]], console: Console, run: Runner) -> dict[str, Measure]:
     taken = {}
     for name, (_, contender) in chosen.items():
-        taken[name] = run(contender, work)
+        busy = psutil.cpu_percent(interval=1) / 100
+        if busy > BUSY:
+            console.log(f"  others use {busy:.0%} of this machine: what is measured now compares nothing", style="red")
+        taken[name] = replace(run(contender, work), busy_before=busy)
         console.log(f"  {name}: {taken[name].rate():.0f} tokens/s")
     return taken
 

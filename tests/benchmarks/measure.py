@@ -23,6 +23,9 @@ class Measure:
     """Most memory that the contender's processes held, where it was measured."""
     reported: float | None = None
     """The rate that the contender itself reports."""
+    busy_before: float | None = None
+    """Share of the machine that others used just before it ran: two threads of one process wait for each other at
+    every kernel, so that it loses far more than this share."""
 
     def rate(self, steps: Sequence[int] | None = None) -> float:
         """Response tokens per second over its steps, or over those of `steps`."""
