@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import Depends, FastAPI
-from fastapi.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from api import openapi, problems
@@ -18,6 +16,7 @@ from api.backend.ray_jobs import RayJobsBackend
 from api.deps import Services, only_known_query
 from api.kinds import KINDS, JobKind
 from api.limits import BodyLimit, RateLimit
+from api.page import WEB, Page
 from api.paths import Roots
 from api.reconcile.loop import Reconciler
 from api.routers import datasets, history, jobs, system
@@ -33,7 +32,6 @@ from api.store.engine import Store
 from api.store.migrate import upgrade
 from api.telemetry import Measured, Telemetry
 
-WEB = Path(__file__).parent / "web"
 _ABOUT = "Submit, watch, stop and trust training jobs on a Ray cluster."
 
 
@@ -81,7 +79,7 @@ def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], te
     app.add_middleware(BodyLimit, settings.body_bytes, settings.upload_bytes, "/v1/datasets")
     app.add_middleware(Measured, telemetry)
     if WEB.is_dir():
-        app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
+        app.mount("/", Page(directory=WEB, html=True), name="web")
 
 
 def _lifespan(store: Store, backend: JobsBackend, reconciler: Reconciler | None) -> Lifespan[FastAPI]:

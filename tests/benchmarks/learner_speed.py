@@ -29,6 +29,8 @@ from trialign_ray.demo_model import fetch
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.05
+NEEDED_GIB = 16
+"""Free memory to start with: at its limit Ray kills workers, and not only this benchmark's."""
 TRL_PYTHON = ROOT / ".bench-venv" / "bin" / "python"
 
 
@@ -67,6 +69,9 @@ def _round(work: Work, chosen: dict[str, tuple[str, Contender]], console: Consol
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, and leave the result as JSON."""
     asked = _parser().parse_args(arguments)
+    free = psutil.virtual_memory().available / 2**30
+    if free < NEEDED_GIB:
+        raise SystemExit(f"{free:.0f} GiB of memory are free, {NEEDED_GIB} are needed. End what else runs here first.")
     console = Console()
     settings = [
         s if asked.steps is None else replace(s, steps=asked.steps) for s in SETTINGS if s.name in asked.settings

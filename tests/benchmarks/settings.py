@@ -14,7 +14,7 @@ import pyarrow as pa
 from trialign_ray.agents.buffer import BufferSpec, RolloutBuffer
 from trialign_ray.agents.share import GroupShare
 from trialign_ray.config.train import Candidates, Learner, Lora, Optimizer, TrainSpec
-from trialign_ray.learner.plan import Plan
+from trialign_ray.learning import plan_course
 from trialign_ray.logs.dataset import manifest, read_logs, write_logs
 from trialign_ray.logs.schema import SCHEMA
 from trialign_ray.models import load_tokenizer
@@ -97,18 +97,15 @@ def prepare(setting: Setting, model: str, logs: str, folder: Path) -> Work:
     tokens = ChatTokens(load_tokenizer(model))
     if setting.groups is not None or setting.response_tokens is not None:
         logs = _changed_logs(setting, logs, tokens, folder / f"logs-{setting.name}")
-    names = manifest(logs).names
     spec = _spec(setting, model, logs, folder)
-    cache = str(cache_folder() / "partitions")
+    course, cache = plan_course(spec), str(cache_folder() / "partitions")
     buffers = [
         RolloutBuffer(BufferSpec(logs, name, setting.candidates, spec.algorithm.utility, tokens.stop_ids, cache))
-        for name in names
+        for name in course.groups
     ]
-    questions = tuple(sorted(set(buffers[0].question_ids).intersection(*(b.question_ids for b in buffers))))
-    plan = Plan(questions, setting.questions_per_step, setting.seed, setting.steps)
-    steps = tuple(tuple(b.share(plan.of_step(step)) for b in buffers) for step in range(setting.steps))
+    steps = tuple(tuple(b.share(course.plan.of_step(step)) for b in buffers) for step in range(setting.steps))
     # Half a step more, so that the count does not hang on the last bit of a quotient.
-    epochs = (setting.steps + 0.5) * setting.questions_per_step / len(questions)
+    epochs = (setting.steps + 0.5) * setting.questions_per_step / course.derived.questions
     return Work(setting, spec.model_copy(update={"epochs": epochs}), steps)
 
 
@@ -122,7 +119,7 @@ def _spec(setting: Setting, model: str, logs: str, folder: Path) -> TrainSpec:
         questions_per_step=setting.questions_per_step,
         candidates=setting.candidates,
         lora=setting.lora,
-        optimizer=Optimizer(warmup_share=0),
+        optimizer=Optimizer(warmup_share=1 / setting.steps),  # one step, as in the plain loop
         learner=Learner(workers=PROCESSES, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
         checkpoint_every=setting.steps,
     )
