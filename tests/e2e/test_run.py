@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from api.local_ray import local_ray
 from tests.world import World, make_world
 from trialign_ray.config.train import TrainSpec
 
@@ -115,17 +116,8 @@ def test_ctrl_c_writes_a_checkpoint_and_leaves_no_process(world: World, undistur
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
     """A Ray cluster of its own, with the job API."""
-    ray = str(Path(sys.executable).parent / "ray")
-    ports = ["--port=16399", "--dashboard-port=18266", "--ray-client-server-port=0"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [ray, "start", "--head", *ports, "--num-cpus=2", "--object-store-memory=100000000"],
-        check=True,
-        env=environment,
-        capture_output=True,
-    )
-    yield "http://127.0.0.1:18266"
-    subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+    with local_ray(2, 100_000_000) as url:
+        yield url
 
 
 def test_ray_job_submit_gives_the_same_losses(world: World, undisturbed: list[tuple[float, float]], head: str) -> None:
