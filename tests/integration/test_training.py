@@ -65,26 +65,29 @@ def test_what_one_group_knows_reaches_the_others(world: World) -> None:
         assert sum(right[-4:]) / 4 > sum(right[:4]) / 4 + 0.1
 
 
-@pytest.mark.parametrize("victim", ["ray::_RayTrainWorker", "ray::GroupActor"])
+@pytest.mark.parametrize("victim", ["ray::RayTrainWorker", "ray::GroupActor"])
 def test_killed_process_does_not_change_the_losses(
     victim: str, world: World, undisturbed: list[tuple[object, object]]
 ) -> None:
-    spec = world.train_spec("killed-" + victim[5:].strip("_").lower(), **LONG)
-    killer = threading.Thread(target=kill_one, args=(victim, spec))
+    spec = world.train_spec("killed-" + victim[5:].lower(), **LONG)
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_one, args=(victim, spec, killed))
     killer.start()
     train(spec)
     killer.join()
+    assert killed
     assert losses(spec) == undisturbed
 
 
-def kill_one(victim: str, spec: TrainSpec) -> None:
-    """SIGKILL the first process of that kind once the run is past its first checkpoint."""
+def kill_one(victim: str, spec: TrainSpec, killed: list[int]) -> None:
+    """SIGKILL the first process of that kind once the run is past its first checkpoint, and say that it was."""
     metrics = Path(spec.runs) / spec.name / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") >= 7):
         time.sleep(0.01)
     process = next(p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith(victim))
     process.send_signal(signal.SIGKILL)
+    killed.append(process.pid)
 
 
 def test_run_is_not_started_twice_by_accident(world: World, undisturbed: list[tuple[object, object]]) -> None:
