@@ -22,15 +22,21 @@ TRL := trl==1.16.0
 TRL_VENV := .bench-venv
 BENCH ?=
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint bench install browser clean
 
 # A cache elsewhere than in the specification is told to it.
 demo: install
 	$(BIN)/trialign model
 	$(BIN)/trialign train $(DEMO) --resume $(if $(TRIALIGN_CACHE),--set model="$$($(BIN)/trialign model)")
 
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest
+
+# For the tests of the page; without one they are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	  { apt-get update -q && apt-get install -qy --no-install-recommends chromium; } || \
+	  echo 'chromium: cannot be installed here, so the tests of the page are skipped' >&2
 
 lint: install
 	$(BIN)/ruff check .

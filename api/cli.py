@@ -115,9 +115,11 @@ def submit_job(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the log until the end.")] = False,
 ) -> None:
     """Submit a job and print its id."""
+    from trialign_ray.config.base import load_mapping
+
     labels = dict(text.split("=", 1) for text in label or [])
     with _client(url, key) as client:
-        job = client.submit(_read_spec(spec), labels=labels, retries=retries)
+        job = client.submit(load_mapping(spec), labels=labels, retries=retries)
         typer.echo(job.id)
         if follow:
             _follow(client, job.id)
@@ -247,17 +249,3 @@ def _follow(client: Client, job_id: str) -> None:
     typer.echo(f"{ended.status}{reason}", err=True)
     if ended.status != "succeeded":
         raise typer.Exit(1)
-
-
-def _read_spec(path: Path) -> dict[str, Any]:
-    import yaml
-
-    from trialign_ray.errors import SpecError
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise SpecError(f"{path}: expected a mapping of fields at the top.")
-    return data

@@ -67,8 +67,6 @@ def _value(text: str, setting: str) -> Any:
 def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
-    from pydantic import RootModel
+    from trialign_ray.config.base import load_mapping
 
-    from trialign_ray.config.base import load_yaml
-
-    return load_yaml(RootModel[dict[str, Any]], file).root
+    return load_mapping(file)

@@ -12,12 +12,27 @@ from trialign_ray.errors import SpecError
 
 
 class Strict(BaseModel):
-    """Immutable; a field that is not known is an error and not a typo that is ignored."""
+    """Immutable; a field that is not known is an error and not a typo that is ignored; numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """YAML in which a field that is written twice is an error; PyYAML itself would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the field '{key.value}' is written twice; keep one", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def parse(model: type[Model], data: Any, where: str) -> Model:
@@ -30,17 +45,20 @@ def parse(model: type[Model], data: Any, where: str) -> Model:
 
 def load_yaml(model: type[Model], path: str | Path) -> Model:
     """Read one specification from a YAML (or JSON) file, by path or pyarrow filesystem URI; raises SpecError."""
+    return parse(model, load_mapping(path), str(path))
+
+
+def load_mapping(path: str | Path) -> dict[str, Any]:
+    """The fields of a YAML (or JSON) file, by path or pyarrow filesystem URI, unchecked; raises SpecError."""
     try:
-        text = _read(str(path))
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}. Give the path of a YAML file.") from None
-    try:
-        data = yaml.safe_load(text)
+        data = yaml.load(_read(str(path)), _OnceLoader)  # noqa: S506
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not YAML: {error}") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}. Give the path of a YAML file.") from None
     if not isinstance(data, dict):
         raise SpecError(f"{path}: expected a mapping of fields at the top, found {type(data).__name__}.")
-    return parse(model, data, str(path))
+    return data
 
 
 def _read(path: str) -> str:

@@ -51,21 +51,21 @@ class StartsWith(Strict):
     """Begins with `text`, whatever its case."""
 
     rule: Literal["starts_with"] = "starts_with"
-    text: str = Field(min_length=1, max_length=80)
+    text: str = Field(max_length=80, pattern=r"\S")
 
 
 class EndsWith(Strict):
     """Ends with `text`, whatever its case."""
 
     rule: Literal["ends_with"] = "ends_with"
-    text: str = Field(min_length=1, max_length=80)
+    text: str = Field(max_length=80, pattern=r"\S")
 
 
 class Contains(Strict):
     """Holds `text` somewhere, whatever its case: a mark of a required format."""
 
     rule: Literal["contains"] = "contains"
-    text: str = Field(min_length=1, max_length=80)
+    text: str = Field(max_length=80, pattern=r"\S")
 
 
 Rule = Annotated[

@@ -31,7 +31,10 @@ class Lora(Strict):
 
     rank: int = Field(default=16, ge=1, le=512)
     alpha: float = Field(default=32, gt=0)
-    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimizer(Strict):
@@ -40,7 +43,7 @@ class Optimizer(Strict):
     learning_rate: float = Field(default=5e-4, gt=0, le=1)
     warmup_share: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     clip_norm: float = Field(default=1.0, gt=0)
 
 

@@ -33,8 +33,9 @@ class Seen:
         self.hosts.add(urlsplit(request.url).netloc)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Not of the session: while Playwright's loop is there, `asyncio.run` of any later test is refused."""
     if _CHROMIUM is None:
         pytest.skip("no 'chromium' on the PATH; Debian's package of that name has it")
     with sync_playwright() as playwright:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, get_args
 
 import pytest
@@ -60,6 +61,10 @@ def test_a_run_name_that_is_no_name_of_a_folder_and_an_actor_is_refused(kind, na
         ("algorithm.welfare.gini.alpha", {"algorithm": {"welfare": {"family": "gini", "alpha": 1}}}),
         ("algorithm.utility_decay", {"algorithm": {"utility_decay": 1}}),
         ("candidates.own", {"candidates": {"own": 0}}),
+        ("lora.alpha", {"lora": {"alpha": float("inf")}}),
+        ("lora.targets.tuple[str, ...]", {"lora": {"targets": []}}),
+        ("optimizer.betas.1", {"optimizer": {"betas": [0.9, 1.0]}}),
+        ("optimizer.clip_norm", {"optimizer": {"clip_norm": float("inf")}}),
         ("lora.rank", {"lora": {"rank": 0}}),
         ("optimizer.learning_rate", {"optimizer": {"learning_rate": float("nan")}}),
         ("learner.zero_stage", {"learner": {"zero_stage": 0}}),
@@ -69,7 +74,7 @@ def test_a_run_name_that_is_no_name_of_a_folder_and_an_actor_is_refused(kind, na
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_path_of_its_field(field, data):
-    with pytest.raises(SpecError, match=rf"^spec\.yaml: field '{field}': "):
+    with pytest.raises(SpecError, match=rf"^spec\.yaml: field '{re.escape(field)}': "):
         parse(TrainSpec, TRAIN | data, "spec.yaml")
 
 
