@@ -198,7 +198,10 @@ def _on_this_machine(settings: Settings, url: str) -> Settings:
     import shlex
     import sys
 
-    return settings.model_copy(update={"ray_address": url, "python": shlex.quote(sys.executable)})
+    from trialign_ray.places import cache_folder
+
+    roots = (*settings.roots, str(cache_folder() / "models"))
+    return settings.model_copy(update={"ray_address": url, "python": shlex.quote(sys.executable), "roots": roots})
 
 
 def _settings(data: Path) -> Settings:

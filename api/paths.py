@@ -45,14 +45,15 @@ class Roots:
 
 
 def absolute(place: str, base: str) -> str:
-    """`place` from `base`, links and '..' resolved; a URI stays one. Raises Refused for what has no safe meaning."""
+    """`place` from `base`, '~', links and '..' resolved; a URI stays one. Raises Refused for what has no safe meaning."""
     if "\0" in place or "\\" in place:
         raise Refused(f"{place!r} has a character that no place has")
     if "://" in place:
         return _uri(place)
     if "://" in base and not place.startswith("/"):
         return _uri(f"{base.rstrip('/')}/{place}")
-    return str((Path(base) / place).resolve())
+    home = Path.home() if place == "~" or place.startswith("~/") else None
+    return str(home.joinpath(place[2:]).resolve() if home else (Path(base) / place).resolve())
 
 
 def dataset_of(place: str) -> str | None:

@@ -46,7 +46,7 @@ def test_whatever_may_be_written_lies_in_the_workspace(place: str) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["/etc/passwd", "../x", "/srv/work/../x", "/srv/work-evil/x", "file:///etc/passwd", "file://host/srv/work/x",
+    ["/etc/passwd", "~", "~/x", "../x", "/srv/work/../x", "/srv/work-evil/x", "file:///etc/passwd", "file://host/srv/work/x",
      "s3://bucket/team/../x", "s3://bucket/teammate", "s3://key:secret@bucket/team/x", "s3://other/team",
      "s3://bucket/team/x?endpoint_override=evil", "gs://bucket/team", "x\0y", "s3://bucket/team/%2e%2e/x"],
 )  # fmt: skip
@@ -67,3 +67,4 @@ def test_places_are_made_absolute_and_plain() -> None:
     assert absolute("a/./b/../c", "/srv/work") == "/srv/work/a/c"
     assert absolute("logs/x", "s3://bucket/team") == "s3://bucket/team/logs/x"
     assert absolute("file:///srv/work/x", "/") == "/srv/work/x"
+    assert absolute("~/.cache/model", "/srv/work") == str(Path.home() / ".cache/model")
