@@ -45,7 +45,7 @@ class Roots:
 
 
 def absolute(place: str, base: str) -> str:
-    """`place` from `base`, '~', links and '..' resolved; a URI stays one. Raises Refused for what has no safe meaning."""
+    """`place` from `base`, '~', links and '..' resolved; a URI stays one. Raises Refused where none is meant safely."""
     if "\0" in place or "\\" in place:
         raise Refused(f"{place!r} has a character that no place has")
     if "://" in place:
