@@ -135,10 +135,22 @@ def list_jobs(
     """The newest jobs."""
     from itertools import islice
 
+    from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "kind", "name", "owner", "status", "step", "created")
+    identity = Column("id", no_wrap=True, min_width=32)  # whole, for what is typed next
+    table = Table(
+        identity,
+        "kind",
+        "name",
+        "owner",
+        "status",
+        "step",
+        Column("created", no_wrap=True),
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
     with _client(url, key) as client:
         for job in islice(client.jobs(**({"status": status} if status else {})), limit):
             done = job.progress or {}
@@ -162,12 +174,12 @@ def job_logs(
     key: _Key,
     url: _Url = _LOCAL,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job is over.")] = False,
-    tail: int | None = None,
+    tail: Annotated[int | None, typer.Option(help="Only so many of the lines that are there.")] = None,
 ) -> None:
     """The log of a job. With -f the exit status is 1 where the job does not succeed."""
     with _client(url, key) as client:
         if follow:
-            _follow(client, job_id)
+            _follow(client, job_id, tail)
         else:
             typer.echo(client.logs(job_id, tail), nl=False)
 
@@ -244,8 +256,8 @@ def _client(url: str, key: str) -> Client:
     return Client(url, key)
 
 
-def _follow(client: Client, job_id: str) -> None:
-    for line in client.follow(job_id):
+def _follow(client: Client, job_id: str, tail: int | None = None) -> None:
+    for line in client.follow(job_id, tail):
         typer.echo(line)
     ended = client.job(job_id)
     reason = f": {ended.error.code}: {ended.error.message}" if ended.error else ""

@@ -134,12 +134,15 @@ class Client:
         """The log, or its last lines."""
         return self._checked(self._http.get(f"/v1/jobs/{job_id}/logs", params={"tail": tail} if tail else {})).text
 
-    def follow(self, job_id: str) -> Iterator[str]:
-        """Lines of the log as they come, until the job is over; a broken connection is taken up where it broke."""
+    def follow(self, job_id: str, tail: int | None = None) -> Iterator[str]:
+        """Lines of the log, or its last ones, and then more as they come, until the job is over.
+
+        A broken connection is taken up where it broke.
+        """
         place: str | None = None
         while True:
             try:
-                for event, data, found in self._stream(job_id, place):
+                for event, data, found in self._stream(job_id, place, tail):
                     place = found or place
                     if event == "log":
                         yield from data.split("\n")
@@ -196,9 +199,10 @@ class Client:
             raise RefusedError(Problem.model_validate_json(answer.content))
         raise ClusterError(f"{answer.url.path}: HTTP {answer.status_code}, not from this service.")
 
-    def _stream(self, job_id: str, place: str | None) -> Iterator[tuple[str, str, str | None]]:
+    def _stream(self, job_id: str, place: str | None, tail: int | None) -> Iterator[tuple[str, str, str | None]]:
         headers = {"Last-Event-ID": place} if place else {}
-        with self._http.stream("GET", f"/v1/jobs/{job_id}/logs/stream", headers=headers) as answer:
+        query = {"tail": tail} if tail else {}
+        with self._http.stream("GET", f"/v1/jobs/{job_id}/logs/stream", headers=headers, params=query) as answer:
             self._checked(answer)
             yield from parse_events(answer.iter_lines())
 

@@ -92,7 +92,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,200}$",
-        description="The same key with the same body is done once and answered alike.",
+        description="The same key with the same body is done once and answered alike, for a day at least.",
     ),
 ]
 

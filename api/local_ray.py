@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -11,16 +12,19 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trialign_ray.errors import ClusterError
 
+_STARTS = 3
 _START_SECONDS = 180
+_ANSWER_SECONDS = 20.0
+_LOOK_SECONDS = 1.0
 _STOP_SECONDS = 30
+_NO_DRAIN = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+"""There is no other node that could take over, so nothing to wait for."""
 
 
 def authenticate(data: Path) -> None:
@@ -46,34 +50,42 @@ def local_ray(cpus: int | None = None, store_bytes: int = 400_000_000) -> Iterat
     It shares nothing with another Ray of this machine: its folder, and so the address that `ray.init()` finds, and all
     ports are its own.
     """
-    folder, port = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), _free_port()
-    command = [sys.executable, "-m", "api.local_ray", folder, str(port), str(cpus or 0), str(store_bytes)]
-    keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+    keeper, url = _started(str(cpus or 0), str(store_bytes))
     try:
-        yield _ready(f"http://127.0.0.1:{port}", keeper)
+        yield url
     finally:
-        if keeper.stdin:
-            keeper.stdin.close()
-        keeper.wait(2 * _STOP_SECONDS)
+        _end(keeper)
 
 
-def _ready(url: str, keeper: subprocess.Popen[bytes]) -> str:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and keeper.poll() is None:
-        if _answers(url):
-            return url
-        time.sleep(0.3)
+def _started(*wanted: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Ray gives its node 30 s, so on a busy machine it may have to be started again."""
+    for _ in range(_STARTS):
+        folder, port = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), str(_free_port())
+        command = [sys.executable, "-m", "api.local_ray", folder, port, *wanted]
+        keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+        url = f"http://127.0.0.1:{port}"
+        if _ready(url, keeper):
+            return keeper, url
+        _end(keeper)
     raise ClusterError("no local Ray could be started. Run `trialign doctor`, or give --address.")
 
 
-def _answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{url}/api/version", timeout=5).close()  # noqa: S310 the URL is this module's own
-    except urllib.error.HTTPError as refused:
-        return refused.code in (401, 403)  # it is up and asks for the token
-    except OSError:
-        return False
-    return True
+def _ready(url: str, keeper: subprocess.Popen[bytes]) -> bool:
+    """Wait until Ray has its node: the dashboard answers before that, and Ray may yet give up."""
+    from api.backend.ray_jobs import nodes_alive
+
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and keeper.poll() is None:
+        if nodes_alive(url, _ANSWER_SECONDS):
+            return True
+        time.sleep(0.3)
+    return False
+
+
+def _end(keeper: subprocess.Popen[bytes]) -> None:
+    if keeper.stdin:
+        keeper.stdin.close()
+    keeper.wait(2 * _STOP_SECONDS)
 
 
 def _free_port() -> int:
@@ -84,20 +96,26 @@ def _free_port() -> int:
 
 
 def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
-    """Hold a Ray until standard input ends: it goes with the process that started it, however that ends."""
+    """Hold a Ray until it or standard input ends: it goes with the process that started it, however that ends."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}"]
     command += ["--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
     command += [f"--ray-client-server-port={_free_port()}", "--min-worker-port=0", "--max-worker-port=0"]
     command += [f"--object-store-memory={store_bytes}", "--disable-usage-stats"]
     command += [f"--num-cpus={cpus}"] if int(cpus) else []
+    command += ['--system-config={"worker_maximum_startup_concurrency":16}']  # else a run's actors make Ray warn of it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ray = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603
-    sys.stdin.read()
+    env = {**os.environ, **_NO_DRAIN}
+    ray = subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env, process_group=0
+    )
+    while ray.poll() is None and not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+        pass
     ray.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         ray.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        ray.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(ray.pid, signal.SIGKILL)  # what Ray has left behind
+    ray.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
 

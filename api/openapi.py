@@ -32,7 +32,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
                 "model": "models/smollm2-135m",
                 "questions": "demo/questions.json",
                 "groups": "demo/groups.yaml",
-                "fail_if": ["gap>0.05"],
+                "fail_if": ["gap.low>0.05"],
             }
         },
     },

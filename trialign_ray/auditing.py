@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,43 +13,57 @@ from trialign_ray.collecting import asked_questions, game_config
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.tasks import AuditSpec
-from trialign_ray.errors import RowError
+from trialign_ray.errors import DataError, RowError
 from trialign_ray.evaluation import Bootstrap, audit_report, publish
 from trialign_ray.evaluation.report import AuditReport
 from trialign_ray.game.generate import Sampling
 from trialign_ray.game.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.logs.complete import Completion
-from trialign_ray.logs.dataset import read_logs, write_logs
+from trialign_ray.logs.dataset import write_logs
+from trialign_ray.logs.fields import Fault
 from trialign_ray.logs.importers import RowChecker
-from trialign_ray.logs.readers import read_rows
+from trialign_ray.logs.readers import RawRow, read_rows
 from trialign_ray.logs.schema import SCHEMA
-from trialign_ray.logs.storage import locate
+from trialign_ray.logs.storage import Location, locate
 from trialign_ray.models import load_adapted, model_hash
 from trialign_ray.places import local_folder
 from trialign_ray.progress import Progress, Silent
 from trialign_ray.rewards.scorer import QuestionScorer
+from trialign_ray.runs import RunFolder
 
 
 def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     """Write `answers`, `report.json` and `report.html` into `<runs>/<name>` and give the report back.
 
     The gates of `spec.fail_if` are left to the caller, so that a failed gate still leaves its report. Raises SpecError,
-    DataError, RowError and ModelError.
+    DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
     """
-    started, progress = time.monotonic(), progress or Silent()
+    started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
     questions, groups = load_yaml(QuestionSet, spec.questions), load_yaml(GroupSet, spec.groups)
     facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed}
     if spec.answers is not None:
-        answers = _given(spec.answers, questions, groups)
-        facts["answers"] = locate(spec.answers).uri
+        answers, left_out = _given(spec.answers, spec, questions, groups)
+        facts |= {"answers": locate(spec.answers).uri, "rows_left_out": left_out}
+        if left_out:
+            progress.note(f"{left_out} rows left out: their questions are not of split '{spec.split}'")
     else:
         answers, hashes = _asked(spec, questions, groups, progress)
         facts |= hashes
-    folder = locate(spec.runs).child(spec.name)
     facts["wall_seconds"] = time.monotonic() - started
     report = audit_report(answers, groups.names, facts, Bootstrap(spec.bootstrap))
     publish(report, folder)
     return report
+
+
+def _folder(spec: AuditSpec) -> Location:
+    """Where the report goes; raises DataError where a training run lies there."""
+    run = RunFolder(locate(spec.runs).child(spec.name))
+    if run.part("spec.json").exists():
+        raise DataError(
+            f"{run.root.uri}: holds a training run, whose report the audit would replace. Give the audit another "
+            "'name', or another place ('runs')."
+        )
+    return run.root
 
 
 def _asked(
@@ -74,28 +87,40 @@ def _asked(
     return table, {"model_hash": plan.model_hash, "adapter_hash": None if adapter is None else model_hash(adapter)}
 
 
-def _given(answers: str, questions: QuestionSet, groups: GroupSet) -> pa.Table:
-    """A log dataset as it is; rows of other files are completed from the question set and scored.
+def _given(answers: str, spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> tuple[pa.Table, int]:
+    """Rows of a log dataset or a file that answer the questions of the split, and how many answer those of the other.
 
-    An assistant behind an API has no token ids to give, and an audit needs none. Raises RowError.
+    Rows are completed from the question set, and their answers named and scored by it. An assistant behind an API has
+    no token ids to give, and an audit needs none. Raises RowError and DataError.
     """
-    if locate(answers).is_folder():
-        return read_logs(answers)
     known = {question.question_id: question for question in questions.questions}
     checker = RowChecker(Completion(scorer=QuestionScorer(questions)), groups.names)
-    rows, problems = [], []
+    rows, problems, left_out = [], [], 0
     for raw in read_rows(answers):
-        row, faults = checker.check(replace(raw, value=_completed(raw.value, known)))
+        question = known.get(_question_id(raw) or "")
+        if question is not None and spec.split not in (question.split, "all"):
+            left_out += 1
+            continue
+        row, faults = checker.check(replace(raw, value=_completed(raw.value, question)))
+        if question is None and _question_id(raw) is not None:
+            faults = [Fault("question_id", "value", f"is not in {spec.questions}; add the question, or fix the id.")]
         rows.append(row)
         problems += [fault.at(raw.file, raw.row) for fault in faults if fault.field not in _NOT_AUDITED]
     if problems:
         raise RowError(problems, "Correct the rows, or set bad ones aside first with `trialign logs import`.")
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    if left_out and not rows:
+        where = locate(answers).uri
+        raise DataError(f"{where}: no row answers a question of split '{spec.split}'. Choose another (--split).")
+    return pa.Table.from_pylist(rows, schema=SCHEMA), left_out
 
 
-def _completed(row: Any, known: Mapping[str, Question]) -> Any:
+def _question_id(raw: RawRow) -> str | None:
+    found = raw.value.get("question_id") if isinstance(raw.value, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _completed(row: Any, question: Question | None) -> Any:
     """The row with what the question set says of its question, where the row does not say it."""
-    question = known.get(str(row.get("question_id"))) if isinstance(row, dict) else None
     if question is None:
         return row
     said = {

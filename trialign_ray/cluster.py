@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,15 +51,69 @@ def _init(address: str | None) -> Any:
     )
 
 
+def wait_seconds() -> float:
+    """How long a run waits for a place on a cluster that is busy or lost a node: Ray Train's setting, 300 s unless set.
+
+    Ray Train reads the environment of the process that starts it.
+    """
+    return float(os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300"))
+
+
 def check_resources(learner: Learner, groups: int) -> None:
     """Raise ClusterError where the cluster, even idle, lacks what the run asks for."""
-    held: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    needed = {"CPU": learner.workers * learner.cpus_per_worker + groups * GROUP_CPUS}
-    if learner.gpu:
-        needed["GPU"] = float(learner.workers)
-    for name, amount in needed.items():
-        if held.get(name, 0.0) < amount:
-            raise ClusterError(
-                f"the cluster has {held.get(name, 0.0):g} {name}, the run needs {amount:g} ({learner.workers} workers "
-                f"and {groups} groups). Lower learner.workers or learner.cpus_per_worker, or add nodes."
+    if lacking := shortage(learner, groups, _nodes()):
+        raise ClusterError(f"{lacking} Lower learner.workers or learner.cpus_per_worker, or add nodes.")
+
+
+def no_place(learner: Learner, groups: int) -> ClusterError:
+    """The error of a run that waited in vain."""
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    busy = f"the cluster is busy: {free.get('CPU', 0.0):g} CPU and {free.get('GPU', 0.0):g} GPU are free, and a "
+    busy += f"worker needs {_said(_bundle(learner))} on one node."
+    lacking = shortage(learner, groups, _nodes()) or busy
+    return ClusterError(f"no place for the workers within {wait_seconds():g} s: {lacking} Continue with --resume.")
+
+
+def shortage(learner: Learner, groups: int, nodes: Sequence[Mapping[str, float]]) -> str | None:
+    """What idle `nodes` lack: enough of a resource in all, or nodes on which whole workers fit. None: nothing."""
+    bundle = _bundle(learner)
+    for name, each in bundle.items():
+        held = sum(node.get(name, 0.0) for node in nodes)
+        needed = learner.workers * each + (groups * GROUP_CPUS if name == "CPU" else 0.0)
+        if _units(held) < _units(needed):
+            return (
+                f"the cluster has {held:g} {name}, the run needs {needed:g} ({learner.workers} workers "
+                f"and {groups} groups)."
             )
+    room = sum(_room(node, bundle) for node in nodes)
+    if room < learner.workers:
+        kinds = Counter(_said({name: node.get(name, 0.0) for name in bundle}) for node in nodes)
+        held_by = ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
+        return (
+            f"the cluster has room for {room} of {learner.workers} workers: each needs {_said(bundle)} on one node, "
+            f"and the nodes have {held_by}."
+        )
+    return None
+
+
+def _bundle(learner: Learner) -> dict[str, float]:
+    """What one worker takes of one node."""
+    return {"CPU": learner.cpus_per_worker} | ({"GPU": 1.0} if learner.gpu else {})
+
+
+def _room(node: Mapping[str, float], bundle: Mapping[str, float]) -> int:
+    """How many workers fit on a node."""
+    return min(_units(node.get(name, 0.0)) // _units(each) for name, each in bundle.items())
+
+
+def _units(amount: float) -> int:
+    """Ray counts resources in units of 1e-4."""
+    return round(amount * 1e4)
+
+
+def _said(resources: Mapping[str, float]) -> str:
+    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

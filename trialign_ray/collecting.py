@@ -14,11 +14,10 @@ from trialign_ray.game.generate import Sampling
 from trialign_ray.game.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.logs.layout import Manifest
 from trialign_ray.logs.writer import LogWriter
-from trialign_ray.models import load_model, load_tokenizer, model_hash
+from trialign_ray.models import chat_tokens, load_model, model_hash
 from trialign_ray.places import local_folder
 from trialign_ray.progress import Progress, Silent
 from trialign_ray.rewards.answers import AnswerReader
-from trialign_ray.tokens import ChatTokens
 
 
 def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
@@ -46,8 +45,8 @@ def game_config(
     questions: QuestionSet, groups: GroupSet, model: str | Path, turns: int, max_new_tokens: int
 ) -> GameConfig:
     """The game that the model at `model` plays; raises ModelError."""
-    tokens = ChatTokens(load_tokenizer(model))
-    return GameConfig(questions, groups, tokens, AnswerReader(questions), turns=turns, response_tokens=max_new_tokens)
+    tokens, reader = chat_tokens(model), AnswerReader(questions)
+    return GameConfig(questions, groups, tokens, reader, turns=turns, response_tokens=max_new_tokens)
 
 
 def asked_questions(questions: QuestionSet, split: Any, where: str) -> tuple[Question, ...]:

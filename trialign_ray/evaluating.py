@@ -30,6 +30,7 @@ class Exam:
     questions: QuestionSet
     groups: GroupSet
     sampling: Sampling
+    dtype: str
     seed: int = 0
     questions_per_batch: int = 12
 
@@ -40,7 +41,7 @@ class Examinee:
     def __init__(self, exam: Exam) -> None:
         model = local_folder(exam.model)
         adapter = None if exam.adapter is None else local_folder(exam.adapter)
-        self._model = load_adapted(model, adapter).to("cuda" if ray.get_gpu_ids() else "cpu")
+        self._model = load_adapted(model, adapter, exam.dtype).to("cuda" if ray.get_gpu_ids() else "cpu")
         self._plan = Rollout(
             game=game_config(exam.questions, exam.groups, model, 1, exam.sampling.max_new_tokens),
             sampling=exam.sampling,

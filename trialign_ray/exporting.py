@@ -1,7 +1,8 @@
 """`trialign export`: the adapter and a merged model, both loaded again and compared with the trained policy.
 
-The trained policy is the base model in the run's dtype with the run's adapter, unmerged. A merged model rounds the sum
-of base and adapter once, so in bfloat16 it is held to a looser bound.
+The trained policy is the base model in the run's dtype with the run's adapter, unmerged. They are compared over the
+whole vocabulary at every token of some logged responses. A merged model rounds the sum of base and adapter once, so it
+is held to a bound on its divergence, looser in bfloat16.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -23,24 +27,36 @@ from trialign_ray.models import load_adapted, load_model, load_policy, load_toke
 from trialign_ray.places import local_folder, upload_folder
 from trialign_ray.runs import RunFolder
 
-_PROMPTS = 16
+_PROBES = 16
 ADAPTER_BOUND = 1e-6
 """Largest difference of log-probs: the same numbers are loaded, so none is expected."""
-MERGED_BOUND = {"float32": 1e-3, "bfloat16": 0.25}
-"""Largest mean difference over prompts of the likeliest token's log-prob, merged against unmerged."""
+MERGED_BOUND = {"float32": 1e-5, "bfloat16": 0.01}
+"""Largest mean KL divergence of the merged model from the policy, in nats a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A logged prompt with its response."""
+
+    ids: list[int]
+    start: int
+    """Where the response begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written and how close it is; differences are of log-probs, over the prompts' last positions."""
+    """What was written and how close it is, over every token of some logged responses and the whole vocabulary."""
 
     adapter: str
     merged: str
-    prompts: int
+    responses: int
+    tokens: int
     adapter_difference: float
-    merged_difference: float
+    """Largest difference of a log-prob between the trained policy and the adapter that was loaded again."""
+    merged_divergence: float
+    """Mean over tokens of KL(policy || merged), in nats."""
     same_likeliest_token: float
-    """Share of the prompts on which policy and merged model agree on the next token."""
+    """Share of the tokens on which policy and merged model agree on the likeliest."""
 
 
 def export(run: str, target: str | None = None) -> Exported:
@@ -61,7 +77,7 @@ def export(run: str, target: str | None = None) -> Exported:
     staging = sibling(place.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
     try:
         _write(model, adapter, staging, spec.learner.dtype)
-        compared = _compare(model, adapter, staging, spec.learner.dtype, _prompts(spec.logs))
+        compared = _compare(model, adapter, staging, spec.learner.dtype, _probes(spec.logs))
         exported = Exported(f"{place.uri}/adapter", f"{place.uri}/merged", *compared)
         (staging / "export.json").write_text(json.dumps(asdict(exported) | {"base": model_hash(model)}, indent=2))
         upload_folder(staging, place)
@@ -77,34 +93,43 @@ def _write(model: Path, adapter: Path, staging: Path, dtype: str) -> None:
 
 
 def _compare(
-    model: Path, adapter: Path, staging: Path, dtype: str, prompts: list[list[int]]
-) -> tuple[int, float, float, float]:
-    policy = _last_logprobs(load_policy(model, adapter, dtype), prompts)
-    again = _last_logprobs(load_policy(model, staging / "adapter", dtype), prompts)
-    merged = _last_logprobs(load_model(staging / "merged", dtype), prompts)
-    adapter_difference = float((policy - again).abs().max())
-    likeliest = policy.argmax(-1, keepdim=True)
-    merged_difference = float((policy - merged).gather(1, likeliest).abs().mean())
-    agree = float((likeliest[:, 0] == merged.argmax(-1)).float().mean())
+    model: Path, adapter: Path, staging: Path, dtype: str, probes: list[Probe]
+) -> tuple[int, int, float, float, float]:
+    policy = _logprobs(load_policy(model, adapter, dtype), probes)
+    adapter_difference = float((policy - _logprobs(load_policy(model, staging / "adapter", dtype), probes)).abs().max())
+    merged = _logprobs(load_model(staging / "merged", dtype), probes)
+    divergence = float((policy.exp() * (policy - merged)).sum(-1).mean())
+    agree = float((policy.argmax(-1) == merged.argmax(-1)).float().mean())
     # Not the other way round: a difference that is not a number is within no bound.
-    if not (adapter_difference <= ADAPTER_BOUND and merged_difference <= MERGED_BOUND[dtype]):
+    if not (adapter_difference <= ADAPTER_BOUND and divergence <= MERGED_BOUND[dtype]):
         raise ExportError(
             "the reloaded export differs from the trained policy: "
             f"adapter by {adapter_difference:.3g} (bound {ADAPTER_BOUND}), "
-            f"merged model by {merged_difference:.3g} (bound {MERGED_BOUND[dtype]}). Nothing was written."
+            f"merged model by {divergence:.3g} nats a token (bound {MERGED_BOUND[dtype]}). Nothing was written."
         )
-    return len(prompts), adapter_difference, merged_difference, agree
+    return len(probes), len(policy), adapter_difference, divergence, agree
 
 
 @torch.inference_mode()
-def _last_logprobs(model: Any, prompts: list[list[int]]) -> Tensor:
-    rows = [model(input_ids=torch.tensor([ids])).logits[0, -1].float().log_softmax(-1) for ids in prompts]
-    return torch.stack(rows)
+def _logprobs(model: Any, probes: list[Probe]) -> Tensor:
+    """Of every token of the vocabulary at every token of the responses, float32 [tokens, vocabulary]."""
+    logits = [model(input_ids=torch.tensor([probe.ids])).logits[0, probe.start - 1 : -1] for probe in probes]
+    return torch.cat(logits).float().log_softmax(-1)
 
 
-def _prompts(logs: str) -> list[list[int]]:
-    """Some prompts of the logs, over all groups."""
+def _probes(logs: str) -> list[Probe]:
+    """Some logged responses of every group, each to another question where there are enough."""
     groups = manifest(logs).names
-    each = -(-_PROMPTS // len(groups))
-    found = [read_logs(logs, group, ["prompt_ids"])["prompt_ids"][:each].to_pylist() for group in groups]
-    return [ids for rows in found for ids in rows][:_PROMPTS]
+    each = -(-_PROBES // len(groups))
+    shares = [(g * each + np.arange(each)) / (each * len(groups)) for g in range(len(groups))]
+    return [probe for group, share in zip(groups, shares, strict=True) for probe in _probes_of(logs, group, share)]
+
+
+def _probes_of(logs: str, group: str, shares: npt.NDArray[np.float64]) -> list[Probe]:
+    """A response to the question at each share of the way through the group's questions, in [0, 1)."""
+    table = read_logs(logs, group, ["question_id", "prompt_ids", "response_ids"])
+    table = table.filter(pc.greater(pc.list_value_length(table["response_ids"]), 0))
+    _, firsts = np.unique(np.asarray(table["question_id"].to_pylist(), dtype=np.str_), return_index=True)
+    chosen = np.unique(firsts[(shares * len(firsts)).astype(np.int64)]) if len(firsts) else firsts
+    rows = table.take(chosen).to_pylist()
+    return [Probe(row["prompt_ids"] + row["response_ids"], len(row["prompt_ids"])) for row in rows]

@@ -16,15 +16,17 @@ import pyarrow.compute as pc
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from trialign_ray.agents.buffer import BufferSpec
-from trialign_ray.agents.group import start_groups
+from trialign_ray.agents.group import group_actors
+from trialign_ray.cluster import no_place, wait_seconds
 from trialign_ray.config.derived import Derived, derive
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, ClusterError, DataError, TrialignError, WorkerError
 from trialign_ray.learner.plan import Plan
 from trialign_ray.logs.dataset import manifest, read_logs
-from trialign_ray.places import cache_folder, upload_folder
+from trialign_ray.places import upload_folder
 from trialign_ray.progress import Progress
 from trialign_ray.runs import RunFolder
 from trialign_ray.worker import train_loop
@@ -87,22 +89,22 @@ def learn(spec: TrainSpec, course: Course, stop_ids: tuple[int, ...], progress: 
     Places in `spec` are absolute. SIGINT and SIGTERM make the learners write a checkpoint after the step they are in.
     """
     folder = RunFolder.of(spec)
-    actors = start_groups(spec.name, [_buffer(spec, group, stop_ids) for group in course.groups])
-    try:
+    buffers = [_buffer(spec, group, stop_ids) for group in course.groups]
+    with group_actors(spec.name, buffers, wait_seconds()) as actors:
         _get([actor.question_ids.remote() for actor in actors])
-        result = _watch(_trainer(spec, folder, _config(spec, course, actors)), actors, course.derived, progress)
+        trainer = _trainer(spec, folder, _config(spec, course, actors))
+        try:
+            result = _watch(trainer, actors, course.derived, progress)
+        except WorkerGroupStartupTimeoutError:
+            raise no_place(spec.learner, len(course.groups)) from None
         learned = _outcome(result, course.derived)
         if learned.finished:
             _keep_adapter(result.checkpoint, folder)
         return learned
-    finally:
-        for actor in actors:
-            ray.kill(actor)
 
 
 def _buffer(spec: TrainSpec, group: str, stop_ids: tuple[int, ...]) -> BufferSpec:
-    cache = str(cache_folder() / "partitions")
-    return BufferSpec(spec.logs, group, spec.candidates, spec.algorithm.utility, stop_ids, cache)
+    return BufferSpec(spec.logs, group, spec.candidates, spec.algorithm.utility, stop_ids)
 
 
 def _config(spec: TrainSpec, course: Course, actors: Sequence[Any]) -> dict[str, Any]:
@@ -130,7 +132,10 @@ def _trainer(spec: TrainSpec, folder: RunFolder, config: dict[str, Any]) -> Torc
             name="checkpoints",
             storage_path=place.path,
             storage_filesystem=place.filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=learner.max_restarts),
+            failure_config=ray.train.FailureConfig(
+                max_failures=learner.max_restarts,
+                controller_failure_limit=learner.max_restarts,  # type: ignore[call-arg]
+            ),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
@@ -142,7 +147,7 @@ def _watch(trainer: TorchTrainer, actors: Sequence[Any], derived: Derived, progr
     # In the main thread Ray Train would take SIGINT for itself and abort without a checkpoint.
     thread = threading.Thread(target=_fit, args=(trainer, held), daemon=True)
     progress.begin("training", derived.steps)
-    shown, asked = 0, threading.Event()
+    shown, clamped, asked = 0, False, threading.Event()
     with _signals(asked.set):
         thread.start()
         while thread.is_alive():
@@ -150,7 +155,11 @@ def _watch(trainer: TorchTrainer, actors: Sequence[Any], derived: Derived, progr
             if asked.is_set():
                 asked.clear()
                 _stop(actors, progress)
-            step = _step(actors)
+            status = _status(actors)
+            if status.get("lambda_clamped") and not clamped:
+                clamped = True
+                progress.note(_lowered(status["lambda"]))
+            step = int(status.get("step", 0))
             progress.advance(max(0, step - shown))
             shown = max(step, shown)
     progress.end()
@@ -166,11 +175,20 @@ def _fit(trainer: TorchTrainer, held: dict[str, Any]) -> None:
         held["error"] = error
 
 
-def _step(actors: Sequence[Any]) -> int:
+def _status(actors: Sequence[Any]) -> dict[str, Any]:
+    """What rank 0 last told the actors; empty where none answers in time."""
     try:
-        return int(ray.get(actors[0].status.remote(), timeout=_POLL_SECONDS).get("step", 0))
+        found: dict[str, Any] = ray.get(actors[0].status.remote(), timeout=_POLL_SECONDS)
     except ray.exceptions.GetTimeoutError:
-        return 0
+        return {}
+    return found
+
+
+def _lowered(strength: float) -> str:
+    return (
+        f"The inconsistency penalty is lowered to {strength:.3g}: at 'algorithm.inconsistency.strength' a group would "
+        "gain by a falsehood that the others share. Lower the strength, or raise 'algorithm.utility.w_truth'."
+    )
 
 
 def _stop(actors: Sequence[Any], progress: Progress) -> None:
@@ -202,6 +220,9 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 def _cause(error: Exception) -> Exception:
     """The error that a worker raised on purpose, else one that names the worker and what it said."""
     failures = getattr(error, "worker_failures", {})
+    controller = getattr(error, "controller_failure", None)
+    if isinstance(controller, WorkerGroupStartupTimeoutError):
+        return controller
     if not failures and "CheckpointManagerInitializationError" in repr(error):
         return CheckpointError(
             "the list of checkpoints was cut short when the run was killed. Delete "

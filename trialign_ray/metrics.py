@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tensorboardX import SummaryWriter
 
 from trialign_ray.logs.storage import Location, atomic_file
+from trialign_ray.places import upload_folder
 
 Row = dict[str, Any]
 
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "trialign_group_utility": ("Moving average of the group's expected utility, in [0, 1].", ("run", "group")),
     "trialign_group_weight": ("Welfare weight of the group, mean 1.", ("run", "group")),
-    "trialign_group_accuracy": ("Share of right answers in the group's logs of this step.", ("run", "group")),
+    "trialign_group_accuracy": ("Share of right ones among the group's distinct logs of the step.", ("run", "group")),
     "trialign_group_mass_right": ("Candidate-policy mass on right responses of this step.", ("run", "group")),
     "trialign_step": ("Optimizer steps done.", ("run",)),
     "trialign_loss": ("The whole objective, minimised.", ("run",)),
     "trialign_penalty": ("Inconsistency between groups, in [0, 1].", ("run",)),
+    "trialign_lambda": ("Strength of the inconsistency penalty as used, after the clamp.", ("run",)),
     "trialign_kl": ("KL to the reference over the candidates, in nats.", ("run",)),
     "trialign_effective_samples": ("Candidates that carry a question's update.", ("run",)),
     "trialign_tokens_per_second": ("Response tokens trained per second, over all workers.", ("run",)),
@@ -83,22 +87,31 @@ def read_metrics(place: Location) -> list[Row]:
 
 
 class TensorBoard:
-    """The same numbers as TensorBoard scalars; local folders only."""
+    """The same numbers as TensorBoard scalars. A local folder has them soon, a remote one after `flush`."""
 
     def __init__(self, folder: Location, first_step: int) -> None:
-        self._writer = SummaryWriter(str(folder.local), purge_step=first_step + 1) if folder.local else None
+        self._folder = folder
+        self._staging = None if folder.local else tempfile.TemporaryDirectory(prefix="trialign-tensorboard-")
+        held = str(folder.local) if self._staging is None else self._staging.name
+        self._writer = SummaryWriter(held, purge_step=first_step + 1)
 
     def write(self, row: Row) -> None:
         """Append a step."""
-        if self._writer is None:
-            return
         for path, value in _scalars(row, ()):
             self._writer.add_scalar("/".join(path), value, row["step"])
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Write what is buffered."""
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.flush()
+        if self._staging is not None:
+            upload_folder(Path(self._staging.name), self._folder)
+
+    def close(self) -> None:
+        """Write what is buffered, and end."""
+        self._writer.close()
+        if self._staging is not None:
+            upload_folder(Path(self._staging.name), self._folder)
+            self._staging.cleanup()
 
 
 def _scalars(value: Mapping[str, Any], path: Sequence[str]) -> list[tuple[Sequence[str], float]]:

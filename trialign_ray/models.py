@@ -12,10 +12,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from trialign_ray.errors import ModelError
+from trialign_ray.tokens import ChatTokens
 
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -76,6 +88,26 @@ def load_tokenizer(path: str | Path) -> Any:
     return tokenizer
 
 
+def chat_tokens(path: str | Path) -> ChatTokens:
+    """Chat messages as the tokens of the model at `path`. Raises ModelError.
+
+    The tokenizer of some models, Llama 3 and Gemma among them, does not name the token that ends a turn; their
+    generation_config.json does.
+    """
+    folder = _folder(path)
+    return ChatTokens(load_tokenizer(folder), _generation_config(folder))
+
+
+def _generation_config(folder: Path) -> Any:
+    """None where the folder has none."""
+    if not (folder / "generation_config.json").is_file():
+        return None
+    try:
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder}/generation_config.json: cannot be read: {error}. Correct it.") from error
+
+
 def model_hash(path: str | Path) -> str:
     """SHA-256 over the weight files, names included: what 'the same model' means in logs and caches."""
     digest = hashlib.sha256()
@@ -84,6 +116,15 @@ def model_hash(path: str | Path) -> str:
         with file.open("rb") as stream:
             for block in iter(lambda: stream.read(1 << 22), b""):
                 digest.update(block)
+    return digest.hexdigest()
+
+
+def tokenizer_hash(path: str | Path) -> str:
+    """SHA-256 over the files that decide how messages become tokens and where a response ends."""
+    digest = hashlib.sha256()
+    for name in _TOKENIZER_FILES:
+        if (file := _folder(path) / name).is_file():
+            digest.update(f"{name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 

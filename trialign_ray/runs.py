@@ -1,6 +1,7 @@
 """The run folder: `<runs>/<name>/`, a path or a pyarrow filesystem URI.
 
 spec.json          what was asked for
+elapsed.json       seconds spent on the run so far
 metrics.jsonl      one object an optimizer step
 tensorboard/       the same for TensorBoard
 checkpoints/       Ray Train's
@@ -11,9 +12,15 @@ report.json|html   the proof
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 from trialign_ray.config.base import parse
 from trialign_ray.config.train import TrainSpec
@@ -23,6 +30,7 @@ from trialign_ray.logs.storage import Location, atomic_file, locate
 Part = Literal[
     "spec.json",
     "inputs.json",
+    "elapsed.json",
     "metrics.jsonl",
     "tensorboard",
     "checkpoints",
@@ -51,6 +59,23 @@ class RunFolder:
     def trained(self) -> bool:
         """Whether training has ended and left its adapter."""
         return self.part("adapter").child("adapter_model.safetensors").exists()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The block is this run's only process, where the folder is on a local disk; raises CheckpointError.
+
+        The lock goes with the process, however that ends.
+        """
+        if self.root.local is None:
+            yield
+            return
+        self.root.local.mkdir(parents=True, exist_ok=True)
+        with (self.root.local / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(f"{self.root.uri}: another process is at this run. Wait for its end.") from None
+            yield
 
     def claim(self, spec: TrainSpec, inputs: dict[str, str], resume: bool) -> None:
         """Make the folder this run's; raises CheckpointError where it is another's, or has trained and is not resumed.
@@ -89,13 +114,60 @@ class RunFolder:
         place = self.part("inputs.json")
         with place.filesystem.open_input_stream(place.path) as stream:
             hashes = json.loads(stream.read())
-        before, now = self.read_spec().model_dump(mode="json") | hashes, spec.model_dump(mode="json") | inputs
+        if moved := sorted(name for name in inputs if hashes.get(name) != inputs[name]):
+            raise CheckpointError(
+                f"{self.root.uri}: what '{moved[0]}' stands for has changed since the run was started. Put it back, or "
+                "give another 'name'."
+            )
+        before, now = self.read_spec().model_dump(mode="json"), spec.model_dump(mode="json")
         changed = sorted(field for field in now if field not in _FREE and before[field] != now[field])
         if changed:
             raise CheckpointError(
                 f"{self.root.uri}: field '{changed[0]}' is {now[changed[0]]!r:.80}, but the run was started with "
                 f"{before[changed[0]]!r:.80}. Resume with the same specification, or give another 'name'."
             )
+
+
+class Elapsed:
+    """Seconds spent on a run by all its invocations. Of one that is killed, at most the last half minute is missing."""
+
+    def __init__(self, folder: RunFolder, every: float = 30.0) -> None:
+        """The clock starts. Within a `with` block it is written down, every `every` seconds and at the end."""
+        self._place = folder.part("elapsed.json")
+        self._before, self._started = _seconds(self._place), time.monotonic()
+        self._every, self._ended = every, threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def seconds(self) -> float:
+        """Until now, earlier invocations included."""
+        return self._before + time.monotonic() - self._started
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._write()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._every):
+            with suppress(OSError):  # storage that fails for good fails the run itself, at its next checkpoint
+                self._write()
+
+    def _write(self) -> None:
+        with atomic_file(self._place) as file:
+            file.write(json.dumps({"seconds": round(self.seconds(), 3)}).encode())
+
+
+def _seconds(place: Location) -> float:
+    if not place.exists():
+        return 0.0
+    with place.filesystem.open_input_stream(place.path) as stream:
+        return float(json.loads(stream.read())["seconds"])
 
 
 _FREE = {"checkpoint_every", "runs"}

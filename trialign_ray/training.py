@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 
 import pyarrow as pa
 
 from trialign_ray.cluster import check_resources, connected
 from trialign_ray.collecting import asked_questions
-from trialign_ray.config.base import load_yaml
+from trialign_ray.config.base import Strict, load_yaml
 from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.train import Evaluation, TrainSpec
 from trialign_ray.evaluating import Exam, examine
@@ -22,11 +23,10 @@ from trialign_ray.learning import learn, plan_course
 from trialign_ray.logs.dataset import manifest, read_logs, write_logs
 from trialign_ray.logs.storage import Location
 from trialign_ray.metrics import read_metrics
-from trialign_ray.models import load_tokenizer, model_hash
+from trialign_ray.models import chat_tokens, model_hash, tokenizer_hash
 from trialign_ray.places import absolute, local_folder
 from trialign_ray.progress import Progress, Silent
-from trialign_ray.runs import Part, RunFolder
-from trialign_ray.tokens import ChatTokens
+from trialign_ray.runs import Elapsed, Part, RunFolder
 
 PACKAGES = ("trialign-ray", "torch", "ray", "deepspeed", "transformers", "peft", "pyarrow", "numpy")
 
@@ -50,23 +50,26 @@ def train(
 
     What is done already is not done again: base answers, training, trained answers each once.
     """
-    started, progress = time.monotonic(), progress or Silent()
-    folder, model = RunFolder.of(spec), local_folder(spec.model)
-    tokens, course = ChatTokens(load_tokenizer(model)), plan_course(spec)
+    folder = RunFolder.of(spec)
+    with folder.alone():
+        return _train(spec, folder, resume, address, progress or Silent())
+
+
+def _train(
+    spec: TrainSpec, folder: RunFolder, resume: bool, address: str | None, progress: Progress
+) -> TrainingOutcome:
+    elapsed, model = Elapsed(folder), local_folder(spec.model)
+    tokens, course = chat_tokens(model), plan_course(spec)
     exam = None if spec.evaluation is None else _Examination(spec, spec.evaluation, folder)
-    folder.claim(spec, {"model_hash": model_hash(model), "logs_sha256": manifest(spec.logs).content_sha256}, resume)
+    folder.claim(spec, _hashes(spec, model) | ({} if exam is None else exam.hashes()), resume)
     if (report := _published(folder)) is not None:
         progress.note(f"{folder.root.uri}: done already")
         return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
-    with connected(address) as dashboard:
+    with elapsed, connected(address) as dashboard:
         check_resources(spec.learner, len(course.groups))
         progress.note(course.announce(spec))
         if dashboard:
             progress.note(f"Ray dashboard: {dashboard}")
-        if folder.root.local is None:
-            progress.note(
-                "TensorBoard files are written to local run folders alone; metrics.jsonl has the same numbers"
-            )
         base = None if exam is None else exam.answers("answers/base", None, progress)
         if not folder.trained():
             # Ray moves its workers into folders of their own, where a relative path means another place.
@@ -77,9 +80,19 @@ def train(
         if exam is None or base is None:
             return TrainingOutcome(folder.root.uri, _steps(folder), True, None)
         trained = exam.answers("answers/trained", folder.part("adapter"), progress)
-    report = exam.report(base, trained, time.monotonic() - started)
+    report = exam.report(base, trained, elapsed.seconds())
     publish(report, folder.root)
     return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
+
+
+def _hashes(spec: TrainSpec, model: Path) -> dict[str, str]:
+    """Of what the specification names by place."""
+    logs = manifest(spec.logs).content_sha256
+    return {"model_hash": model_hash(model), "tokenizer_hash": tokenizer_hash(model), "logs_sha256": logs}
+
+
+def _sha256(content: Strict) -> str:
+    return hashlib.sha256(content.model_dump_json().encode()).hexdigest()
 
 
 def _steps(folder: RunFolder) -> int:
@@ -104,7 +117,12 @@ class _Examination:
         self._spec, self._evaluation, self._folder = spec, evaluation, folder
         questions, groups = load_yaml(QuestionSet, evaluation.questions), load_yaml(GroupSet, evaluation.groups)
         self._asked: Sequence[Question] = asked_questions(questions, "heldout", evaluation.questions)
-        self._exam = Exam(absolute(spec.model), None, questions, groups, Sampling(evaluation.max_new_tokens))
+        sampling = Sampling(evaluation.max_new_tokens)
+        self._exam = Exam(absolute(spec.model), None, questions, groups, sampling, spec.learner.dtype)
+
+    def hashes(self) -> dict[str, str]:
+        """Of what is asked and who asks: base and trained model get the same questions from the same personas."""
+        return {"evaluation.questions": _sha256(self._exam.questions), "evaluation.groups": _sha256(self._exam.groups)}
 
     def answers(self, part: Part, adapter: Location | None, progress: Progress) -> pa.Table:
         """Answers that are there already, or asked for now."""

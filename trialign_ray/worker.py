@@ -19,6 +19,7 @@ from trialign_ray.agents.share import GroupShare
 from trialign_ray.checkpoints import TrainingState
 from trialign_ray.config.derived import Derived
 from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import ClusterError
 from trialign_ray.learner.engine import initialize
 from trialign_ray.learner.learner import Learner, StepResult
 from trialign_ray.learner.plan import Plan
@@ -28,6 +29,12 @@ from trialign_ray.models import load_model
 from trialign_ray.objective.step import first_utilities
 from trialign_ray.places import local_folder
 from trialign_ray.runs import RunFolder
+
+_ANSWER_SECONDS = 600
+"""Longer than any answer takes: an actor on a new machine first reads its group's logs."""
+
+_STEP = ("step", "lambda", "lambda_clamped")
+"""What the driver reads from the groups' actors while it waits."""
 
 
 def train_loop(config: dict[str, Any]) -> None:
@@ -49,7 +56,7 @@ class Puller:
     def take(self, step: int) -> tuple[list[GroupShare], float]:
         """The shares of `step`, which must be the next one, and the seconds spent waiting for them."""
         started = time.perf_counter()
-        shares = ray.get(self._ahead)
+        shares = _answers(self._ahead)
         waited = time.perf_counter() - started
         if step + 1 < self._plan.steps:
             self._ahead = self._ask(step + 1)
@@ -80,7 +87,7 @@ class _Rank:
         self._step = state.step
         self._learner.utility_g = torch.tensor(state.utility, dtype=torch.float64)
         if dist.get_rank() == 0:
-            ray.get([actor.load_state.remote(kept) for actor, kept in zip(self._actors, state.groups, strict=True)])
+            _answers([actor.load_state.remote(kept) for actor, kept in zip(self._actors, state.groups, strict=True)])
         dist.barrier()
 
     def train(self) -> None:
@@ -115,15 +122,15 @@ class _Rank:
         for g, actor in enumerate(self._actors):
             rows = [row[mask].tolist() for row, mask in zip(reference[:, g], result.mask_qgk[:, g], strict=True)]
             stored.append(actor.store_reference.remote(questions, rows))
-        ray.get(stored)
+        _answers(stored)
 
     def _record(self, row: Row) -> None:
         for name, actor in zip(self._groups, self._actors, strict=True):
-            actor.record.remote({"step": row["step"], **row["groups"][name]})
+            actor.record.remote({**{field: row[field] for field in _STEP}, **row["groups"][name]})
 
     def _stop_requested(self) -> bool:
         """Rank 0 asks, all agree: every rank must leave at the same step."""
-        asked = dist.get_rank() == 0 and ray.get(self._actors[0].stop_requested.remote())
+        asked = dist.get_rank() == 0 and _answers([self._actors[0].stop_requested.remote()])[0]
         flag = torch.tensor([float(asked)], device=self._engine.device)
         dist.broadcast(flag, src=0)
         return bool(flag.item())
@@ -131,7 +138,7 @@ class _Rank:
     def _checkpoint(self, row: Row, report: _Report | None) -> None:
         if report is not None:
             report.flush()
-        groups = ray.get([actor.state.remote() for actor in self._actors]) if dist.get_rank() == 0 else []
+        groups = _answers([actor.state.remote() for actor in self._actors]) if dist.get_rank() == 0 else []
         state = TrainingState(self._step, self._learner.utility_g.tolist(), groups, self._spec.learner.workers)
         with tempfile.TemporaryDirectory() as folder:
             checkpoints.save(Path(folder), self._engine, state)
@@ -154,7 +161,7 @@ class _Rank:
             "loss": float(outputs.loss.detach()),
             "policy_loss": float(outputs.policy_loss),
             "penalty": float(outputs.penalty),
-            "kl": float(outputs.kl),
+            "kl": None if outputs.kl is None else float(outputs.kl),
             "lambda": outputs.strength,
             "lambda_clamped": outputs.clamped,
             "learning_rate": result.learning_rate,
@@ -188,10 +195,23 @@ class _Report:
 
     def flush(self) -> None:
         self._file.flush()
+        self._board.flush()
 
     def close(self) -> None:
         self._file.flush()
         self._board.close()
+
+
+def _answers(references: Sequence[Any]) -> list[Any]:
+    """What group actors say. Where one finds no place after its node is lost, waiting ends in a ClusterError."""
+    try:
+        found: list[Any] = ray.get(list(references), timeout=_ANSWER_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        raise ClusterError(
+            f"group actors do not answer for {_ANSWER_SECONDS} s: the cluster has no place for them. Add nodes, and "
+            "continue with --resume."
+        ) from None
+    return found
 
 
 def _number(value: Tensor) -> float | None:

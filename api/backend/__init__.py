@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from trialign_ray.errors import TrialignError
+
 
 class RayStatus(StrEnum):
     """Ray's word for where a submission stands."""
@@ -58,6 +60,12 @@ class ClusterState:
     resources: Mapping[str, float]
 
 
+class SubmissionRefusedError(TrialignError):
+    """The cluster answered that it will never take this submission."""
+
+    code = "submission_refused"
+
+
 class JobsBackend(Protocol):
     """Runs submissions. Every method raises ClusterError where the cluster does not answer in time."""
 
@@ -65,7 +73,7 @@ class JobsBackend(Protocol):
     """For people; no credentials in it."""
 
     async def submit(self, submission: Submission) -> None:
-        """Start it. Submitting the same id again changes nothing and is no error."""
+        """Start it. Submitting the same id again changes nothing and is no error. Raises SubmissionRefusedError too."""
         ...
 
     async def list(self) -> list[Record]:

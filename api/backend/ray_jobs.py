@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,11 +12,13 @@ from typing import Any, TypeVar
 import requests
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-from api.backend import ClusterState, RayStatus, Record, Submission
+from api.backend import ClusterState, RayStatus, Record, Submission, SubmissionRefusedError
 from trialign_ray.errors import ClusterError
 
 T = TypeVar("T")
 _THREADS = 8
+_REFUSED = re.compile(r"status code (400|413|422)\b")
+"""Of an answer to what Ray understood and will not do; it is the same however often it is asked."""
 
 
 class RayJobsBackend:
@@ -28,7 +31,7 @@ class RayJobsBackend:
         self._client: JobSubmissionClient | None = None
 
     async def submit(self, submission: Submission) -> None:
-        """Start it; one that Ray has already is left alone. Raises ClusterError."""
+        """Start it; one that Ray has already is left alone. Raises ClusterError and SubmissionRefusedError."""
         await self._call(lambda client: self._submit(client, submission))
 
     async def list(self) -> list[Record]:
@@ -75,9 +78,20 @@ class RayJobsBackend:
                 runtime_env={"env_vars": dict(submission.env)},
                 metadata=dict(submission.metadata),
             )
-        except RuntimeError as error:
-            if "already exists" not in str(error):
+        except (RuntimeError, TypeError, ValueError) as error:
+            if "already exists" in str(error):
+                return
+            if isinstance(error, RuntimeError) and not _REFUSED.search(str(error)):
                 raise
+            raise SubmissionRefusedError(f"Ray refuses the job: {_last_line(error)}") from error
+
+
+def nodes_alive(address: str, timeout: float) -> int:
+    """How many nodes the Ray at `address` has now; 0 where it does not answer. Blocking."""
+    try:
+        return _cluster(_TimedClient(address, timeout)).nodes or 0
+    except (RuntimeError, OSError, requests.RequestException):
+        return 0
 
 
 class _TimedClient(JobSubmissionClient):
@@ -132,3 +146,8 @@ def _moment(milliseconds: int | None) -> datetime | None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:300]
+
+
+def _last_line(error: BaseException) -> str:
+    """Ray answers with a traceback; what went wrong is its last line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1][:500]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from api.services.jobs import Jobs
 from api.settings import Settings
 from api.states import ENDED, ON_RAY, Status
 from api.store import jobs as rows
+from api.store import records as other_rows
 from api.store.engine import Store
 from api.store.jobs import Happening, StaleJobError
 from api.store.models import Job, now
@@ -29,6 +31,8 @@ from trialign_ray.errors import ClusterError
 
 _LOG = logging.getLogger("api.reconcile")
 _TAIL = 40
+_ANSWERS_KEPT = timedelta(days=1)
+_FORGET_SECONDS = 3600.0
 
 
 class Reconciler:
@@ -52,6 +56,7 @@ class Reconciler:
         self._starter = Starter(store, backend, jobs, kinds, settings)
         self._adopter = Adopter(store, backend, settings.adopt)
         self._work = asyncio.Event()
+        self._forgot = -_FORGET_SECONDS
 
     def wake(self) -> None:
         """There is work: do not wait for the next round."""
@@ -82,23 +87,32 @@ class Reconciler:
             return
         try:
             with self._telemetry.reconcile_seconds.time():
-                await self.tick()
-            self._telemetry.reconciled.labels("ok").inc()
+                whole = await self.tick()
+            self._telemetry.reconciled.labels("ok" if whole else "failed").inc()
         except Exception:  # the loop outlives every fault; the next round starts from the database
             _LOG.exception("a round failed")
             self._telemetry.reconciled.labels("failed").inc()
 
-    async def tick(self) -> None:
-        """One round."""
+    async def tick(self) -> bool:
+        """One round; False where a job had to be left to the next one."""
+        await self._forget_answers()
         async with self._store.reads() as session:
             active = list(await rows.in_status(session, ON_RAY))
         records = await self._look()
         known = {record.submission_id: record for record in records or []}
-        for job in active:
-            await self._tend(job, known.get(job.submission_id or ""), records is not None)
+        tended = [await self._tend(job, known.get(job.submission_id or ""), records is not None) for job in active]
         await self._begin(records)
         if records is not None:
             await self._adopter.look(records)
+        return all(tended)
+
+    async def _forget_answers(self) -> None:
+        """Idempotency keys are for repeats, not for ever."""
+        if time.monotonic() - self._forgot < _FORGET_SECONDS:
+            return
+        async with self._store.writes() as session:
+            await other_rows.forget_answers(session, now() - _ANSWERS_KEPT)
+        self._forgot = time.monotonic()
 
     async def settle(self) -> None:
         """Wait until the checks of new jobs are done."""
@@ -121,7 +135,8 @@ class Reconciler:
         if records is not None:
             await self._starter.start(queued, self._settings.active_jobs - holding, records)
 
-    async def _tend(self, job: Job, record: Record | None, reachable: bool) -> None:
+    async def _tend(self, job: Job, record: Record | None, reachable: bool) -> bool:
+        """Move one job on. Where its log cannot be kept it stays as it is: once over, it would not be copied again."""
         try:
             if record is not None:
                 await self._copier.log(job)
@@ -133,6 +148,10 @@ class Reconciler:
             _LOG.info("%s changed meanwhile", job.id)
         except ClusterError as error:
             _LOG.warning("%s: %s", job.id, error)
+        except OSError:
+            _LOG.exception("%s waits", job.id)
+            return False
+        return True
 
     async def _apply(
         self, job: Job, decision: Decision, record: Record | None, tail: list[str], progress: dict[str, Any] | None

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from api.backend import JobsBackend, Record, Submission
+from api.backend import JobsBackend, Record, Submission, SubmissionRefusedError
 from api.ids import submission_id
 from api.kinds import JobKind
 from api.services.jobs import Jobs
@@ -64,9 +64,11 @@ class Starter:
                 continue
 
     async def submit(self, job: Job) -> None:
-        """Tell Ray. Telling it again is harmless, so a failure is left to the next round."""
+        """Tell Ray. Telling it again is harmless, so a failure is left to the next round; a refusal ends the job."""
         try:
             await self.backend.submit(self._submission(job))
+        except SubmissionRefusedError as refused:
+            await self._refuse(job, refused.code, str(refused))
         except ClusterError as error:
             _LOG.warning("submission of %s: %s", job.id, error)
 

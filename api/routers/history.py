@@ -13,7 +13,6 @@ from api.deps import SeenJob, Svc
 from api.routers.responses import ANY
 from api.schemas import Artifact, Checkpoint, Groups, ListOf, MetricsPage
 from api.services import metrics, runs
-from api.services.watch import Place
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["history"])
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
@@ -31,6 +30,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
+Tail = Annotated[int | None, Query(ge=1, le=10_000, description="Last lines only.")]
 _SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
 
@@ -53,9 +53,7 @@ async def get_groups(job: SeenJob, svc: Svc) -> Groups:
 
 
 @router.get("/logs", responses={**_TEXT, **ANY}, response_class=PlainTextResponse)
-async def get_logs(
-    job: SeenJob, svc: Svc, tail: Annotated[int | None, Query(ge=1, le=10_000, description="Last lines only.")] = None
-) -> Response:
+async def get_logs(job: SeenJob, svc: Svc, tail: Tail = None) -> Response:
     """The log, all attempts after one another."""
     if tail is None:
         return StreamingResponse(svc.history.chunks(job.id), media_type="text/plain; charset=utf-8")
@@ -65,10 +63,17 @@ async def get_logs(
 
 @router.get("/logs/stream", responses={**_EVENTS, **ANY}, response_class=EventSourceResponse)
 async def stream_logs(
-    job: SeenJob, svc: Svc, last: Annotated[str | None, Header(alias="Last-Event-ID", max_length=40)] = None
+    job: SeenJob,
+    svc: Svc,
+    last: Annotated[str | None, Header(alias="Last-Event-ID", max_length=40)] = None,
+    tail: Tail = None,
 ) -> EventSourceResponse:
-    """The log as it grows, as server-sent events: `log`, `status` and, when the job is over, `end`."""
-    return EventSourceResponse(svc.watch.follow(job.id, Place.parse(last)), ping=15)
+    """The log as it grows, as server-sent events: `log`, `status` and, when the job is over, `end`.
+
+    With `tail` it begins with the last lines, with Last-Event-ID behind that event.
+    """
+    start = await svc.watch.place(job.id, last, tail)
+    return EventSourceResponse(svc.watch.follow(job.id, start), ping=15)
 
 
 @router.get("/checkpoints", responses=ANY)

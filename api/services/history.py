@@ -59,6 +59,16 @@ class History:
                 break
         return found
 
+    def back(self, job_id: str, lines: int) -> tuple[int, int]:
+        """Attempt and byte offset at which the last lines over all attempts begin."""
+        place = (1, 0)
+        for attempt in reversed(self.attempts(job_id)):
+            offset, found = _back(self.log(job_id, attempt), lines)
+            place, lines = (attempt, offset), lines - found
+            if lines <= 0:
+                break
+        return place
+
     def chunks(self, job_id: str) -> Iterator[bytes]:
         """The whole log, attempt after attempt."""
         for attempt in self.attempts(job_id):
@@ -105,8 +115,21 @@ class History:
 
 
 def _tail(path: Path, lines: int) -> list[str]:
+    return _end(path)[1].decode("utf-8", "replace").splitlines()[-lines:] if lines > 0 else []
+
+
+def _back(path: Path, lines: int) -> tuple[int, int]:
+    """Byte offset of the last `lines` lines, and how many there are."""
+    before, data = _end(path)
+    start, found = len(data), 0
+    while found < lines and start > 0:
+        start, found = data.rfind(b"\n", 0, start - 1) + 1, found + 1
+    return before + start, found
+
+
+def _end(path: Path) -> tuple[int, bytes]:
+    """The last bytes, and how many there are before them."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL_BYTES))
-        data = file.read()
-    return data.decode("utf-8", "replace").splitlines()[-lines:] if lines > 0 else []
+        before = max(0, file.seek(0, 2) - _TAIL_BYTES)
+        file.seek(before)
+        return before, file.read()

@@ -55,11 +55,17 @@ class Watch:
     _seen: dict[str, Seen] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
+    async def place(self, job_id: str, last: str | None, tail: int | None) -> Place:
+        """Where a reader begins: behind what it has (Last-Event-ID), at the last `tail` lines, or at the start."""
+        if last is None and tail is not None:
+            return Place(*await asyncio.to_thread(self.history.back, job_id, tail))
+        return Place.parse(last)
+
     async def follow(self, job_id: str, start: Place) -> AsyncIterator[ServerSentEvent]:
         """Events `log` (id: where to go on) as the log grows, `status` when that changes, and `end` at the end."""
-        place, told = start, None
+        place, told, began = start, None, time.monotonic()
         while True:
-            seen = await self._look(job_id)
+            seen = await self._look(job_id, began)
             if seen.status != told:
                 told = seen.status
                 yield ServerSentEvent(told.value, event="status")
@@ -75,17 +81,19 @@ class Watch:
             else:
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _look(self, job_id: str) -> Seen:
+    async def _look(self, job_id: str, began: float) -> Seen:
+        """The job as it was a moment ago, but not before the reader came: who resumes a job may follow it at once."""
         async with self._locks.setdefault(job_id, asyncio.Lock()):
             known = self._seen.get(job_id)
-            if known is None or time.monotonic() - known.at > _FRESH_SECONDS:
+            if known is None or known.at < max(began, time.monotonic() - _FRESH_SECONDS):
                 known = await self._read(job_id)
                 self._seen[job_id] = known
         return known
 
     async def _read(self, job_id: str) -> Seen:
+        moment = time.monotonic()
         async with self.store.reads() as session:
             job = await rows.get(session, job_id)
         if job is None:
             raise AssertionError(f"job {job_id} vanished")
-        return Seen(Status(job.status), job.attempt, time.monotonic())
+        return Seen(Status(job.status), job.attempt, moment)

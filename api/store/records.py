@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,6 +42,11 @@ async def revoke(session: AsyncSession, key_id: str) -> bool:
 async def answered(session: AsyncSession, owner: str, route: str, key: str) -> Idempotency | None:
     """What a request with this Idempotency-Key was answered."""
     return await session.get(Idempotency, (owner, route, key))
+
+
+async def forget_answers(session: AsyncSession, before: datetime) -> int:
+    """Delete what was answered before that moment; how many answers."""
+    return _count(await session.execute(delete(Idempotency).where(Idempotency.created_at < before)))
 
 
 async def audit(session: AsyncSession, owner: str, key_id: str, action: str, target: str, remote: str) -> None:

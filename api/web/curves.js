@@ -13,9 +13,9 @@ const thousandths = (value, digits = 3) => number(value, digits);
 
 const GROUP_CHARTS = [
   {
-    field: "accuracy",
+    field: "mass_right",
     title: "Accuracy by group",
-    note: "Share of the step’s questions that the group gets right.",
+    note: "Weight of right answers under the policy, among the answers of the step.",
     write: percent,
     share: true,
     floor: 0,
@@ -134,7 +134,7 @@ function showLegend(panel, groups) {
     (name) => name,
     (name) => legendItem(panel, name, groups.indexOf(name)),
     (item, name) => {
-      say(item.querySelector(".now"), percent(latest[name]?.accuracy));
+      say(item.querySelector(".now"), percent(latest[name]?.mass_right));
       say(item.querySelector(".weight"), `×${number(latest[name]?.weight)}`);
     },
   );

@@ -62,7 +62,7 @@ export function outcome() {
       put(scope, `${questions} held-out questions, ${groups.length} groups, 95 % intervals`);
       put(
         tiles,
-        shown.map((metric) => tile(metric, sides, report.difference?.[metric.name])),
+        shown.map((metric) => tile(metric, sides, report.difference)),
       );
       element.hidden = false;
     },
@@ -94,19 +94,22 @@ function tile(metric, sides, difference) {
         h(i === rows.length - 1 ? "strong" : "span", {}, percent(figure.value, 1)),
       ]),
     ),
-    difference && change(metric, difference),
+    difference?.[metric.name] && change(metric, difference),
     intervals(rows),
     h("p", { class: "muted meaning" }, metric.meaning),
   );
 }
 
-function change({ better }, { value, low, high }) {
+/** The verdict is the interval's; p, which the gap and the worst group have, tests that training changed nothing. */
+function change({ name, better }, difference) {
+  const { value, low, high } = difference[name];
+  const p = difference[`${name}_p`];
   const verdict = low <= 0 && high >= 0 ? "unclear" : Math.sign(value) === better ? "better" : "worse";
   return h(
     "p",
     { class: `change ${verdict}` },
     h("b", {}, `${signed(100 * value)} pts, ${VERDICTS[verdict]}`),
-    h("span", {}, ` ${signed(100 * low)} to ${signed(100 * high)}`),
+    h("span", {}, ` ${signed(100 * low)} to ${signed(100 * high)}`, p && `, p = ${number(p.value, 3)}`),
   );
 }
 

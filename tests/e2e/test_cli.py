@@ -196,6 +196,26 @@ def test_answers_of_any_assistant_are_audited_from_question_group_and_response_a
     assert report["audit"]["gap"]["value"] == 0.5
 
 
+def test_answers_to_questions_of_another_split_are_left_out_and_counted(folder: Path) -> None:
+    known = json.loads((folder / "questions.json").read_text())
+    known["questions"][0]["split"] = "train"
+    (folder / "questions.json").write_text(json.dumps(known))
+    done = audit(folder)
+    assert done.returncode == 0, done.stderr
+    assert "3 rows left out: their questions are not of split 'heldout'" in done.stderr
+    assert json.loads((folder / "runs" / "a" / "report.json").read_text())["audit"]["questions"] == 3
+
+
+def test_an_audit_does_not_replace_the_report_of_a_training_run(folder: Path) -> None:
+    run = folder / "runs" / "a"
+    run.mkdir(parents=True)
+    (run / "spec.json").write_text("{}")
+    refused = audit(folder)
+    assert refused.returncode == DataError.exit_status
+    assert "runs/a: holds a training run" in refused.stderr
+    assert [path.name for path in run.iterdir()] == ["spec.json"]
+
+
 def test_a_gate_that_cannot_be_read_is_refused_before_the_audit(folder: Path) -> None:
     refused = audit(folder, "--fail-if", "fairness>1")
     assert refused.returncode == SpecError.exit_status

@@ -1,13 +1,22 @@
-"""One tiny world and one local Ray for all tests of a module."""
+"""One tiny world and one local Ray for all tests of a module, and ways to disturb a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import ray
 
 from tests.world import World, make_world
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.logs.storage import Location
+from trialign_ray.metrics import read_metrics
+from trialign_ray.runs import RunFolder
+
+Losses = list[tuple[int, float]]
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +29,32 @@ def local_ray() -> Iterator[None]:
     ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+def losses(spec: TrainSpec) -> Losses:
+    """Step and loss, in the order of the run's metrics."""
+    return [(row["step"], row["loss"]) for row in read_metrics(RunFolder.of(spec).part("metrics.jsonl"))]
+
+
+@contextmanager
+def beside(spec: TrainSpec, act: Callable[[], None]) -> Iterator[None]:
+    """Does `act` once the run of the block has a checkpoint; the block is over after that."""
+    failed: list[BaseException] = []
+    thread = threading.Thread(target=_when_saved, args=(RunFolder.of(spec).part("checkpoints"), act, failed))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    assert not failed, failed
+
+
+def _when_saved(checkpoints: Location, act: Callable[[], None], failed: list[BaseException]) -> None:
+    try:
+        deadline = time.monotonic() + 240
+        while not any(name.startswith("checkpoint_2") for name in checkpoints.names() or ()):
+            assert time.monotonic() < deadline, "no checkpoint"
+            time.sleep(0.02)
+        act()
+    except BaseException as error:
+        failed.append(error)

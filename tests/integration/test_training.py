@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -85,9 +86,16 @@ def kill_one(victim: str, spec: TrainSpec, killed: list[int]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") >= 7):
         time.sleep(0.01)
-    process = next(p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith(victim))
+    mine = psutil.Process().children(recursive=True)
+    process = next(found for found in mine if title(found).startswith(victim))
     process.send_signal(signal.SIGKILL)
     killed.append(process.pid)
+
+
+def title(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return (process.cmdline() or [""])[0]
+    return ""
 
 
 def test_run_is_not_started_twice_by_accident(world: World, undisturbed: list[tuple[object, object]]) -> None:

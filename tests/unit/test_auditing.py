@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.world import CAPITALS, World
 from trialign_ray.auditing import audit
@@ -16,6 +17,7 @@ from trialign_ray.evaluation.figures import Figure
 from trialign_ray.evaluation.report import from_json
 from trialign_ray.logs.dataset import read_logs
 from trialign_ray.logs.validate import validate_logs
+from trialign_ray.progress import Silent
 
 GROUPS = ("neutral", "farmer", "professor")
 QUESTIONS = {f"{index}-{country}": city for index, (country, city) in enumerate(CAPITALS.items())}
@@ -37,7 +39,8 @@ def said(group: str, index: int, city: str) -> str:
 
 def spec(world: World, tmp_path: Path, **changes: Any) -> AuditSpec:
     fields: Row = {"name": "a", "questions": world.questions, "groups": world.groups, "runs": str(tmp_path / "runs")}
-    return AuditSpec.model_validate(fields | {"bootstrap": 100} | changes)
+    split = "heldout" if "model" in changes else "train"
+    return AuditSpec.model_validate(fields | {"bootstrap": 100, "split": split} | changes)
 
 
 def answers(tmp_path: Path, rows: list[Row]) -> str:
@@ -74,6 +77,68 @@ def test_what_a_row_says_wins_over_the_question_set(world: World, tmp_path: Path
     assert value(found.audit.accuracy_by_group["neutral"]) == 1.0
 
 
+def test_spellings_of_one_answer_agree(world: World, tmp_path: Path) -> None:
+    judged = {"kind": "objective", "answer_kind": "entity", "reward_truth": 1.0}
+    rows = [row | judged | {"answer": spelled(row["group"], QUESTIONS[row["question_id"]])} for row in given()]
+    found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows))).audit
+    assert value(found.correct_unanimity) == value(found.agreement) == value(found.unanimity) == 1.0
+
+
+def spelled(group: str, city: str) -> str:
+    return (city.title(), city.upper(), f"the {city}.")[GROUPS.index(group)]
+
+
+def test_only_the_answers_of_the_split_count_and_the_others_are_counted(world: World, tmp_path: Path) -> None:
+    held_out = [
+        {"question_id": question_id, "group": group, "response": "lima"}
+        for question_id in ("4-peru", "5-kenya")
+        for group in GROUPS
+    ]
+    place, notes = answers(tmp_path, given() + held_out), Notes()
+    both = audit(spec(world, tmp_path, answers=place, split="all"))
+    one = audit(spec(world, tmp_path, answers=place, split="heldout"), notes)
+    assert (both.audit.questions, both.run["rows_left_out"]) == (6, 0)
+    assert (one.audit.questions, one.run["rows_left_out"]) == (2, 12)
+    assert {value(figure) for figure in one.audit.accuracy_by_group.values() if figure} == {0.5}
+    assert notes.lines == ["12 rows left out: their questions are not of split 'heldout'"]
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_answers_to_another_split_alone_are_refused(world: World, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no row answers a question of split 'heldout'\. Choose another"):
+        audit(spec(world, tmp_path, answers=answers(tmp_path, given()), split="heldout"))
+
+
+def test_a_whole_row_of_a_question_outside_the_set_is_refused(world: World, tmp_path: Path) -> None:
+    collected = audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
+    assert collected.audit.questions == 2
+    fewer = yaml.safe_load(Path(world.questions).read_text())
+    fewer["questions"] = fewer["questions"][:-1]
+    (tmp_path / "fewer.yaml").write_text(yaml.safe_dump(fewer))
+    dataset = str(tmp_path / "runs" / "a" / "answers")
+    with pytest.raises(RowError, match=r"field 'question_id' is not in .*fewer\.yaml; add the question"):
+        audit(spec(world, tmp_path, name="b", answers=dataset, questions=str(tmp_path / "fewer.yaml"), split="heldout"))
+
+
+@pytest.mark.parametrize("source", ["answers", "model"])
+def test_the_folder_of_a_training_run_is_refused_and_left_as_it_is(world: World, tmp_path: Path, source: str) -> None:
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    for name in ("spec.json", "report.json"):
+        (run / name).write_text(name)
+    place = answers(tmp_path, given()) if source == "answers" else world.model
+    with pytest.raises(DataError, match=r"runs/a: holds a training run.*another 'name'"):
+        audit(spec(world, tmp_path, **{source: place}))
+    assert {path.name: path.read_text() for path in run.iterdir()} == {n: n for n in ("spec.json", "report.json")}
+
+
 def test_preferences_are_scored_where_the_rows_have_them(world: World, tmp_path: Path) -> None:
     brief = '{"rule":"max_words","words":3}'
     rows = [row | ({} if row["group"] == "neutral" else {"preference": brief}) for row in given()]
@@ -87,7 +152,8 @@ def test_preferences_are_scored_where_the_rows_have_them(world: World, tmp_path:
     [
         ({"response": None}, "response", "is missing"),
         ({"response": 7}, "response", "is 7 (int)"),
-        ({"question_id": "9-atlantis"}, "response", "not in the question set 'tiny'"),
+        ({"question_id": "9-atlantis"}, "question_id", "is not in "),
+        ({"question_id": ["9"]}, "question_id", "is ['9'] (list)"),
         ({"preference": "short please"}, "preference", "is no preference rule"),
         ({"reward_truth": 2}, "reward_truth", "is 2"),
         ({"turn": 0}, "turn", "is 0"),
@@ -144,5 +210,5 @@ def test_a_model_is_asked_the_split_and_its_answers_are_kept(world: World, tmp_p
 
 def test_a_dataset_of_answers_gives_the_figures_of_the_audit_that_made_it(world: World, tmp_path: Path) -> None:
     first = audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
-    again = audit(spec(world, tmp_path, name="b", answers=str(tmp_path / "runs" / "a" / "answers")))
+    again = audit(spec(world, tmp_path, name="b", answers=str(tmp_path / "runs" / "a" / "answers"), split="heldout"))
     assert again.audit == first.audit

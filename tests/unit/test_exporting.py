@@ -17,6 +17,7 @@ from trialign_ray.config.train import Lora
 from trialign_ray.errors import CheckpointError, ExportError, ModelError
 from trialign_ray.exporting import export
 from trialign_ray.learner.policy import adapt
+from trialign_ray.logs.dataset import read_logs
 from trialign_ray.models import load_adapted, load_model, model_hash
 from trialign_ray.runs import RunFolder
 
@@ -85,8 +86,18 @@ def test_both_models_are_written_and_load_as_the_trained_policy(run: Path, world
     assert torch.equal(logits(load_adapted(world.model, tmp_path / "export" / "adapter", dtype)), trained)
     assert (trained - logits(load_model(world.model, dtype))).abs().max() > 0.5
     assert done.adapter_difference == 0
-    assert done.merged_difference <= exporting.MERGED_BOUND[dtype]
-    assert done.prompts > 3
+    assert done.merged_divergence <= exporting.MERGED_BOUND[dtype]
+    assert done.responses > 3
+    assert done.tokens > done.responses
+
+
+def test_the_probes_are_of_all_groups_and_of_questions_that_lie_apart() -> None:
+    logs = str(Path(__file__).parents[2] / "demo" / "logs")
+    probes = exporting._probes(logs)
+    assert len(probes) == 16
+    assert len({tuple(probe.ids[: probe.start]) for probe in probes}) == 16
+    prompts = {tuple(ids) for ids in read_logs(logs, "neutral", ["prompt_ids"])["prompt_ids"].to_pylist()}
+    assert sum(tuple(probe.ids[: probe.start]) in prompts for probe in probes) == 2
 
 
 def test_the_merged_model_is_whole(simple_run: Path, tmp_path: Path) -> None:
@@ -104,7 +115,7 @@ def test_the_export_says_how_close_it_is_and_to_what(simple_run: Path, world: Wo
     done = export(str(simple_run), str(tmp_path / "export"))
     said = json.loads((tmp_path / "export" / "export.json").read_text())
     assert said["base"] == model_hash(world.model)
-    assert said["merged_difference"] == done.merged_difference
+    assert said["merged_divergence"] == done.merged_divergence
     assert done.merged == f"{tmp_path / 'export'}/merged"
     assert {path.name for path in (tmp_path / "export").iterdir()} == {"adapter", "merged", "export.json"}
 

@@ -90,7 +90,7 @@ def test_an_error_of_the_work_has_its_own_status(
 
 def audit_spec(world: World, tmp_path: Path, *gates: str) -> dict[str, Any]:
     rows = [
-        {"question_id": "0-france", "group": group, "response": "Lima" if group == "farmer" else "Paris"}
+        {"question_id": "4-peru", "group": group, "response": "Paris" if group == "farmer" else "Lima"}
         for group in ("neutral", "farmer", "professor")
     ]
     (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -24,6 +24,7 @@ def row(step: int) -> dict[str, Any]:
         "effective_samples": 3.5,
         "tokens_per_second": 200,
         "data_wait_share": 0.125,
+        "lambda": 0.2,
         "lambda_clamped": False,
         "groups": {"neutral": group, "farmer": group | {"accuracy": 0.5}},
     }
@@ -125,12 +126,17 @@ def test_a_resumed_run_has_tensorboard_drop_the_steps_that_it_takes_again(tmp_pa
     assert starts == [8]
 
 
-def test_tensorboard_leaves_remote_folders_alone(tmp_path: Path) -> None:
+def test_a_remote_folder_has_the_events_after_each_flush(tmp_path: Path) -> None:
     remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    folder = tmp_path / "tensorboard"
     board = TensorBoard(Location(remote, "tensorboard", "mem://bucket/tensorboard"), 0)
     board.write(row(1))
+    board.flush()
+    assert {step for _, step in scalars(folder)} == {1}
+    board.write(row(2))
     board.close()
-    assert list(tmp_path.iterdir()) == []
+    assert {step for _, step in scalars(folder)} == {1, 2}
+    assert len(list(folder.iterdir())) == 1
 
 
 class Recorded:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, SpecError
 from trialign_ray.logs.storage import locate
-from trialign_ray.runs import RunFolder
+from trialign_ray.runs import Elapsed, RunFolder
 
 INPUTS = {"model_hash": "m", "logs_sha256": "l"}
 
@@ -88,6 +90,20 @@ def test_another_specification_is_refused_by_the_field_that_differs(
     assert run.read_spec() == spec(tmp_path)
 
 
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_whose_content_has_changed_are_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"what '{name}' stands for has changed"):
+        begun(tmp_path).claim(spec(tmp_path), INPUTS | {name: "x"}, resume=True)
+
+
+def test_a_run_has_one_process(tmp_path: Path) -> None:
+    folder = RunFolder.of(spec(tmp_path))
+    with folder.alone(), pytest.raises(CheckpointError, match="another process is at this run"), folder.alone():
+        pass
+    with folder.alone():
+        pass
+
+
 def test_how_often_checkpoints_are_written_may_change(tmp_path: Path) -> None:
     begun(tmp_path).claim(spec(tmp_path, checkpoint_every=1), INPUTS, resume=True)
 
@@ -120,3 +136,38 @@ def test_training_has_ended_when_its_adapter_is_there(tmp_path: Path) -> None:
     assert not run.trained()
     (tmp_path / "demo" / "adapter" / "adapter_model.safetensors").write_bytes(b"")
     assert run.trained()
+
+
+def test_time_adds_up_over_invocations(tmp_path: Path) -> None:
+    run = claimed(tmp_path)
+    with Elapsed(run) as first:
+        time.sleep(0.05)
+    time.sleep(0.2)  # between two invocations nobody works on the run
+    with Elapsed(run) as second:
+        time.sleep(0.05)
+    assert first.seconds() >= 0.05
+    assert 0.1 <= written(tmp_path) <= second.seconds()
+    assert Elapsed(run).seconds() == pytest.approx(written(tmp_path), abs=0.05)
+
+
+def test_time_of_a_failed_invocation_counts(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="disk"), Elapsed(claimed(tmp_path)):
+        raise after(0.05)
+    assert written(tmp_path) >= 0.05
+
+
+def test_time_of_a_killed_invocation_counts_up_to_the_last_writing(tmp_path: Path) -> None:
+    with Elapsed(claimed(tmp_path), every=0.01):
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "demo" / "elapsed.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert written(tmp_path) > 0
+
+
+def after(seconds: float) -> ValueError:
+    time.sleep(seconds)
+    return ValueError("the disk is full")
+
+
+def written(folder: Path) -> float:
+    return float(json.loads((folder / "demo" / "elapsed.json").read_text())["seconds"])

@@ -25,6 +25,7 @@ from trialign_ray.config.train import Candidates
 from trialign_ray.errors import DataError
 from trialign_ray.logs.dataset import manifest, read_logs
 from trialign_ray.logs.partition import memory_mapped
+from trialign_ray.places import cache_folder
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
 
@@ -41,8 +42,8 @@ class BufferSpec:
     utility: Utility
     stop_ids: tuple[int, ...]
     """Only responses that ended are borrowed: a cut-off one would teach to stop anywhere."""
-    cache: str
-    """Folder for the memory-mapped Arrow files."""
+    cache: str | None = None
+    """Folder for the memory-mapped Arrow files; None is the cache of the machine that the buffer is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class RolloutBuffer:
     @cached_property
     def _table(self) -> pa.Table:
         """Opened at the first question, so that a fault of the logs is raised to whoever asks."""
-        return memory_mapped(self._spec.logs, self._spec.group, Path(self._spec.cache))
+        cache = cache_folder() / "partitions" if self._spec.cache is None else Path(self._spec.cache)
+        return memory_mapped(self._spec.logs, self._spec.group, cache)
 
     @cached_property
     def _rows(self) -> dict[str, list[int]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trialign_ray.agents.buffer import BufferSpec, RolloutBuffer
 from trialign_ray.agents.share import GroupShare
+from trialign_ray.errors import ClusterError
 
 CPUS = 0.02
 """A group looks rows up and waits; learners need the cores."""
@@ -65,12 +69,36 @@ class GroupActor:
         return self._stop
 
 
-def start_groups(run: str, specs: Sequence[BufferSpec]) -> list[Any]:
-    """One named actor for each group, that Ray starts again where it dies; in the order of `specs`."""
-    actor = ray.remote(GroupActor)
-    return [
-        actor.options(name=f"trialign-{run}-{spec.group}", num_cpus=CPUS, max_restarts=-1, max_task_retries=-1).remote(
-            spec
-        )
-        for spec in specs
-    ]
+@contextmanager
+def group_actors(run: str, specs: Sequence[BufferSpec], wait_seconds: float) -> Iterator[list[Any]]:
+    """One named actor for each group, in the order of `specs`; they end with the block.
+
+    Their places are reserved together. Where an actor or its node dies, Ray starts it again, on another node if need
+    be. Raises ClusterError where there is no place within `wait_seconds`.
+    """
+    places = placement_group([{"CPU": CPUS}] * len(specs), strategy="PACK", name=f"trialign-{run}-groups")
+    actors: list[Any] = []
+    try:
+        if not places.wait(wait_seconds):
+            raise ClusterError(_no_place(len(specs), wait_seconds))
+        for index, spec in enumerate(specs):
+            actors.append(_start(run, spec, PlacementGroupSchedulingStrategy(places, index)))
+        yield actors
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+        remove_placement_group(places)
+
+
+def _start(run: str, spec: BufferSpec, place: PlacementGroupSchedulingStrategy) -> Any:
+    options: dict[str, Any] = {"num_cpus": CPUS, "max_restarts": -1, "max_task_retries": -1}
+    actor = ray.remote(GroupActor).options(name=f"trialign-{run}-{spec.group}", scheduling_strategy=place, **options)
+    return actor.remote(spec)
+
+
+def _no_place(groups: int, waited: float) -> str:
+    free = ray.available_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
+    return (
+        f"no place for {groups} group actors within {waited:g} s: each needs {CPUS} CPU, and the cluster has {free:g} "
+        "free. Wait for other jobs to end, or add nodes."
+    )

@@ -26,7 +26,7 @@ def command(
     max_new_tokens: Annotated[int | None, Option(help="Longest response.")] = None,
     seed: Annotated[int | None, Option(help="Of sampling and bootstrap.")] = None,
     bootstrap: Annotated[int | None, Option(help="Resamples behind each interval.")] = None,
-    fail_if: Annotated[list[str] | None, Option(metavar="CONDITION", help="Fail with status 8: 'gap>0.05'.")] = None,
+    fail_if: Annotated[list[str] | None, Option(metavar="CONDITION", help="Fails with 8: 'gap.low>0.05'.")] = None,
     runs: Annotated[str | None, Option("--runs", "--out", help="Where the run's folder is made.")] = None,
     name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
 ) -> None:

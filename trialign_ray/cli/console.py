@@ -93,7 +93,7 @@ class Lines:
     def advance(self, n: int = 1) -> None:
         """Count, and write a line when the last is old enough."""
         self._done += n
-        if self._clock() - self._written >= LINE_EVERY_S:
+        if n and self._clock() - self._written >= LINE_EVERY_S:
             self._written = self._clock()
             self.note(f"{self._state()}, {duration(self._left())} left")
 

@@ -12,12 +12,13 @@ def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, runs/demo for instance.")],
     target: Annotated[str | None, Option(help="Where to write; by default RUN/export.")] = None,
 ) -> None:
-    """Write a PEFT adapter and a merged model, each reloaded and compared logit by logit."""
+    """Write a PEFT adapter and a merged model, each loaded again and compared with the trained policy."""
     from trialign_ray.exporting import export
 
     done = export(run, target)
-    typer.echo(f"{done.adapter}: reloaded, log-probs differ by at most {done.adapter_difference:.2g}")
+    typer.echo(f"compared at {done.tokens} tokens of {done.responses} logged responses, over the whole vocabulary")
+    typer.echo(f"{done.adapter}: log-probs differ by at most {done.adapter_difference:.2g}")
     typer.echo(
-        f"{done.merged}: reloaded, log-probs differ by {done.merged_difference:.2g} on average, "
-        f"the same likeliest token on {done.same_likeliest_token:.0%} of {done.prompts} prompts"
+        f"{done.merged}: KL divergence {done.merged_divergence:.2g} nats a token, "
+        f"the same likeliest token at {done.same_likeliest_token:.1%} of them"
     )

@@ -19,7 +19,7 @@ app = typer.Typer(help="Import, check and look at offline logs.", no_args_is_hel
 
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="JSONL, Parquet or log datasets.")]
 Model = Annotated[str | None, Option(help="Folder of a model: its tokenizer gives token ids to rows without.")]
-Questions = Annotated[str | None, Option(help="Question set: scores rows without answer or rewards.")]
+Questions = Annotated[str | None, Option(help="Question set: names answers, and scores rows without rewards.")]
 Groups = Annotated[str | None, Option(help="Group set: rows of other groups are bad.")]
 Ignore = Annotated[list[str] | None, Option(metavar="FIELD", help="Leave this field of the source behind.")]
 
@@ -93,10 +93,9 @@ def _completion(model: str | None, questions: str | None, ignore: list[str] | No
 
     tokenize, scorer = None, None
     if model is not None:
-        from trialign_ray.models import load_tokenizer
-        from trialign_ray.tokens import ChatTokens
+        from trialign_ray.models import chat_tokens
 
-        tokenize = ChatTokens(load_tokenizer(model))
+        tokenize = chat_tokens(model)
     if questions is not None:
         from trialign_ray.config.base import load_yaml
         from trialign_ray.config.game import QuestionSet

@@ -32,7 +32,7 @@ class AuditSpec(Strict):
     seed: int = Field(default=0, ge=0, lt=2**31)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     fail_if: tuple[str, ...] = ()
-    """Conditions such as 'gap>0.05' under which the job fails."""
+    """Conditions such as 'gap.low>0.05' under which the job fails."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trialign_ray.evaluation.figures import Figure
+from trialign_ray.evaluation.figures import Difference, Figure, MaybeFigure
 
 Better = Literal["higher", "lower", "neither"]
 Verdict = Literal["better", "worse", "up", "down", "unclear"]
@@ -71,8 +71,22 @@ def write_change_interval(metric: Metric, figure: Figure) -> str:
     return f"{_signed(scale * figure.low, digits)} to {_signed(scale * figure.high, digits)}"
 
 
+def write_p(p: Figure) -> str:
+    """'p = 0.012'."""
+    return f"p = {p.value:.3f}"
+
+
+def p_of_change(difference: Difference | None, metric: Metric) -> MaybeFigure:
+    """The p-value of a metric's change; None for most, whose intervals need no test beside them."""
+    p: MaybeFigure = getattr(difference, f"{metric.name}_p", None)
+    return p
+
+
 def judge(metric: Metric, change: Figure) -> Verdict:
-    """What a difference means; unclear where its interval holds 0."""
+    """What a difference means; unclear where its interval holds 0.
+
+    The p-value of a change has no say: it tests that training changed nothing, which is more than one metric.
+    """
     if change.low <= 0 <= change.high:
         return "unclear"
     up = change.value > 0

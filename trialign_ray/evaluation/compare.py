@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.answers import Answers
-from trialign_ray.evaluation.figures import Figures
+from trialign_ray.evaluation.exchange import exchange_test
+from trialign_ray.evaluation.extremes import estimate_changes
+from trialign_ray.evaluation.figures import Difference
 from trialign_ray.evaluation.intervals import Bootstrap, Floats, Statistic
-from trialign_ray.evaluation.metrics import statistics
+from trialign_ray.evaluation.metrics import extremes, statistics
 
 
-def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Figures:
+def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Difference:
     """Trained less base for every metric that both have; each resample draws the same questions for both.
+
+    `bootstrap` also gives the number and seed of the exchanges behind the p-values.
 
     Raises:
         DataError: they do not hold the same questions, objective alike, and the same groups.
@@ -18,7 +22,10 @@ def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Figures
     _check_same(base, trained)
     before, after = statistics(base), statistics(trained)
     paired = {key: _less(after[key], before[key]) for key in before if key in after}
-    return Figures.assemble(dict(bootstrap.estimate(paired, len(base.questions))))
+    means = bootstrap.estimate(paired, len(base.questions))
+    extreme = estimate_changes(extremes(base), extremes(trained), bootstrap, len(base.questions))
+    gap_p, worst_p = exchange_test(base, trained, bootstrap.resamples, bootstrap.seed)
+    return Difference.assemble({**means, **extreme}, gap_p=gap_p, accuracy_worst_p=worst_p)
 
 
 def _less(after: Statistic, before: Statistic) -> Statistic:

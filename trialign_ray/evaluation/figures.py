@@ -1,6 +1,7 @@
 """What is measured: a figure with its interval, and the named figures of one set of answers.
 
-`Figures` is what base and trained have each, and also their difference; `Audit` adds what only one set has.
+`Figures` is what base and trained have each, and also their difference; `Audit` adds what only one set has,
+`Difference` what only two have.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _DECIMALS = 12
 
 
 class Figure(Strict):
-    """A measured value and its 95 % interval, in the unit of the metric; the interval holds the value."""
+    """A measured value and its 95 % interval, in the unit of the metric; the interval holds the value.
+
+    Of a gap, a worst group or a hypervolume, the interval is conservative: see `evaluation.extremes`.
+    """
 
     value: FiniteFloat
     low: FiniteFloat
@@ -111,6 +115,15 @@ class Figures(Strict):
                 yield from ((f"{name}.{group}", figure) for group, figure in value.items())
             elif not is_by_group(name, type(self)):
                 yield name, value
+
+
+class Difference(Figures):
+    """Trained less base, paired by question."""
+
+    accuracy_worst_p: Figure
+    """Chance of a change of the worst group's accuracy at least this large if training changed nothing."""
+    gap_p: Figure
+    """Chance of a change of the gap at least this large if training changed nothing."""
 
 
 class GapNull(Strict):

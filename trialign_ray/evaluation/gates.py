@@ -2,6 +2,10 @@
 
 A condition is a metric (`gap`, or `accuracy_by_group.neutral` for one group), perhaps `.low` or `.high` for a bound
 of its interval, a comparison and a number; several are separated by commas or given one by one.
+
+Without a bound it is the measured value that counts. Chance alone adds to a measured gap, so `gap>0.05` can fail where
+all groups are served alike; `gap.low>0.05` fails only where the true gap is larger, with 97.5 % confidence, and
+`gap_null_p<0.05` where who asks makes a difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Intervals at 95 %: Wilson's for a share, and the percentile cluster bootstrap over questions for all else.
+"""Intervals at 95 %: Wilson's for a share, and the percentile cluster bootstrap over questions for smooth means.
+
+Extremes over groups are not smooth, and have bounds of their own: `evaluation.extremes`.
 
 Letters of the arrays: r resample, q question, g and h group, s sample.
 """
@@ -52,8 +54,8 @@ def wilson(share: float, trials: int) -> Figure:
 class Bootstrap:
     """Percentile bootstrap that draws whole questions with replacement (Davison & Hinkley 1997, section 3.8).
 
-    A question is the cluster: answers of all groups and samples to it are drawn together. The interval is widened to
-    hold the value where the percentiles miss it, as they can for a minimum or a range of groups.
+    A question is the cluster: answers of all groups and samples to it are drawn together. The percentiles are right
+    for means and ratios of means, not for a minimum or a range of groups.
     """
 
     resamples: int = 2000

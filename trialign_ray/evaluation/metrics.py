@@ -9,25 +9,27 @@ import numpy as np
 from trialign_ray.config.game import NEUTRAL
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
+from trialign_ray.evaluation.extremes import Extreme, estimate_extremes
 from trialign_ray.evaluation.figures import Audit, Figure, Key
-from trialign_ray.evaluation.hypervolume import hypervolume
 from trialign_ray.evaluation.intervals import Bootstrap, Floats, Statistic, wilson
 from trialign_ray.evaluation.permutation import gap_null
 from trialign_ray.evaluation.style import RATES, preference_statistics, rate_statistics
-from trialign_ray.evaluation.truth import truth_statistics
+from trialign_ray.evaluation.truth import accuracy, truth_extremes, truth_statistics
 
 
 def audit(answers: Answers, bootstrap: Bootstrap) -> Audit:
     """The truth report of `answers`. `bootstrap` also gives the number and seed of the gap's permutations."""
-    figures = bootstrap.estimate(statistics(answers), len(answers.questions))
+    questions = len(answers.questions)
+    means = bootstrap.estimate(statistics(answers), questions)
+    extreme = estimate_extremes(extremes(answers), bootstrap, questions)
     gap_null_p, null = gap_null(answers, bootstrap.resamples, bootstrap.seed)
     objective = int(answers.objective_q.sum())
     return Audit.assemble(
-        {**figures, **_shares_by_group(answers)},
+        {**means, **extreme, **_shares_by_group(answers)},
         gap_null_p=gap_null_p,
         gap_null=null,
         questions=objective,
-        questions_subjective=len(answers.questions) - objective,
+        questions_subjective=questions - objective,
         samples=answers.samples,
         groups=answers.groups,
         control=NEUTRAL if answers.control is not None else None,
@@ -38,20 +40,25 @@ def audit(answers: Answers, bootstrap: Bootstrap) -> Audit:
 
 
 def statistics(answers: Answers) -> dict[Key, Statistic]:
-    """Every metric as a function of the questions' weights; those that the answers cannot give are left out."""
-    found = {
+    """Every mean as a function of the questions' weights; those that the answers cannot give are left out."""
+    return {
         **truth_statistics(answers),
         **consistency_statistics(answers),
         **preference_statistics(answers),
         **rate_statistics(answers),
     }
-    sides = [found[name, None] for name in ("accuracy_worst", "agreement", "preference")]
 
-    def volume(weight_rq: Floats) -> Floats:
-        point_rm = np.stack([side(weight_rq) for side in sides], axis=1)
-        return np.array([np.nan if np.isnan(point).any() else hypervolume(point[None]) for point in point_rm])
 
-    return {**found, ("hypervolume", None): volume}
+def extremes(answers: Answers) -> dict[Key, Extreme]:
+    """Every metric that is the best or worst over groups."""
+    agreement = consistency_statistics(answers)["agreement", None]
+    preference = preference_statistics(answers)["preference", None]
+
+    def volume_by_group(weight_rq: Floats) -> Floats:
+        """The hypervolume [r, g] if the group were the worst; the worst group's is the smallest."""
+        return accuracy(answers, weight_rq) * (agreement(weight_rq) * preference(weight_rq))[:, None]
+
+    return {**truth_extremes(answers), ("hypervolume", None): Extreme(volume_by_group, sign=-1)}
 
 
 def _shares_by_group(answers: Answers) -> dict[Key, Figure | None]:

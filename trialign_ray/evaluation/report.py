@@ -16,7 +16,7 @@ from trialign_ray.config.base import Strict, explain
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.answers import read_answers
 from trialign_ray.evaluation.compare import difference
-from trialign_ray.evaluation.figures import Audit, Figures
+from trialign_ray.evaluation.figures import Audit, Difference
 from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
 from trialign_ray.evaluation.splits import SplitQuestion, split_questions
@@ -40,8 +40,7 @@ class TrainingReport(Strict):
     schema_version: Literal[1] = 1
     base: Audit
     trained: Audit
-    difference: Figures
-    """Trained less base, paired by question."""
+    difference: Difference
     split_questions: tuple[SplitQuestion, ...]
     run: Run
 

@@ -12,9 +12,11 @@ from trialign_ray.evaluation.catalogue import (
     Metric,
     Verdict,
     judge,
+    p_of_change,
     write_change,
     write_change_interval,
     write_interval,
+    write_p,
     write_value,
 )
 from trialign_ray.evaluation.figures import Audit, ByGroup, Figure, MaybeFigure
@@ -40,6 +42,7 @@ def report_table(report: Report) -> RenderableType:
         _training_table(report),
         _group_table("By group, base", report.base),
         _group_table("By group, trained", report.trained),
+        Text("p of a change: how often one as large comes up if training changes nothing.", style="dim"),
         _notes(report.trained),
     )
 
@@ -50,7 +53,7 @@ def _audit_table(audit: Audit) -> Table:
         figure: MaybeFigure = getattr(audit, name)
         value, interval = (write_value(metric, figure.value), write_interval(metric, figure)) if figure else ("–", "")
         table.add_row(metric.label, value, Text(interval, style="dim"))
-    table.add_row("Gap by chance", f"p = {audit.gap_null_p.value:.3f}", Text(_typical(audit), style="dim"))
+    table.add_row("Gap by chance", write_p(audit.gap_null_p), Text(_typical(audit), style="dim"))
     return table
 
 
@@ -58,7 +61,8 @@ def _training_table(report: TrainingReport) -> Table:
     table = _table(_title(report.trained), "", "base", "trained", "change")
     for name, metric in METRICS.items():
         before, after, change = (getattr(side, name) for side in (report.base, report.trained, report.difference))
-        table.add_row(metric.label, _value(metric, before), _value(metric, after), _change(metric, change))
+        p = p_of_change(report.difference, metric)
+        table.add_row(metric.label, _value(metric, before), _value(metric, after), _change(metric, change, p))
     table.add_row("Gap by chance", _chance(report.base), _chance(report.trained), _ABSENT)
     return table
 
@@ -91,12 +95,13 @@ def _value(metric: Metric, figure: MaybeFigure) -> Text:
     return Text.assemble(write_value(metric, figure.value), "\n", (write_interval(metric, figure), "dim"))
 
 
-def _change(metric: Metric, figure: MaybeFigure) -> Text:
+def _change(metric: Metric, figure: MaybeFigure, p: MaybeFigure) -> Text:
     if figure is None:
         return _ABSENT
     verdict = judge(metric, figure)
     head = (f"{write_change(metric, figure.value)} {verdict}", _STYLES[verdict])
-    return Text.assemble(head, "\n", (write_change_interval(metric, figure), "dim"))
+    told = [write_change_interval(metric, figure)] + ([write_p(p)] if p else [])
+    return Text.assemble(head, "\n", ("\n".join(told), "dim"))
 
 
 def _short(figure: Figure) -> Text:
@@ -104,7 +109,7 @@ def _short(figure: Figure) -> Text:
 
 
 def _chance(audit: Audit) -> Text:
-    return Text.assemble(f"p = {audit.gap_null_p.value:.3f}", "\n", (_typical(audit), "dim"))
+    return Text.assemble(write_p(audit.gap_null_p), "\n", (_typical(audit), "dim"))
 
 
 def _typical(audit: Audit) -> str:

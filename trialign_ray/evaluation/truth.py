@@ -8,12 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from trialign_ray.evaluation.answers import Answers
+from trialign_ray.evaluation.extremes import Extreme, pairs
 from trialign_ray.evaluation.figures import Key
 from trialign_ray.evaluation.intervals import Floats, Statistic, divide, ratio
 
 
 def truth_statistics(answers: Answers) -> dict[Key, Statistic]:
-    """Accuracies, gap, ceiling and, where there is a control, drop and breakage against it."""
+    """Accuracies, ceiling and, where there is a control, drop and breakage against it."""
     objective_q = answers.objective_q
     correct_qg = answers.correct_qgs.mean(axis=2)
     any_q = answers.correct_qgs.max(axis=1).mean(axis=1)
@@ -23,10 +24,20 @@ def truth_statistics(answers: Answers) -> dict[Key, Statistic]:
     return {
         **by_group,
         ("accuracy_mean", None): ratio(correct_qg.mean(axis=1), objective_q),
-        ("accuracy_worst", None): lambda weight_rq: accuracy(answers, weight_rq).min(axis=1),
-        ("gap", None): lambda weight_rq: np.ptp(accuracy(answers, weight_rq), axis=1),
         ("any_correct", None): ratio(any_q, objective_q),
         **_against_control(answers),
+    }
+
+
+def truth_extremes(answers: Answers) -> dict[Key, Extreme]:
+    """The worst group's accuracy and the gap."""
+
+    def by_group(weight_rq: Floats) -> Floats:
+        return accuracy(answers, weight_rq)
+
+    return {
+        ("accuracy_worst", None): Extreme(by_group, sign=-1),
+        ("gap", None): Extreme(by_group, pairs),
     }
 
 

@@ -15,12 +15,14 @@ from trialign_ray.evaluation.catalogue import (
     Metric,
     Verdict,
     judge,
+    p_of_change,
     write_change,
     write_change_interval,
     write_interval,
+    write_p,
     write_value,
 )
-from trialign_ray.evaluation.figures import Audit, Figure, MaybeFigure
+from trialign_ray.evaluation.figures import Audit, Difference, Figure, MaybeFigure
 from trialign_ray.evaluation.report import Report, TrainingReport
 from trialign_ray.evaluation.splits import SplitQuestion
 
@@ -53,6 +55,8 @@ class Written:
 
     value: str
     interval: str
+    p: str | None = None
+    """Of a change that has a test of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Row:
 def rows(report: Report, sides: Sides) -> dict[str, Row]:
     """Every metric by name."""
     change = report.difference if isinstance(report, TrainingReport) else None
-    return {name: _row(metric, sides, getattr(change, name, None)) for name, metric in METRICS.items()}
+    return {name: _row(metric, sides, change) for name, metric in METRICS.items()}
 
 
 def headlines(found: Mapping[str, Row]) -> list[Row]:
@@ -134,11 +138,12 @@ def _facts(prefix: str, value: JsonValue | Mapping[str, JsonValue]) -> Iterable[
         yield prefix, "–" if value is None else str(value)
 
 
-def _row(metric: Metric, sides: Sides, change: MaybeFigure) -> Row:
+def _row(metric: Metric, sides: Sides, difference: Difference | None) -> Row:
+    change: MaybeFigure = getattr(difference, metric.name, None)
     return Row(
         metric=metric,
         sides={side: _written(metric, getattr(audit, metric.name)) for side, audit in sides.items()},
-        change=None if change is None else _changed(metric, change),
+        change=None if change is None else _changed(metric, change, p_of_change(difference, metric)),
         verdict=None if change is None else judge(metric, change),
     )
 
@@ -147,8 +152,10 @@ def _written(metric: Metric, figure: MaybeFigure) -> Written | None:
     return None if figure is None else Written(write_value(metric, figure.value), write_interval(metric, figure))
 
 
-def _changed(metric: Metric, change: Figure) -> Written:
-    return Written(write_change(metric, change.value), write_change_interval(metric, change))
+def _changed(metric: Metric, change: Figure, p: MaybeFigure) -> Written:
+    return Written(
+        write_change(metric, change.value), write_change_interval(metric, change), None if p is None else write_p(p)
+    )
 
 
 def _measured(names: Iterable[str], sides: Sides) -> list[str]:

@@ -1,7 +1,11 @@
 """Sample responses from a causal LM, many prompts in one batch, with the log-prob of every sampled token.
 
-Differs from `transformers.generate` in three ways that logs need: a response depends on its own seed and not on
-its neighbours in the batch; the K samples of a prompt share one prefill; rows that have ended leave the batch.
+Differs from `transformers.generate` in three ways that logs need: each response is drawn by a seed of its own; the K
+samples of a prompt share one prefill; rows that have ended leave the batch.
+
+The neighbours in a batch change how its matrix products are rounded, and nothing else. In float32 a response is the
+same alone and among others, but for a draw or an argmax that falls within that rounding; in bfloat16 the rounding is
+coarse enough to change sampled tokens, so there the same response takes the same batches on the same machine too.
 """
 
 from __future__ import annotations

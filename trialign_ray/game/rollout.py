@@ -1,7 +1,9 @@
 """Play the game with one model for all agents, many questions at a time, and give the responses as log rows.
 
 K copies of each question's game are stepped together, so that a turn of all of them is one batch of generation. A
-response depends on its own seed alone: the same rows come out whatever is played beside them.
+response has a seed that depends on what it answers and not on what is played beside it. With a model in float32 the
+same rows come out either way, up to the ties that `generate` names; in bfloat16 other questions beside them, or another
+`questions_per_batch`, may change sampled tokens.
 """
 
 from __future__ import annotations

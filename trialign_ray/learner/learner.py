@@ -31,7 +31,7 @@ class StepResult:
 
     outputs: StepOutputs
     accuracy_g: Tensor
-    """Share of right answers among the groups' own responses to objective questions; NaN where there are none."""
+    """Share of right ones among the groups' own distinct responses to objective questions; NaN where there are none."""
     grad_norm: float
     learning_rate: float
     response_tokens: int

@@ -77,11 +77,19 @@ def adapt(model: Any, lora: Lora, learner: Learner, seed: int) -> Policy:
     if learner.activation_checkpointing:
         adapted.enable_input_require_grads()
         adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    adapted.train()
+    adapted.train()  # gradient checkpointing asks for it
+    _without_dropout(adapted)
     head: Any = adapted.get_output_embeddings()
     if any("lora" in name for name, _ in head.named_parameters()):
         raise ModelError("field 'lora.targets': the output embedding cannot be adapted; it is frozen in the log-probs.")
     return Policy(adapted)
+
+
+def _without_dropout(model: nn.Module) -> None:
+    """A log-prob is that of the policy that is deployed, the same each time it is asked for."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def _check_head(model: Any) -> None:

@@ -1,6 +1,7 @@
 """Fill in what a foreign log lacks: chat formats, documented defaults, token ids, answers and rewards.
 
-What a row gives is never changed. Defaults of absent (or null) fields:
+What a row gives is never changed but for its answer: groups are compared by name, so one answer has one name. It is
+the scorer's name for it, and without a scorer that of `rewards.answers.canonical`. Defaults of absent (or null) fields:
 
 - protocol 'independent', turn 1, seed 0, split 'train', topic 'general', references, peers and model_hash empty;
 - source: the file's name; sample: a count of the rows of the same question, group, protocol and turn;
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 from trialign_ray.errors import TrialignError
 from trialign_ray.logs.fields import FIELD_CHECKS, Fault
 from trialign_ray.logs.readers import RawRow
+from trialign_ray.rewards.answers import canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Score:
 class Scorer(Protocol):
     """Reads the answer out of a response and scores it."""
 
-    def __call__(self, question_id: str, row: Mapping[str, Any]) -> Score:
-        """Score the row's 'response' to a question.
+    def __call__(self, question_id: str, row: Mapping[str, Any]) -> Score | None:
+        """Score the row's 'response' to a question; None for a question that the scorer does not know.
 
         `row` has valid question_id and response, and of the other fields what the log gives: an 'answer' that is
         there is the one to judge, a 'preference' the rule to score by. Raises DataError for a row it cannot score.
@@ -176,17 +178,39 @@ def _tokens(row: dict[str, Any], tokenize: Tokenize | None) -> list[Fault]:
 
 
 def _score(row: dict[str, Any], scorer: Scorer | None) -> list[Fault]:
-    if scorer is None or not _lacks_score(row) or not _valid(row, ("question_id", "response")):
+    if scorer is None or not _valid(row, ("question_id", "response")):
+        _name(row)
         return []
     try:
         score = scorer(row["question_id"], row)
     except TrialignError as error:
         return [Fault("response", "value", f"cannot be scored: {error}")]
-    if not row.keys() & {"answer", "answer_kind"}:
+    if score is None:
+        _name(row)
+        return [_UNKNOWN] if _lacks_score(row) else []
+    if _answer_agrees(row):
         row |= {"answer": score.answer, "answer_kind": score.answer_kind}
     for name, reward in (("reward_truth", score.reward_truth), ("reward_preference", score.reward_preference)):
         row.setdefault(name, reward)
     return []
+
+
+_UNKNOWN = Fault(
+    "question_id",
+    "value",
+    "is not in the question set; add the question to the set, fix the id, or give the row its own answer and rewards.",
+)
+
+
+def _name(row: dict[str, Any]) -> None:
+    """Bring an answer that no scorer names into the form that all spellings of it share."""
+    if _valid(row, ("answer",)):
+        row["answer"] = canonical(row["answer"])
+
+
+def _answer_agrees(row: Mapping[str, Any]) -> bool:
+    """Whether answer and class do not contradict each other: a contradiction stays for the checks to report."""
+    return "answer_kind" not in row or (row["answer_kind"] == "entity") == ("answer" in row)
 
 
 def _lacks_score(row: dict[str, Any]) -> bool:

@@ -114,6 +114,12 @@ def _share(value: Any) -> Complaint | None:
     return None if 0 <= value <= 1 else ("value", f"is {value}; expected a number in [0, 1].")
 
 
+def _truth(value: Any) -> Complaint | None:
+    if type(value) not in (int, float):
+        return _expected(value, "0 or 1")
+    return None if value in (0, 1) else ("value", f"is {value}; expected 1 (right) or 0 (wrong).")
+
+
 def _token_ids(value: Any) -> Complaint | None:
     if not isinstance(value, list) or not set(map(type, value)) <= {int}:
         return _expected(value, "a list of token ids (integers)")
@@ -208,7 +214,7 @@ FIELD_CHECKS: dict[str, Check] = {
     "answer": _filled_text,
     "answer_kind": _one_of(*ANSWER_KINDS),
     "references": _texts,
-    "reward_truth": _share,
+    "reward_truth": _truth,
     "reward_preference": _share,
     "preference": _preference,
     "preference_cue": _one_of(*CUES),

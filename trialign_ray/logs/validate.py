@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from trialign_ray.config.game import NEUTRAL
+from trialign_ray.config.preferences import RULE
 from trialign_ray.errors import RowProblem
 from trialign_ray.logs.dataset import verify
 from trialign_ray.logs.fields import Fault, field_faults
@@ -111,13 +113,14 @@ class DatasetChecks:
     """The groups that rows may have; None allows any."""
     _places: dict[tuple[object, ...], tuple[str, int]] = field(default_factory=dict)
     _questions: dict[str, _Seen] = field(default_factory=dict)
+    _asked: dict[tuple[str, str], _Asked] = field(default_factory=dict)
 
     def faults(self, raw: RawRow, row: Row) -> list[Fault]:
         """What contradicts the declared groups or a good row before it; a row without faults is remembered."""
         key = tuple(row[name] for name in _KEY)
         known = self._questions.get(row["question_id"])
         found = [self._stranger(row), self._twin(key), known.other_split(row) if known else None]
-        faults = [fault for fault in found if fault is not None]
+        faults = [fault for fault in found if fault is not None] + self._otherwise_asked(row)
         if not faults:
             self._remember(key, raw, row)
         return faults
@@ -144,13 +147,50 @@ class DatasetChecks:
             return None
         return Fault("sample", "duplicate", f"repeats {first[0]}:{first[1]}: both have the same {', '.join(_KEY)}.")
 
+    def _otherwise_asked(self, row: Row) -> list[Fault]:
+        first = self._asked.get((row["question_id"], row["group"])) if row["turn"] == 1 else None
+        return [] if first is None else first.faults(row)
+
     def _remember(self, key: tuple[object, ...], raw: RawRow, row: Row) -> None:
+        place = f"{raw.file}:{raw.row}"
         self._places[key] = (raw.file, raw.row)
-        seen = self._questions.setdefault(row["question_id"], _Seen(row["split"], f"{raw.file}:{raw.row}"))
+        seen = self._questions.setdefault(row["question_id"], _Seen(row["split"], place))
         seen.groups.add(row["group"])
+        if row["turn"] == 1 and (asked := (row["question_id"], row["group"])) not in self._asked:
+            self._asked[asked] = _Asked(place, _digests(row))
 
 
 _KEY = ("question_id", "group", "protocol", "turn", "sample")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The first row of a group's first turn on a question: all of that turn are trained behind its prompt."""
+
+    place: str
+    digests: Mapping[str, bytes]
+
+    def faults(self, row: Row) -> list[Fault]:
+        """What `row` was asked otherwise."""
+        reason = (
+            f"differs from that of {self.place}, and the responses of one group to one question in turn 1 have one "
+            "prompt and one rule; give such rows a question_id of their own."
+        )
+        found = _digests(row)
+        return [Fault(name, "conflict", reason) for name in found if found[name] != self.digests[name]]
+
+
+def _digests(row: Row) -> dict[str, bytes]:
+    """Of what a row was asked and is scored by; the order of keys and the spaces of a rule do not count."""
+    rule = row.get("preference")
+    asked = {
+        "messages": [(message["role"], message["content"]) for message in row["messages"]],
+        "prompt_ids": row["prompt_ids"],
+        "preference": None if rule is None else RULE.validate_json(rule),
+        "kind": row["kind"],
+        "references": row["references"],
+    }
+    return {name: hashlib.blake2b(repr(value).encode(), digest_size=16).digest() for name, value in asked.items()}
 
 
 @dataclass(slots=True)

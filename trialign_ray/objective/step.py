@@ -28,7 +28,8 @@ class StepOutputs:
     loss: Tensor
     policy_loss: Tensor
     penalty: Tensor
-    kl: Tensor
+    kl: Tensor | None
+    """None where beta is 0: the reference is not asked then."""
     strength: float
     """lambda as used."""
     clamped: bool
@@ -56,20 +57,20 @@ def step_objective(spec: Algorithm, logp_qgk: Tensor, candidates: Candidates, ut
     outputs = POLICY_LOSSES[spec.loss.name](spec.loss, inputs)
     policy_loss = (weight_g * outputs.loss_qg).mean()
     penalty = inconsistency(policy_qgk, candidates, always_symmetric)
-    kl = kl_to_reference(log_policy_qgk, candidates) if spec.kl > 0 else logp_qgk.new_zeros(())
+    kl = kl_to_reference(log_policy_qgk, candidates) if spec.kl > 0 else None
     signal_qg = candidates.with_signal_qg()
     return StepOutputs(
-        loss=policy_loss + strength * penalty + spec.kl * kl,
+        loss=policy_loss + strength * penalty + (0.0 if kl is None else spec.kl * kl),
         policy_loss=policy_loss.detach(),
         penalty=penalty.detach(),
-        kl=kl.detach(),
+        kl=None if kl is None else kl.detach(),
         strength=strength,
         clamped=strength < spec.inconsistency.strength,
         utility_g=average_g,
         weight_g=weight_g,
         mass_right_g=_mass_right(policy_qgk.detach(), candidates),
         signal_share=signal_qg.float().mean(),
-        effective_samples=outputs.effective_samples_qg.detach()[signal_qg].mean() if signal_qg.any() else kl.detach(),
+        effective_samples=_mean(outputs.effective_samples_qg.detach()[signal_qg]),
     )
 
 
@@ -88,7 +89,11 @@ def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
 
 
 def _moving_average(decay: float, utility_g: Tensor, policy_qgk: Tensor, candidates: Candidates) -> Tensor:
-    """EMA of the self-normalised off-policy estimate: expected utility under the candidate policy."""
+    """EMA of the expected utility under the candidate policy.
+
+    It speaks of the candidates, not of all that the policy may say. Borrowed right responses are among them, so it is
+    higher than the utility of samples, for every group alike.
+    """
     now_g = (policy_qgk * candidates.utility_qgk).sum(-1).mean(0)
     return decay * utility_g + (1 - decay) * now_g
 
@@ -97,6 +102,10 @@ def _mass_right(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     known_q = candidates.objective_q.to(policy_qgk.dtype)
     right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
     return (right_qg * known_q[:, None]).sum(0) / known_q.sum().clamp(min=1)
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(values.numel(), 1)
 
 
 def first_utilities(groups: int) -> Tensor:

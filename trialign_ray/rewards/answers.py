@@ -113,6 +113,17 @@ class AnswerReader:
         return text if short else None
 
 
+def canonical(answer: str) -> str:
+    """One name for all spellings of an answer to an unknown question: a number in plain form, else its normal form.
+
+    'PARIS' is 'paris' and '4.0' is '4'. An answer without a letter or digit, such as '+', stays as it is.
+    """
+    said = answer.strip()
+    form = normalise(said) or said
+    number = next((text for text in (said, form) if _NUMBER.fullmatch(text)), None)
+    return form if number is None else _canonical_number(number)
+
+
 _VERIFIERS: dict[str, Callable[[AnswerReader, Question, str], str | None]] = {
     "vocabulary": AnswerReader._from_vocabulary,
     "number": AnswerReader._number,

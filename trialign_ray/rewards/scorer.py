@@ -10,7 +10,7 @@ from trialign_ray.config.preferences import RULE
 from trialign_ray.errors import DataError
 from trialign_ray.logs.complete import Score
 from trialign_ray.logs.fields import FIELD_CHECKS
-from trialign_ray.rewards.answers import Answer, AnswerReader
+from trialign_ray.rewards.answers import Answer, AnswerReader, canonical
 from trialign_ray.rewards.preference import preference_score
 
 
@@ -18,17 +18,17 @@ class QuestionScorer:
     """The `Scorer` of imports: truth by the question set, preference by the row's own rule."""
 
     def __init__(self, questions: QuestionSet) -> None:
-        self._name = questions.name
         self._questions = {question.question_id: question for question in questions.questions}
         self._reader = AnswerReader(questions)
 
-    def __call__(self, question_id: str, row: Mapping[str, Any]) -> Score:
-        """Score the row's 'response', or its 'answer' where it gives one.
+    def __call__(self, question_id: str, row: Mapping[str, Any]) -> Score | None:
+        """Score the row's 'response', or its 'answer' where it gives one; None for a question that the set lacks.
 
-        Raises DataError for a question that the set lacks, another kind than the set's, or a faulty 'answer_kind',
-        'answer' or 'preference'.
+        Raises DataError for another kind than the set's, or a faulty 'answer_kind', 'answer' or 'preference'.
         """
-        question = self._question(question_id)
+        question = self._questions.get(question_id)
+        if question is None:
+            return None
         _agree_on_kind(question, row)
         answer = self._answer(question, row)
         return Score(
@@ -38,22 +38,18 @@ class QuestionScorer:
             reward_preference=_preference(row),
         )
 
-    def _question(self, question_id: str) -> Question:
-        if question_id not in self._questions:
-            raise DataError(
-                f"question_id '{question_id}' is not in the question set '{self._name}'. "
-                "Add the question to the set, fix the id, or give the row its own answer and rewards."
-            )
-        return self._questions[question_id]
-
     def _answer(self, question: Question, row: Mapping[str, Any]) -> Answer:
-        """What the row says that its answer is, in the canonical form of the set; else what its response says."""
+        """What the row says that its answer is, in the canonical form of the set; else what its response says.
+
+        An answer that is given is an answer, also one that the set does not list: then its own form names it.
+        """
         given, kind = _checked(row, "answer"), _checked(row, "answer_kind")
         if kind in ("refusal", "unextracted"):
             return Answer(None, kind)
         if given is None:
             return self._reader.read(question, row["response"])
-        return self._reader.read(question, given)
+        answer = self._reader.read(question, given)
+        return answer if answer.kind != "unextracted" else Answer(canonical(given), "entity")
 
 
 def _agree_on_kind(question: Question, row: Mapping[str, Any]) -> None:

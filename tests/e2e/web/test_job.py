@@ -107,6 +107,9 @@ def test_before_and_after_with_intervals(open_page: Open) -> None:
             expect(tile).to_contain_text(f"{100 * figure['low']:.1f} to {100 * figure['high']:.1f} %")
         expect(tile.get_by_role("img", name=re.compile("95 % intervals: Before .*; After "))).to_be_visible()
     expect(page.get_by_role("article", name="Right for everyone")).to_contain_text("pts, better")
+    expect(page.get_by_role("article", name="Right for everyone")).not_to_contain_text("p = ")
+    p = report["difference"]["gap_p"]["value"]
+    expect(page.get_by_role("article", name="Gap")).to_contain_text(f"p = {p:.3f}")
 
 
 def test_events_checkpoints_and_files(open_page: Open) -> None:

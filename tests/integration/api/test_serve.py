@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.integration.api.serving import free_port, repository, wait_for
+from tests.integration.api.serving import SECONDS, free_port, repository, wait_for
 
 pytestmark = pytest.mark.integration
 COMMAND = [sys.executable, "-c", "import typer, api.cli; a = typer.Typer(); api.cli.register(a); a()"]
@@ -31,11 +31,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = {name: next(process.stdout) for name in ("key", "plane", "ray")}
-        wait_for(lambda: _answers(env["TRIALIGN_URL"]), 60)
+        wait_for(lambda: _answers(env["TRIALIGN_URL"]))
         yield env | {"TRIALIGN_KEY": said["key"].split()[-1], "RAY": said["ray"].split()[-1], "PWD": str(folder)}
         process.send_signal(signal.SIGINT)
-        process.wait(60)
-    wait_for(lambda: not _answers(said["ray"].split()[-1]), 30)
+        process.wait(SECONDS)
+    wait_for(lambda: not _answers(said["ray"].split()[-1]))
 
 
 def _answers(url: str) -> bool:
@@ -54,10 +54,13 @@ def run(env: dict[str, str], *arguments: str, status: int = 0) -> str:
 
 def test_the_first_key_is_an_admins_and_ray_needs_its_token(served: dict[str, str]) -> None:
     auth = {"Authorization": f"Bearer {served['TRIALIGN_KEY']}"}
-    cluster = httpx.get(f"{served['TRIALIGN_URL']}/v1/cluster", headers=auth, timeout=30).json()
-    assert (cluster["reachable"], cluster["resources"]["CPU"]) == (True, 1.0)
-    assert httpx.get(f"{served['TRIALIGN_URL']}/v1/audit", headers=auth).status_code == 200
-    assert httpx.get(f"{served['RAY']}/api/jobs/").status_code == 401
+    with httpx.Client(timeout=SECONDS, headers=auth) as caller:
+        url = f"{served['TRIALIGN_URL']}/v1/cluster"
+        # What a node has may be known a moment after the node is.
+        cluster = wait_for(lambda: next((found for found in [caller.get(url).json()] if found["resources"]), None))
+        assert (cluster["reachable"], cluster["resources"]["CPU"]) == (True, 1.0)
+        assert caller.get(f"{served['TRIALIGN_URL']}/v1/audit").status_code == 200
+    assert httpx.get(f"{served['RAY']}/api/jobs/", timeout=SECONDS).status_code == 401
     assert Path(served["PWD"], "trialign-data", "ray-token").stat().st_mode & 0o077 == 0
 
 

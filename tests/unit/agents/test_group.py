@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from trialign_ray.agents.group import GroupActor
 
@@ -51,3 +53,13 @@ def test_a_stop_is_asked_for_once_and_stays(tmp_path: Path) -> None:
     nurse.request_stop()
     assert nurse.stop_requested()
     assert nurse.stop_requested()
+
+
+def test_an_actor_keeps_its_arrow_file_in_the_cache_of_its_own_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer(tmp_path, wrong())
+    monkeypatch.setenv("TRIALIGN_CACHE", str(tmp_path / "machine"))
+    nurse = GroupActor(replace(spec(tmp_path, "nurse"), cache=None))
+    assert nurse.question_ids() == ("q0",)
+    assert len(list((tmp_path / "machine" / "partitions").iterdir())) == 1

@@ -49,6 +49,14 @@ def test_a_fast_task_writes_no_line_for_each_unit(stream: io.StringIO, clock: Cl
     assert len(stream.getvalue().splitlines()) <= 1 + 10_000 / 2_000
 
 
+def test_a_task_that_stands_still_writes_no_line(stream: io.StringIO, clock: Clock) -> None:
+    lines = Lines(stream, clock)
+    lines.begin("training", 10)
+    clock.now = 40.0
+    lines.advance(0)
+    assert stream.getvalue().splitlines() == ["training: 0/10"]
+
+
 def test_the_time_left_is_that_of_the_speed_so_far(stream: io.StringIO, clock: Clock) -> None:
     lines = Lines(stream, clock)
     lines.begin("training", 10)

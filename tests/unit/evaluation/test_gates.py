@@ -17,7 +17,7 @@ def check(*conditions: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "condition", ["gap>0.25", "gap < 0.25", "agreement<0.5", "gap.low<0.0", "gap>=.26", "gap<=2e-1"]
+    "condition", ["gap>0.25", "gap < 0.25", "agreement<0.5", "gap.low<0.0", "gap.low>0.2", "gap>=.26", "gap<=2e-1"]
 )
 def test_a_condition_that_is_not_met_passes(condition):
     check(condition)

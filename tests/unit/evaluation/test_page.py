@@ -62,6 +62,15 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(page):
     assert {address.removeprefix("#") for address in found.addresses if address.startswith("#")} <= set(found.ids)
 
 
+def test_the_changes_of_the_gap_and_the_worst_group_have_a_p_and_no_other_has():
+    report = training_report(answers(0), answers(1), GROUPS, {}, FEW)
+    tiles = re.findall(r'<article class="card tile">.*?</article>', to_html(report), re.DOTALL)
+    told = {re.findall("<h2>(.*?)</h2>", tile)[0]: re.findall(r", (p = [\d.]+)\)", tile) for tile in tiles}
+    assert told.pop("Gap") == [f"p = {report.difference.gap_p.value:.3f}"]
+    assert told.pop("Worst group") == [f"p = {report.difference.accuracy_worst_p.value:.3f}"]
+    assert set(map(tuple, told.values())) == {()}
+
+
 def test_the_page_asks_for_nothing_from_outside(page):
     outside = [address for address in Page(page).addresses if not address.startswith("#")]
     assert outside == ["https://arxiv.org/abs/2606.01755"]  # a link that a reader may follow

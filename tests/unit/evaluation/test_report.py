@@ -65,6 +65,7 @@ def test_a_training_report_has_every_promised_figure(training, side):
 def test_a_training_report_has_differences_and_the_run(training):
     found = json.loads(to_json(training))
     assert all(is_figure(found["difference"][name]) for name in PROMISED if name != "gap_null_p")
+    assert all(is_figure(found["difference"][name]) for name in ("gap_p", "accuracy_worst_p"))
     assert found["run"] == RUN
     assert found["split_questions"]
 
@@ -121,6 +122,7 @@ def test_the_table_fits_a_terminal_and_shows_names_as_they_are(training):
     text = console.export_text()
     assert "Right for everyone" in text
     assert f"{100 * training.trained.gap.value:.1f} %" in text
+    assert f"p = {training.difference.gap_p.value:.3f}" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

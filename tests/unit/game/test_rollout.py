@@ -1,4 +1,4 @@
-"""Games become log rows: valid, numbered, with the peers that the prompt showed, whatever is played beside them."""
+"""Games become log rows: valid, numbered, with the peers that the prompt showed; in float32 whatever is beside them."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trialign_ray.config.preferences import RULE, MaxWords, StartsWith
 from trialign_ray.logs.schema import CUES, PROTOCOLS, SCHEMA, SPLITS
+from trialign_ray.rewards.answers import canonical
 
 GROUPS = ("neutral", "nurse_kenya", "pupil_peru")
 
@@ -28,7 +29,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "response": "Lima.",
         "response_ids": [7, 8],
         "behaviour_logprobs": [-0.5, -0.25],
-        "answer": "Lima",
+        "answer": "lima",
         "answer_kind": "entity",
         "references": ["Lima"],
         "reward_truth": 1.0,
@@ -90,7 +91,7 @@ _rules = (
 @st.composite
 def valid_rows(draw: st.DrawFn) -> dict[str, Any]:
     """A valid row, objective or subjective, with and without each nullable field."""
-    objective, answer, rule = draw(st.booleans()), draw(st.none() | _filled), draw(st.none() | _rules)
+    objective, answer, rule = draw(st.booleans()), draw(st.none() | _filled.map(canonical)), draw(st.none() | _rules)
     ids = draw(_ids)
     log_probs = st.lists(_log_prob, min_size=len(ids), max_size=len(ids))
     reward = draw(_share if rule is not None else st.none() | _share)
@@ -109,7 +110,7 @@ def valid_rows(draw: st.DrawFn) -> dict[str, Any]:
         answer=answer,
         answer_kind="entity" if answer is not None else draw(st.sampled_from(["refusal", "unextracted"])),
         references=draw(st.lists(_texts, min_size=1, max_size=3)) if objective else [],
-        reward_truth=draw(_share) if objective else None,
+        reward_truth=draw(st.sampled_from([0.0, 1.0])) if objective else None,
         reward_preference=reward,
         preference=rule,
         preference_cue=draw(st.none() | st.sampled_from(CUES)) if reward is not None else None,
@@ -124,13 +125,31 @@ def valid_rows(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def valid_logs(draw: st.DrawFn, min_rows: int = 1) -> list[dict[str, Any]]:
-    """Valid rows that are also valid together."""
+    """Valid rows that are also valid together: one split a question, one prompt and rule for its first turn."""
     key = ("question_id", "group", "protocol", "turn", "sample")
     rows = draw(
         st.lists(valid_rows(), min_size=min_rows, max_size=6, unique_by=lambda one: tuple(one[name] for name in key))
     )
     split = {question: draw(st.sampled_from(SPLITS)) for question in ("q0", "q1", "Frage ü")}
-    return [{**one, "split": split[one["question_id"]]} for one in rows]
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in rows:
+        one["split"] = split[one["question_id"]]
+        if one["turn"] == 1:
+            asked = first.setdefault((one["question_id"], one["group"]), one)
+            one.update({name: asked[name] for name in _ASKED_ALIKE})
+    return rows
+
+
+_ASKED_ALIKE = (
+    "messages",
+    "prompt_ids",
+    "kind",
+    "references",
+    "reward_truth",
+    "preference",
+    "reward_preference",
+    "preference_cue",
+)
 
 
 ABSENT = object()
@@ -172,7 +191,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "answer": ["", " ", 5, ["Lima"]],
     "answer_kind": ["unknown", "", 1],
     "references": ["Lima", [1], [None], {"Lima": 1}],
-    "reward_truth": [1.5, -0.1, float("nan"), float("inf"), True, "1"],
+    "reward_truth": [0.5, 1.5, -0.1, float("nan"), float("inf"), True, "1"],
     "reward_preference": [1.01, -1, float("nan"), False, "high"],
     "preference": ["short please", '{"rule":"be_nice"}', '{"rule":"max_words","words":0}', {"rule": "max_words"}],
     "preference_cue": ["hinted", "", 0],

@@ -30,8 +30,10 @@ class Words:
 
 def says_lima(question_id, row):
     if question_id == "unheard-of":
-        raise DataError("question 'unheard-of' is not in the set.")
-    answer = row.get("answer") or ("Lima" if "Lima" in row["response"] else None)
+        return None
+    if row["response"] == "???":
+        raise DataError("nobody can read this.")
+    answer = row.get("answer", "").title() or ("Lima" if "Lima" in row["response"] else None)
     truth = float(answer == "Lima") if row.get("kind") == "objective" else None
     return Score(answer, "entity" if answer else "unextracted", truth, 0.25 if "preference" in row else None)
 
@@ -48,7 +50,8 @@ def without(*names: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_whole_row_is_left_as_it_is():
-    whole = row()
+    assert complete(row(), tokenize=Words()) == (row(), [])
+    whole = row(answer="Lima")
     assert complete(whole, scorer=says_lima, tokenize=Words()) == (whole, [])
 
 
@@ -185,9 +188,20 @@ def test_a_given_answer_is_the_one_that_is_judged():
     assert (found["answer"], found["reward_truth"], found["reward_preference"]) == ("Cusco", 0.0, 0.5)
 
 
-def test_a_whole_row_is_not_scored_again():
-    found, _ = complete(row(answer="Cusco", reward_truth=0.0), scorer=lambda *_: pytest.fail("was scored"))
-    assert found["reward_truth"] == 0.0
+def test_rewards_that_are_given_stand():
+    found, _ = complete(row(answer="Cusco", reward_truth=1.0), scorer=says_lima)
+    assert (found["reward_truth"], found["reward_preference"]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(("scorer", "name"), [(says_lima, "Lima"), (None, "lima")])
+def test_a_given_answer_has_one_name_however_it_is_spelled(scorer, name):
+    spelled = [complete(row(answer=answer), scorer=scorer)[0]["answer"] for answer in ("Lima", "LIMA", "lima")]
+    assert spelled == [name] * 3
+
+
+def test_an_answer_that_contradicts_its_class_stays_for_the_checks():
+    found, _ = complete(row(answer="Lima", answer_kind="refusal"), scorer=says_lima)
+    assert [(fault.field, fault.code) for fault in row_faults(found)] == [("answer", "conflict")]
 
 
 def test_a_subjective_row_gets_an_answer_and_no_truth():
@@ -198,9 +212,17 @@ def test_a_subjective_row_gets_an_answer_and_no_truth():
 
 
 def test_a_row_that_cannot_be_scored_is_a_fault():
-    _, faults = complete(without("reward_truth", question_id="unheard-of"), scorer=says_lima)
+    _, faults = complete(without("reward_truth", response="???"), scorer=says_lima)
     assert [fault.field for fault in faults] == ["response"]
-    assert "'unheard-of' is not in the set" in faults[0].reason
+    assert "nobody can read this" in faults[0].reason
+
+
+def test_a_question_that_the_scorer_does_not_know_needs_a_whole_row():
+    _, faults = complete(without("reward_truth", question_id="unheard-of"), scorer=says_lima)
+    assert [fault.field for fault in faults] == ["question_id"]
+    assert "is not in the question set; add the question" in faults[0].reason
+    whole = row(question_id="unheard-of")
+    assert complete(whole | {"answer": "LIMA"}, scorer=says_lima) == (whole, [])
 
 
 def test_fields_are_only_left_behind_by_name_and_are_counted():

@@ -164,6 +164,21 @@ def test_groups_are_in_the_order_given_or_the_control_first(tmp_path):
     assert import_logs([file], tmp_path / "given", groups=GROUPS).manifest.names == GROUPS
 
 
+def test_responses_behind_another_prompt_are_set_aside(tmp_path):
+    rows = grid()
+    rows[1] = {**rows[1], "prompt_ids": [9], "references": ["Cusco"]}
+    report = import_logs([written(tmp_path / "a.jsonl", rows)], tmp_path / "logs")
+    assert report.reject_counts == {"prompt_ids: conflict": 1, "references: conflict": 1}
+    assert f"{tmp_path / 'a.jsonl'}:1" in rejects_of(report)[0]["reason"]
+
+
+def test_spellings_of_one_answer_are_one_answer(tmp_path):
+    spelled = ["Lima", "LIMA.", " the  Lima", "lima"]
+    file = written(tmp_path / "a.jsonl", [row(sample=at, answer=answer) for at, answer in enumerate(spelled)])
+    import_logs([file], tmp_path / "logs", strict=True)
+    assert read_logs(tmp_path / "logs")["answer"].unique().to_pylist() == ["lima"]
+
+
 def test_rows_of_a_group_that_was_not_named_are_bad(tmp_path):
     file = written(tmp_path / "a.jsonl", grid())
     report = import_logs([file], tmp_path / "logs", groups=GROUPS[:2])

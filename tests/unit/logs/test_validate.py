@@ -111,6 +111,56 @@ def test_a_row_with_a_fault_does_not_make_later_rows_bad():
     assert [len(found) for found in faults] == [0, 1, 0]
 
 
+OTHERWISE = {
+    "messages": [{"role": "user", "content": "Peru?"}],
+    "prompt_ids": [1, 2, 4],
+    "preference": '{"rule":"max_words","words":9}',
+    "kind": "subjective",
+    "references": ["Lima", "Ciudad de los Reyes"],
+}
+
+
+@pytest.mark.parametrize("field", OTHERWISE)
+def test_a_first_turn_behind_another_prompt_or_rule_is_a_fault_that_names_the_row_and_the_fix(field):
+    (first, second, third), _ = check(row(), row(sample=1, **{field: OTHERWISE[field]}), row(sample=2))
+    assert first == third == []
+    assert [(fault.field, fault.code) for fault in second] == [(field, "conflict")]
+    assert "a.jsonl:1" in second[0].reason
+    assert "a question_id of their own" in second[0].reason
+
+
+def test_first_turns_of_all_protocols_are_behind_one_prompt():
+    (_, second), _ = check(row(), row(protocol="cooperative", prompt_ids=[5]))
+    assert [fault.field for fault in second] == ["prompt_ids"]
+
+
+@pytest.mark.parametrize("changes", [{"turn": 2}, {"group": "pupil_peru"}, {"question_id": "capital-chad"}])
+def test_a_later_turn_another_group_or_question_has_a_prompt_of_its_own(changes):
+    apart = {name: value for name, value in OTHERWISE.items() if name not in ("kind", "references")}
+    faults, _ = check(row(), row(sample=1, **changes, **apart))
+    assert faults == [[], []]
+
+
+def test_spaces_in_a_rule_and_the_order_of_a_message_s_keys_do_not_matter():
+    messages = [dict(reversed(message.items())) for message in row()["messages"]]
+    same = row(sample=1, preference='{"words": 8, "rule": "max_words"}', messages=messages)
+    assert check(row(), same)[0] == [[], []]
+
+
+def test_a_truth_between_right_and_wrong_is_a_fault():
+    [fault] = row_faults(row(reward_truth=0.5))
+    assert str(fault.at("a.jsonl", 1)) == "a.jsonl:1: field 'reward_truth' is 0.5; expected 1 (right) or 0 (wrong)."
+
+
+def test_a_dataset_with_two_prompts_behind_one_question_is_not_valid(tmp_path):
+    rows = grid()
+    rows[1] = {**rows[1], "prompt_ids": [9]}
+    write_logs(table(rows), tmp_path / "logs", GROUPS)
+    validation = validate_logs(tmp_path / "logs")
+    assert validation.counts == {"prompt_ids: conflict": 1}
+    assert "group=neutral/part-0.parquet:1" in validation.problems[0].reason
+
+
 def test_a_group_that_was_not_declared_is_a_fault():
     (_, second), _ = check(row(), row(group="pupil_peru"), groups=frozenset({"neutral"}))
     assert [fault.field for fault in second] == ["group"]

@@ -80,7 +80,9 @@ def test_the_gradient_is_that_of_finite_differences(loss, game: Game):
 @given(game=games())
 def test_the_loss_is_the_sum_of_the_parts_that_are_reported(spec, game: Game):
     outputs = outputs_of(spec, game)
-    parts = outputs.policy_loss + outputs.strength * outputs.penalty + spec.kl * outputs.kl
+    assert (outputs.kl is None) == (spec.kl == 0)
+    kl = torch.zeros(()) if outputs.kl is None else outputs.kl
+    parts = outputs.policy_loss + outputs.strength * outputs.penalty + spec.kl * kl
     torch.testing.assert_close(outputs.loss, parts)
 
 

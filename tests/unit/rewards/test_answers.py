@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trialign_ray.config.game import Question
 from trialign_ray.errors import DataError
-from trialign_ray.rewards.answers import Answer, Vocabulary
+from trialign_ray.rewards.answers import Answer, Vocabulary, canonical
 
 from .samples import CAPITALS, capital, names, opened, question_set, reader, said
 
@@ -140,3 +140,23 @@ def test_a_reference_that_can_be_read_is_enough():
     here = reader(question := capital("France", "Lyon", "Paris"))
     assert here.truth(question, here.read(question, "Paris")) == 1.0
     assert question_set(question).questions == (question,)
+
+
+@pytest.mark.parametrize(
+    ("spellings", "name"),
+    [
+        (("Paris", "PARIS", " the Paris. "), "paris"),
+        (("4", "4.0", "4.", "4.00"), "4"),
+        (("1000", "1,000", "1000.0"), "1000"),
+        (("-5", "−5"), "-5"),
+        (("+",), "+"),
+    ],
+)
+def test_spellings_of_an_answer_share_one_name(spellings, name):
+    assert {canonical(said) for said in spellings} == {name}
+
+
+@given(st.text(min_size=1).filter(str.strip))
+def test_a_name_is_never_empty_and_its_own_name(text):
+    assert canonical(text).strip()
+    assert canonical(canonical(text)) == canonical(text)

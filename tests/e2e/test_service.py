@@ -1,0 +1,233 @@
+"""The control plane as a user meets it: `trialign serve`, a training run by REST, the same one by `ray job submit`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from api.client import Client, parse_events
+from api.schemas import JobOut
+from api.states import ENDED
+from tests.integration.api.serving import free_port, wait_for
+from tests.world import World, make_world
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+SECONDS = 300.0
+"""Most that anything takes on a machine that does other things too."""
+STEPS = 200
+"""Many more than are done between the order to stop and the stop."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running `trialign serve`, in whose folder the world lies."""
+
+    world: World
+    url: str
+    key: str
+    ray: str
+    process: subprocess.Popen[str]
+
+    @property
+    def token(self) -> Path:
+        """The file with the token that its Ray asks for."""
+        return self.world.folder / "trialign-data" / "ray-token"
+
+    def client(self) -> Client:
+        return Client(self.url, self.key)
+
+    def stream(self, job_id: str, place: str | None = None) -> Iterator[tuple[str, str, str | None]]:
+        """Server-sent events (event, data, id) of the job's log behind `place`."""
+        headers = {"Authorization": f"Bearer {self.key}"} | ({"Last-Event-ID": place} if place else {})
+        url = f"{self.url}/v1/jobs/{job_id}/logs/stream"
+        with httpx.stream("GET", url, headers=headers, timeout=SECONDS) as answer:
+            assert answer.status_code == 200
+            yield from parse_events(answer.iter_lines())
+
+    def spec(self, name: str) -> dict[str, Any]:
+        """A training run of `STEPS` steps, with places from the workspace on; no checkpoint before the last step."""
+        spec = self.world.train_spec(
+            name, model="model", logs="logs", runs="runs", epochs=STEPS // 2, checkpoint_every=1000
+        )
+        return spec.model_dump(mode="json")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    world, port = make_world(tmp_path_factory.mktemp("world")), free_port()
+    env = _clean() | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TRIALIGN_RECONCILE_SECONDS": "0.3"}
+    command = [str(BIN / "trialign"), "serve", "--port", str(port), "--cpus", "4"]
+    with subprocess.Popen(command, cwd=world.folder, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        key, _, ray = (next(process.stdout).split()[-1] for _ in range(3))
+        found = Served(world, f"http://127.0.0.1:{port}", key, ray, process)
+        wait_for(lambda: _ready(found.url), SECONDS)
+        yield found
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(SECONDS)
+
+
+def _clean() -> dict[str, str]:
+    """An environment that knows of no Ray and no control plane."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TRIALIGN_"))}
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def by_hand(served: Served) -> str:
+    """The run of the same specification that nobody disturbs, given to Ray itself; its submission id."""
+    spec = served.spec("reward") | {"runs": "by-hand"}
+    file = served.world.folder / "reward.yaml"
+    file.write_text(yaml.safe_dump(spec))
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(served.token)}
+    train = [sys.executable, str(ROOT / "jobs" / "train.py"), str(file)]
+    train += [f"--set={field}={served.world.folder / spec[field]}" for field in ("model", "logs", "runs")]
+    command = [str(BIN / "ray"), "job", "submit", "--no-wait", "--submission-id=by-hand", "--address", served.ray]
+    subprocess.run([*command, "--", *train], env=_clean() | token, check=True, capture_output=True, timeout=SECONDS)
+    return "by-hand"
+
+
+@pytest.fixture(scope="module")
+def disturbed(served: Served, by_hand: str) -> JobOut:
+    """The run that is submitted by REST; the first test cancels and resumes it."""
+    auth = {"Authorization": f"Bearer {served.key}", "Idempotency-Key": "the-only-one"}
+    body = {"spec": served.spec("reward"), "labels": {"team": "truth"}}
+    answer = httpx.post(f"{served.url}/v1/jobs", json=body, headers=auth, timeout=60)
+    assert answer.status_code == 201, answer.text
+    return JobOut.model_validate_json(answer.content)
+
+
+@pytest.fixture(scope="module")
+def finished(served: Served, disturbed: JobOut) -> JobOut:
+    with served.client() as client:
+        done = ended(client, disturbed.id)
+    assert done.status == "succeeded"
+    return done
+
+
+def trace(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    return [(row["step"], row["loss"]) for row in rows]
+
+
+def ended(client: Client, job_id: str) -> JobOut:
+    wait_for(lambda: client.job(job_id).status in ENDED, SECONDS)
+    return client.job(job_id)
+
+
+def read(events: Iterator[tuple[str, str, str | None]], stop: str) -> tuple[str, str | None]:
+    """The log until `stop` is in it, or to its end, and where to go on."""
+    said, place = "", None
+    for event, data, found in events:
+        place = found or place
+        said += f"{data}\n" if event == "log" else ""
+        if (event, data) == ("end", stop) or (event == "log" and stop in data):
+            return said, place
+    raise AssertionError(f"the stream ended without {stop!r}: {said}")
+
+
+def test_a_run_cancelled_and_resumed_ends_with_the_losses_of_one_that_nobody_disturbed(
+    served: Served, disturbed: JobOut
+) -> None:
+    job_id = disturbed.id
+    with served.client() as client:
+        said, place = read(served.stream(job_id), "training:")
+        assert "4 questions x 3 groups" in said
+        wait_for(lambda: len(client.metrics(job_id).data) > 2, SECONDS)
+        early = client.groups(job_id)
+        wait_for(lambda: len(client.groups(job_id).steps) > len(early.steps), SECONDS)
+        client.cancel(job_id)
+        said, place = read(served.stream(job_id, place), "cancelled")
+        assert "Stopping: a checkpoint is written" in said
+        assert "4 questions x 3 groups" not in said
+        half = client.metrics(job_id).data
+        assert len(early.steps) < len(half) < STEPS
+        assert len(client.checkpoints(job_id)) == 1
+        assert "adapter/adapter_model.safetensors" not in {file.name for file in client.artifacts(job_id)}
+        client.resume(job_id)
+        read(served.stream(job_id, place), "succeeded")
+        done = client.job(job_id)
+        assert (done.status, done.attempt, done.error) == ("succeeded", 2, None)
+        whole = client.metrics(job_id).data
+        assert whole[: len(half)] == half
+        assert ended(client, next(client.jobs(kind="external")).id).status == "succeeded"
+    undisturbed = served.world.folder / "by-hand" / "reward" / "metrics.jsonl"
+    assert trace(whole) == trace([json.loads(line) for line in undisturbed.read_text().splitlines()])
+    assert len(whole) == STEPS
+
+
+def test_every_group_moves(served: Served, finished: JobOut) -> None:
+    with served.client() as client:
+        found = client.groups(finished.id)
+    assert {group.name for group in found.groups} == {"neutral", "farmer", "professor"}
+    for group in found.groups:
+        for series in (group.utility, group.weight, group.accuracy, group.mass_right):
+            assert len(series) == STEPS
+        assert min(len(set(series)) for series in (group.utility, group.weight, group.mass_right)) > STEPS // 2
+        assert None not in group.weight
+
+
+def test_the_adapter_is_downloaded_and_changes_the_model_that_peft_loads_it_on(
+    served: Served, finished: JobOut, tmp_path: Path
+) -> None:
+    with served.client() as client:
+        names = [file.name for file in client.artifacts(finished.id) if file.name.startswith("adapter/")]
+        assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"} <= set(names)
+        for name in names:
+            client.download(finished.id, name, tmp_path / name)
+    base = AutoModelForCausalLM.from_pretrained(served.world.model)
+    tokens = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        before = base(tokens).logits.clone()
+        adapted = PeftModel.from_pretrained(base, tmp_path / "adapter")
+        after = adapted(tokens).logits
+    assert torch.isfinite(after).all()
+    assert not torch.allclose(before, after, atol=1e-3)
+
+
+def test_the_job_of_ray_job_submit_is_listed_with_its_log(served: Served, by_hand: str) -> None:
+    with served.client() as client:
+        [job] = client.jobs(kind="external")
+        assert (job.submission_id, ended(client, job.id).status) == (by_hand, "succeeded")
+        assert "4 questions x 3 groups" in client.logs(job.id)
+        assert client.events(job.id)[0].type == "adopted"
+
+
+def test_who_has_rays_dashboard_alone_finds_the_job_too(served: Served, finished: JobOut) -> None:
+    auth = {"Authorization": f"Bearer {served.token.read_text()}"}
+    known = httpx.get(f"{served.ray}/api/jobs/", headers=auth, timeout=SECONDS).json()
+    attempts = [job["metadata"] for job in known if job["submission_id"].startswith(finished.id)]
+    assert [(found["trialign_job_id"], found["job_name"]) for found in attempts] == [(finished.id, "reward")] * 2
+
+
+def test_ctrl_c_leaves_no_process(served: Served) -> None:
+    family = psutil.Process(served.process.pid).children(recursive=True)
+    assert any(process.name() == "raylet" for process in family)
+    served.process.send_signal(signal.SIGINT)
+    served.process.wait(SECONDS)
+    _, alive = psutil.wait_procs(family, timeout=SECONDS)
+    assert not alive
