@@ -234,11 +234,16 @@ def _cause(error: Exception) -> Exception:
             if isinstance(found, TrialignError):
                 return found
             found = getattr(found, "cause", None) or found.__cause__
-    lines = [f"worker {rank}: {str(failure).strip().splitlines()[-1]}" for rank, failure in failures.items()]
-    said = "; ".join(lines) or str(error)
+    said = "; ".join(f"worker {rank}: {_said(failure)}" for rank, failure in failures.items()) or _said(error)
     failed = WorkerError(f"worker died: {said}. Continue from the last checkpoint with --resume.")
     failed.__cause__ = error
     return failed
+
+
+def _said(failure: Exception) -> str:
+    """The line that matters: the last, except that Ray explains a lack of memory at length behind it."""
+    lines = str(failure).strip().splitlines() or [repr(failure)]
+    return next((line for line in lines if "low on memory" in line), lines[-1])
 
 
 def _get(references: Sequence[Any]) -> list[Any]:

@@ -28,6 +28,8 @@ _EXIT_CODES = {
         errors.GateError,
     )
 }
+CODES = frozenset(_EXIT_CODES.values()) | {errors.RowError.code, errors.WorkerError.code}
+"""With which the last line of a job begins that failed for a reason it knows."""
 _KILLED, _TERMINATED = (137, -9), (143, -15)
 _RAY_TYPES = {
     "RUNTIME_ENV_SETUP_FAILURE": "bad_environment",

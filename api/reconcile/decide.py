@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from api.backend import RayStatus, Record
 from api.kinds import EXTERNAL
-from api.reconcile.classify import CLUSTER_LOST, RETRIABLE, classify
+from api.reconcile.classify import CLUSTER_LOST, CODES, RETRIABLE, classify
 from api.states import Status
 from api.store.models import Job
 
@@ -102,7 +102,7 @@ def _active(job: JobView, record: Record, log_tail: Sequence[str]) -> Decision:
     if record.status is RayStatus.STOPPED:
         return Decision(Status.CANCELLED, event="cancelled", message="It was stopped on Ray, not by this service.")
     if record.status is RayStatus.FAILED:
-        return _failed(job, classify(record, log_tail), _reason(record))
+        return _failed(job, classify(record, log_tail), _reason(record, log_tail))
     return STAY
 
 
@@ -112,8 +112,10 @@ def _failed(job: JobView, code: str, message: str) -> Decision:
     return Decision(Status.FAILED, event="failed", message=message, error_code=code)
 
 
-def _reason(record: Record) -> str:
-    return record.message.strip().partition("\n")[0][:500] or "The job failed."
+def _reason(record: Record, log_tail: Sequence[str]) -> str:
+    """What the job itself said at its end, as `trialign_ray.job` writes it, or else what Ray says."""
+    said = [line for line in log_tail if line.partition(": ")[0] in CODES]
+    return (said[-1] if said else record.message.strip().partition("\n")[0])[:500] or "The job failed."
 
 
 def view(job: Job) -> JobView:

@@ -88,6 +88,21 @@ def test_failures_are_named_by_exit_status_and_log(exit_code: int | None, text: 
     assert classify(Record("s", RayStatus.FAILED, message=text, exit_code=exit_code), []) == code
 
 
+@pytest.mark.parametrize(
+    ("log_tail", "reason"),
+    [
+        (["step 1", "bad_data: logs/a.jsonl, row 3: no group. Add it.", "at exit"], "bad_data: logs/a.jsonl, row 3"),
+        (["note: nothing"], "Job entrypoint command failed with exit code 3"),
+        ([], "Job entrypoint command failed with exit code 3"),
+    ],
+)
+def test_the_reason_is_what_the_job_said_or_else_what_ray_says(log_tail: list[str], reason: str) -> None:
+    record = Record("s", RayStatus.FAILED, message="Job entrypoint command failed with exit code 3\nmore", exit_code=3)
+    found = decide(JobView(Status.RUNNING, 0, True, None), Sight(record, True, log_tail, NOW), GRACE)
+    assert found.message.startswith(reason)
+    assert "more" not in found.message
+
+
 def test_a_dead_supervisor_is_a_dead_worker() -> None:
     record = Record("s", RayStatus.FAILED, error_type="JobErrorType.JOB_SUPERVISOR_ACTOR_DIED")
     assert classify(record, []) == "worker_died"
