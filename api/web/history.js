@@ -48,7 +48,7 @@ export function checkpointList() {
   const body = h("tbody");
   const table = h(
     "table",
-    {},
+    { class: "checkpoints" },
     h(
       "thead",
       {},
