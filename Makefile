@@ -30,7 +30,8 @@ demo: install
 	$(BIN)/trialign train $(DEMO) --resume $(if $(TRIALIGN_CACHE),--set model="$$($(BIN)/trialign model)")
 
 test: lint browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/unit
+	$(BIN)/python -m pytest --durations=12 tests/gpu tests/integration tests/e2e tests/benchmarks
 
 # For the tests of the page; without one they are skipped, and say so.
 browser:

@@ -15,8 +15,14 @@ from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.logs.dataset import read_logs, write_logs
 from trialign_ray.logs.schema import SCHEMA
+from trialign_ray.metrics import read_metrics
+from trialign_ray.runs import RunFolder
 from trialign_ray.tokens import ChatTokens
 
+Losses = list[tuple[int, float]]
+"""Step and loss."""
+LONG = {"epochs": 15, "checkpoint_every": 5, "algorithm": {"kl": 0.05}}
+"""30 steps of 2 of the 4 questions; with a KL, so that the actors' reference caches are in the checkpoints."""
 CAPITALS = {"france": "paris", "peru": "lima", "egypt": "cairo", "kenya": "nairobi"}
 
 
@@ -54,6 +60,11 @@ class World:
             "learner": {"cpus_per_worker": 0.5, "dtype": "float32"},
         }
         return TrainSpec.model_validate(fields | changes)
+
+
+def losses(spec: TrainSpec) -> Losses:
+    """Step and loss, in the order of the run's metrics."""
+    return [(row["step"], row["loss"]) for row in read_metrics(RunFolder.of(spec).part("metrics.jsonl"))]
 
 
 def make_world(folder: Path) -> World:

@@ -1,4 +1,4 @@
-"""One tiny world and one local Ray for all tests of a module, and ways to disturb a run."""
+"""One local Ray for all tests of a module, and a way to disturb a run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,9 @@ from contextlib import contextmanager
 import pytest
 import ray
 
-from tests.world import World, make_world
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.logs.storage import Location
-from trialign_ray.metrics import read_metrics
 from trialign_ray.runs import RunFolder
-
-Losses = list[tuple[int, float]]
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +20,6 @@ def local_ray() -> Iterator[None]:
     ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
-
-
-def losses(spec: TrainSpec) -> Losses:
-    """Step and loss, in the order of the run's metrics."""
-    return [(row["step"], row["loss"]) for row in read_metrics(RunFolder.of(spec).part("metrics.jsonl"))]
 
 
 @contextmanager

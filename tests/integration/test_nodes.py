@@ -11,8 +11,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from tests.integration.conftest import Losses, beside, losses
-from tests.world import World
+from tests.integration.conftest import beside
+from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import ClusterError
 from trialign_ray.runs import RunFolder
@@ -25,10 +25,10 @@ RANK, GROUP = "ray::RayTrainWork", "ray::GroupActor"
 """How names of processes begin."""
 
 
-def spec_of(world: World, name: str, epochs: float = 15, **learner: object) -> TrainSpec:
-    """30 steps of 2 of the 4 questions; two ranks do not fit on a node of one CPU."""
+def spec_of(world: World, name: str, **learner: object) -> TrainSpec:
+    """Two ranks do not fit on a node of one CPU."""
     fields = {"workers": 2, "cpus_per_worker": 0.9, "dtype": "float32"} | learner
-    return world.train_spec(name, epochs=epochs, checkpoint_every=5, algorithm={"kl": 0.05}, learner=fields)
+    return world.train_spec(name, **LONG, learner=fields)
 
 
 @pytest.fixture(scope="module")
@@ -82,23 +82,18 @@ def starts(spec: TrainSpec) -> int:
     return len(RunFolder.of(spec).part("tensorboard").names() or ())
 
 
-@pytest.fixture(scope="module")
-def undisturbed(world: World, cluster: Any) -> Losses:
-    have(cluster, 3)
-    spec = spec_of(world, "nodes-undisturbed")
-    spread: list[int] = []
-    with beside(spec, lambda: spread.append(len(holders(cluster, RANK)))):
-        train(spec)
-    assert spread == [2], "the ranks are on two nodes"
-    assert starts(spec) == 1
-    return losses(spec)
-
-
 @pytest.mark.parametrize("kind", [RANK, GROUP])
 def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: Losses, nodes: Any) -> None:
     spec = spec_of(world, f"nodes-{kind[5:].lower()}")
-    with beside(spec, lambda: lose(nodes, holders(nodes, kind)[0])):
+    ranks: list[int] = []
+
+    def lose_one() -> None:
+        ranks.append(len(holders(nodes, RANK)))
+        lose(nodes, holders(nodes, kind)[0])
+
+    with beside(spec, lose_one):
         outcome = train(spec)
+    assert ranks == [2], "the ranks were on two nodes"
     assert outcome.finished
     assert len(nodes.worker_nodes) == 2
     assert losses(spec) == undisturbed
@@ -134,7 +129,7 @@ def test_more_than_the_cluster_has_is_refused(
     name: str, learner: dict[str, object], lacking: str, world: World, nodes: Any
 ) -> None:
     with pytest.raises(ClusterError, match=lacking):
-        train(spec_of(world, f"nodes-{name}", **learner))  # type: ignore[arg-type]
+        train(spec_of(world, f"nodes-{name}", **learner))
 
 
 def test_place_that_others_hold_is_waited_for_and_then_said(

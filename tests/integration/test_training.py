@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.world import World
+from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, SpecError
 from trialign_ray.evaluation import from_json
@@ -21,24 +21,10 @@ from trialign_ray.training import train
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("local_ray")]
 
-LONG = {"epochs": 15, "checkpoint_every": 5, "algorithm": {"kl": 0.05}}
-"""30 steps of 2 of the 4 questions; with a KL, so that the actors' reference caches are in the checkpoints."""
-
 
 def rows(spec: TrainSpec) -> list[dict[str, object]]:
     lines = (Path(spec.runs) / spec.name / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
-
-
-def losses(spec: TrainSpec) -> list[tuple[object, object]]:
-    return [(row["step"], row["loss"]) for row in rows(spec)]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(world: World, local_ray: None) -> list[tuple[object, object]]:
-    spec = world.train_spec("undisturbed", **LONG)
-    train(spec)
-    return losses(spec)
 
 
 def test_run_leaves_adapter_metrics_and_report(world: World) -> None:
@@ -67,9 +53,7 @@ def test_what_one_group_knows_reaches_the_others(world: World) -> None:
 
 
 @pytest.mark.parametrize("victim", ["ray::RayTrainWorker", "ray::GroupActor"])
-def test_killed_process_does_not_change_the_losses(
-    victim: str, world: World, undisturbed: list[tuple[object, object]]
-) -> None:
+def test_killed_process_does_not_change_the_losses(victim: str, world: World, undisturbed: Losses) -> None:
     spec = world.train_spec("killed-" + victim[5:].lower(), **LONG)
     killed: list[int] = []
     killer = threading.Thread(target=kill_one, args=(victim, spec, killed))
@@ -98,7 +82,7 @@ def title(process: psutil.Process) -> str:
     return ""
 
 
-def test_run_is_not_started_twice_by_accident(world: World, undisturbed: list[tuple[object, object]]) -> None:
+def test_run_is_not_started_twice_by_accident(world: World, undisturbed: Losses) -> None:
     with pytest.raises(CheckpointError, match="--resume"):
         train(world.train_spec("undisturbed", **LONG))
     with pytest.raises(CheckpointError, match="'seed'"):

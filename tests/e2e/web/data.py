@@ -124,7 +124,11 @@ def log_line(number: int) -> str:
 
 def checkpoints() -> list[dict[str, Any]]:
     return [
-        {"name": f"checkpoint_2026-01-05_10-{step:02}-21.948474", "modified_at": ago(minutes=50 - step), "bytes": 3_412_992}
+        {
+            "name": f"checkpoint_2026-01-05_10-{step:02}-21.948474",
+            "modified_at": ago(minutes=50 - step),
+            "bytes": 3_412_992,
+        }
         for step in (40, 30, 20, 10)
     ]
 
