@@ -44,7 +44,7 @@ def test_run_leaves_adapter_metrics_and_report(world: World) -> None:
 
 
 def test_what_one_group_knows_reaches_the_others(world: World) -> None:
-    spec = world.train_spec("spread", epochs=20)
+    spec = world.train_spec("spread", epochs=20, checkpoint_every=100)
     train(spec)
     per_step = [row["groups"] for row in rows(spec)]
     for group in ("neutral", "professor"):
