@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -49,15 +50,31 @@ Svc = Annotated[Services, Depends(services)]
 
 
 def only_known_query(request: Request) -> None:
-    """Raises ApiError 422 for a query parameter that the route does not have: a misspelt filter must not select all."""
-    path = request.app.openapi()["paths"].get(request.scope["route"].path_format, {})
-    operation = path.get(request.method.lower(), {})
-    known = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
-    unknown = [name for name in request.query_params if name not in known]
+    """Raises ApiError 422 for a query parameter that the route does not have, or has once and is given twice.
+
+    A misspelt filter must not select all.
+    """
+    known = _query_of(request)
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    unknown = [name for name in given if name not in known]
+    twice = [name for name, times in given.items() if times > 1 and known.get(name) != "array"]
     if unknown:
-        faults = [Fault(pointer=f"/query/{escape(name)}", code="unknown", detail="is no parameter") for name in unknown]
         named = ", ".join(sorted(known)) or "none"
-        raise ApiError(422, "bad_request", f"{unknown[0]!r} is no query parameter here; there are {named}.", faults)
+        raise _query_fault(unknown, "unknown", f"is no query parameter here; there are {named}.")
+    if twice:
+        raise _query_fault(twice, "repeated", "is given more than once; give it once.")
+
+
+def _query_of(request: Request) -> dict[str, str | None]:
+    """Type by name of the query parameters that the document has for the route."""
+    path = request.app.openapi()["paths"].get(request.scope["route"].path_format, {})
+    parameters = path.get(request.method.lower(), {}).get("parameters", ())
+    return {one["name"]: one["schema"].get("type") for one in parameters if one["in"] == "query"}
+
+
+def _query_fault(names: list[str], code: str, detail: str) -> ApiError:
+    faults = [Fault(pointer=f"/query/{escape(name)}", code=code, detail=detail) for name in names]
+    return ApiError(422, "bad_request", f"{names[0]!r} {detail}", faults)
 
 
 _BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys create`.")

@@ -44,26 +44,26 @@ def authenticate(data: Path) -> None:
 
 
 @contextmanager
-def local_ray(cpus: int | None = None, store_bytes: int = 400_000_000) -> Iterator[str]:
-    """Ray while the block runs; the dashboard's URL. Raises ClusterError.
+def local_ray(cpus: int | None = None, store_bytes: int = 400_000_000, port: int | None = None) -> Iterator[str]:
+    """Ray while the block runs; the dashboard's URL, at `port` or one that is free. Raises ClusterError.
 
     It shares nothing with another Ray of this machine: its folder, and so the address that `ray.init()` finds, and all
     ports are its own.
     """
-    keeper, url = _started(str(cpus or 0), str(store_bytes))
+    keeper, url = _started(port, str(cpus or 0), str(store_bytes))
     try:
         yield url
     finally:
         _end(keeper)
 
 
-def _started(*wanted: str) -> tuple[subprocess.Popen[bytes], str]:
+def _started(port: int | None, *wanted: str) -> tuple[subprocess.Popen[bytes], str]:
     """Ray gives its node 30 s, so on a busy machine it may have to be started again."""
     for _ in range(_STARTS):
-        folder, port = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), str(_free_port())
-        command = [sys.executable, "-m", "api.local_ray", folder, port, *wanted]
+        folder, dashboard = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), str(port or _free_port())
+        command = [sys.executable, "-m", "api.local_ray", folder, dashboard, *wanted]
         keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{dashboard}"
         if _ready(url, keeper):
             return keeper, url
         _end(keeper)

@@ -52,8 +52,9 @@ def absolute(place: str, base: str) -> str:
         return _uri(place)
     if "://" in base and not place.startswith("/"):
         return _uri(f"{base.rstrip('/')}/{place}")
-    home = Path.home() if place == "~" or place.startswith("~/") else None
-    return str(home.joinpath(place[2:]).resolve() if home else (Path(base) / place).resolve())
+    if place == "~" or place.startswith("~/"):
+        base, place = str(Path.home()), place[2:]
+    return str((Path(base) / place).resolve())
 
 
 def dataset_of(place: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from api.states import Status
 from api.store import models
@@ -13,6 +13,13 @@ from api.store import models
 Item = TypeVar("Item", bound=BaseModel)
 LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
 LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._/@+-]{1,200}$")]
+
+_NO_OTHER_KEYS: dict[str, JsonValue] = {"additionalProperties": False}
+
+
+def _whole(given: object) -> object:
+    """To JSON Schema 2.0 is an integer, and neither "2" nor true is."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
 class Out(BaseModel):
@@ -28,8 +35,8 @@ class JobCreate(BaseModel):
 
     spec: dict[str, Any]
     """A job specification; `kind` says which."""
-    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
-    retries: Annotated[int, Field(ge=0, le=20, strict=True)] | None = None
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra=_NO_OTHER_KEYS)] = {}
+    retries: Annotated[int, Field(ge=0, le=20, strict=True), BeforeValidator(_whole)] | None = None
     """Automatic retries after a failure that a retry may cure; the service's default without it."""
 
 

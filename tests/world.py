@@ -15,7 +15,7 @@ from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.logs.dataset import read_logs, write_logs
 from trialign_ray.logs.schema import SCHEMA
-from trialign_ray.metrics import read_metrics
+from trialign_ray.metrics import Row, read_metrics
 from trialign_ray.runs import RunFolder
 from trialign_ray.tokens import ChatTokens
 
@@ -62,9 +62,14 @@ class World:
         return TrainSpec.model_validate(fields | changes)
 
 
+def steps(spec: TrainSpec) -> list[Row]:
+    """What the run says of each of its steps so far, in their order."""
+    return read_metrics(RunFolder.of(spec).part("metrics.jsonl"))
+
+
 def losses(spec: TrainSpec) -> Losses:
     """Step and loss, in the order of the run's metrics."""
-    return [(row["step"], row["loss"]) for row in read_metrics(RunFolder.of(spec).part("metrics.jsonl"))]
+    return [(row["step"], row["loss"]) for row in steps(spec)]
 
 
 def make_world(folder: Path) -> World:

@@ -108,9 +108,9 @@ class TensorBoard:
 
     def close(self) -> None:
         """Write what is buffered, and end."""
+        self.flush()
         self._writer.close()
         if self._staging is not None:
-            upload_folder(Path(self._staging.name), self._folder)
             self._staging.cleanup()
 
 

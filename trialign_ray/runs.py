@@ -2,6 +2,7 @@
 
 spec.json          what was asked for
 elapsed.json       seconds spent on the run so far
+lock               held by the process that is at the run, on a local disk
 metrics.jsonl      one object an optimizer step
 tensorboard/       the same for TensorBoard
 checkpoints/       Ray Train's

@@ -61,7 +61,8 @@ def _train(
     elapsed, model = Elapsed(folder), local_folder(spec.model)
     tokens, course = chat_tokens(model), plan_course(spec)
     exam = None if spec.evaluation is None else _Examination(spec, spec.evaluation, folder)
-    folder.claim(spec, _hashes(spec, model) | ({} if exam is None else exam.hashes()), resume)
+    hashes = _hashes(spec, model)
+    folder.claim(spec, hashes | ({} if exam is None else exam.hashes()), resume)
     if (report := _published(folder)) is not None:
         progress.note(f"{folder.root.uri}: done already")
         return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
@@ -80,7 +81,7 @@ def _train(
         if exam is None or base is None:
             return TrainingOutcome(folder.root.uri, _steps(folder), True, None)
         trained = exam.answers("answers/trained", folder.part("adapter"), progress)
-    report = exam.report(base, trained, elapsed.seconds())
+    report = exam.report(base, trained, hashes, elapsed.seconds())
     publish(report, folder.root)
     return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
 
@@ -136,7 +137,7 @@ class _Examination:
             progress.end()
         return read_logs(place)
 
-    def report(self, base: pa.Table, trained: pa.Table, seconds: float) -> TrainingReport:
+    def report(self, base: pa.Table, trained: pa.Table, hashes: dict[str, str], seconds: float) -> TrainingReport:
         """Both audits and their difference, with what is known of the run."""
         rows = read_metrics(self._folder.part("metrics.jsonl"))
         run = {
@@ -145,8 +146,8 @@ class _Examination:
             "steps": rows[-1]["step"],
             "train_seconds": sum(row["seconds"] for row in rows),
             "wall_seconds": seconds,
-            "model_hash": model_hash(local_folder(self._spec.model)),
-            "logs_sha256": manifest(self._spec.logs).content_sha256,
+            "model_hash": hashes["model_hash"],
+            "logs_sha256": hashes["logs_sha256"],
             "versions": {name: version(name) for name in PACKAGES},
             "specification": self._spec.model_dump(mode="json"),
         }

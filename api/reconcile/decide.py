@@ -75,7 +75,7 @@ def decide(job: JobView, sight: Sight, grace: timedelta) -> Decision:
 
 def _missing(job: JobView, reachable: bool, now: datetime, grace: timedelta) -> Decision:
     if job.status is Status.STARTING and job.ours:
-        return Decision(act=Act.SUBMIT if reachable else Act.NOTHING)
+        return Decision(act=Act.SUBMIT if reachable else Act.NOTHING, missing=job.missing_since is not None)
     if job.status is Status.CANCELLING and reachable:
         return Decision(Status.CANCELLED, event="cancelled", message="Ray does not know the job (any more).")
     if job.missing_since is None or now - job.missing_since < grace:

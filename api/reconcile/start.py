@@ -71,6 +71,13 @@ class Starter:
             await self._refuse(job, refused.code, str(refused))
         except ClusterError as error:
             _LOG.warning("submission of %s: %s", job.id, error)
+            await self._delay(job, str(error))
+
+    async def _delay(self, job: Job, reason: str) -> None:
+        """Say so, once: it waits for as long as Ray gives no other answer."""
+        if job.missing_since is None:
+            async with self.store.writes() as session:
+                await rows.change(session, job, Happening("delayed", reason), missing_since=now())
 
     async def _promise(self, job: Job) -> None:
         name = submission_id(job.id, job.attempt)

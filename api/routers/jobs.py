@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
+from pydantic import AwareDatetime, BeforeValidator
 
 from api import ids
 from api.deps import Changing, JobId, Limit, Reader, SeenJob, Svc
@@ -16,6 +17,17 @@ from api.store.jobs import Filter
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 _LABEL = r"^[a-z0-9][a-z0-9._-]{0,59}:[A-Za-z0-9 ._/@+-]{1,200}$"
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]")
+
+
+def _written_out(given: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if isinstance(given, str) and not _TIME.match(given):
+        raise ValueError("must be a time as in RFC 3339, such as 2026-01-31T09:00:00Z")
+    return given
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
 @router.post("/jobs", status_code=201, response_model=JobOut, responses=CHANGE)
@@ -35,8 +47,8 @@ def job_filter(
     owner: Annotated[str | None, Query(max_length=80)] = None,
     kind: Annotated[str | None, Query(max_length=40)] = None,
     label: Annotated[list[Annotated[str, Query(pattern=_LABEL)]], Query(max_length=8, description="key:value")] = [],  # noqa: B006
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
 ) -> Filter:
     """Which jobs to list."""
     labels = tuple((key, value) for key, _, value in (text.partition(":") for text in label))

@@ -15,6 +15,7 @@ from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import DataError, ModelError
+from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.logs.dataset import manifest, read_logs
 from trialign_ray.logs.storage import locate, reading
 
@@ -49,6 +50,7 @@ def train(spec: TrainSpec) -> Plan:
 def audit(spec: AuditSpec) -> Plan:
     """Prompts of an audit. Raises DataError, ModelError and SpecError."""
     questions, groups = _game(spec.questions, spec.groups)
+    parse_gates(spec.fail_if, groups.names)
     if spec.model is not None:
         _model_shape(spec.model)
     asked = questions.questions if spec.split == "all" else questions.split(spec.split)

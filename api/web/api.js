@@ -47,9 +47,9 @@ export const api = {
     (await ask(job(id, `/${action}`), { method: "POST", headers: { "Idempotency-Key": nonce() } })).json(),
   /** The last lines of a job's log, as text. */
   logTail: async (id, lines, signal) => (await ask(job(id, `/logs?tail=${lines}`), { signal })).text(),
-  /** The open stream of a job's log; it lasts until the signal. */
-  logStream: (id, lastEventId, signal) =>
-    request(job(id, "/logs/stream"), {
+  /** The open stream of a job's log, behind an event or else from its last lines on; it lasts until the signal. */
+  logStream: (id, lastEventId, lines, signal) =>
+    request(job(id, lastEventId === null ? `/logs/stream?tail=${lines}` : "/logs/stream"), {
       signal,
       headers: { Accept: "text/event-stream", ...(lastEventId === null ? {} : { "Last-Event-ID": lastEventId }) },
     }),

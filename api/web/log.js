@@ -77,7 +77,7 @@ async function once(log) {
   try {
     if (log.lastId === null) log.lines.replaceChildren();
     if (log.lastId === null && !log.active) return await tail(log);
-    const response = await api.logStream(log.id, log.lastId, AbortSignal.any([log.signal, hidden()]));
+    const response = await api.logStream(log.id, log.lastId, MOST_LINES, AbortSignal.any([log.signal, hidden()]));
     log.opened = true;
     tell(log, "live");
     for await (const event of events(response)) {

@@ -17,8 +17,7 @@ from trialign_ray.config.train import Candidates, Learner, Lora, Optimizer, Trai
 from trialign_ray.learning import plan_course
 from trialign_ray.logs.dataset import manifest, read_logs, write_logs
 from trialign_ray.logs.schema import SCHEMA
-from trialign_ray.models import load_tokenizer
-from trialign_ray.places import cache_folder
+from trialign_ray.models import chat_tokens
 from trialign_ray.tokens import ChatTokens
 
 PROCESSES = 2
@@ -94,13 +93,13 @@ def own_cache(folder: Path) -> Iterator[None]:
 
 def prepare(setting: Setting, model: str, logs: str, folder: Path) -> Work:
     """Draw the batches of `setting`; `folder` takes the run folders, and the logs where they are changed."""
-    tokens = ChatTokens(load_tokenizer(model))
+    tokens = chat_tokens(model)
     if setting.groups is not None or setting.response_tokens is not None:
         logs = _changed_logs(setting, logs, tokens, folder / f"logs-{setting.name}")
     spec = _spec(setting, model, logs, folder)
-    course, cache = plan_course(spec), str(cache_folder() / "partitions")
+    course = plan_course(spec)
     buffers = [
-        RolloutBuffer(BufferSpec(logs, name, setting.candidates, spec.algorithm.utility, tokens.stop_ids, cache))
+        RolloutBuffer(BufferSpec(logs, name, setting.candidates, spec.algorithm.utility, tokens.stop_ids))
         for name in course.groups
     ]
     steps = tuple(tuple(b.share(course.plan.of_step(step)) for b in buffers) for step in range(setting.steps))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ import pytest
 import yaml
 
 from api.local_ray import local_ray
+from tests.processes import name_of
 from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 
@@ -34,11 +33,6 @@ def write_spec(spec: TrainSpec, folder: Path) -> str:
     return str(file)
 
 
-def metrics(spec: TrainSpec) -> list[dict[str, float]]:
-    file = Path(spec.runs) / spec.name / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
-
-
 def start(spec: TrainSpec, folder: Path, *options: str) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     environment.pop("RAY_ADDRESS", None)
@@ -54,7 +48,7 @@ def start(spec: TrainSpec, folder: Path, *options: str) -> subprocess.Popen[str]
 
 def wait_for_step(spec: TrainSpec, step: int, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 180
-    while len(metrics(spec)) < step:
+    while len(losses(spec)) < step:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -62,12 +56,6 @@ def wait_for_step(spec: TrainSpec, step: int, process: subprocess.Popen[str]) ->
 
 def ray_processes_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
-
-
-def title(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return (process.cmdline() or [""])[0]
-    return ""
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -79,11 +67,11 @@ def test_killed_run_resumes_to_the_same_losses(world: World, undisturbed: Losses
     spec = world.train_spec("killed", **LONG)
     process = start(spec, world.folder)
     wait_for_step(spec, 7, process)
-    started = [child for child in ray_processes_of(process) if not title(child).startswith(DAEMONS)]
+    started = [child for child in ray_processes_of(process) if not name_of(child).startswith(DAEMONS)]
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert gone(started)
-    assert 7 <= len(metrics(spec)) < len(undisturbed)
+    assert 7 <= len(losses(spec)) < len(undisturbed)
     again = start(spec, world.folder, "--resume")
     _, said = again.communicate(timeout=240)
     assert again.returncode == 0, said
@@ -100,7 +88,7 @@ def test_ctrl_c_writes_a_checkpoint_and_leaves_no_process(world: World, undistur
     assert process.returncode == 130
     assert "--resume" in said
     assert gone(started)
-    assert len(metrics(spec)) < len(undisturbed)
+    assert len(losses(spec)) < len(undisturbed)
     again = start(spec, world.folder, "--resume")
     assert again.wait(timeout=240) == 0
     assert losses(spec) == undisturbed

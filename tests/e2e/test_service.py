@@ -22,8 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from api.client import Client, parse_events
 from api.schemas import JobOut
-from api.states import ENDED
-from tests.integration.api.serving import free_port, wait_for
+from tests.integration.api.serving import ended, free_port, ready, wait_for
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.e2e
@@ -79,7 +78,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert process.stdout is not None
         key, _, ray = (next(process.stdout).split()[-1] for _ in range(3))
         found = Served(world, f"http://127.0.0.1:{port}", key, ray, process)
-        wait_for(lambda: _ready(found.url), SECONDS)
+        wait_for(lambda: ready(found.url), SECONDS)
         yield found
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -89,13 +88,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def _clean() -> dict[str, str]:
     """An environment that knows of no Ray and no control plane."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TRIALIGN_"))}
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +117,13 @@ def disturbed(served: Served, by_hand: str) -> JobOut:
 @pytest.fixture(scope="module")
 def finished(served: Served, disturbed: JobOut) -> JobOut:
     with served.client() as client:
-        done = ended(client, disturbed.id)
+        done = ended(client, disturbed.id, SECONDS)
     assert done.status == "succeeded"
     return done
 
 
 def trace(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
     return [(row["step"], row["loss"]) for row in rows]
-
-
-def ended(client: Client, job_id: str) -> JobOut:
-    wait_for(lambda: client.job(job_id).status in ENDED, SECONDS)
-    return client.job(job_id)
 
 
 def read(events: Iterator[tuple[str, str, str | None]], stop: str) -> tuple[str, str | None]:
@@ -174,7 +161,7 @@ def test_a_run_cancelled_and_resumed_ends_with_the_losses_of_one_that_nobody_dis
         assert (done.status, done.attempt, done.error) == ("succeeded", 2, None)
         whole = client.metrics(job_id).data
         assert whole[: len(half)] == half
-        assert ended(client, next(client.jobs(kind="external")).id).status == "succeeded"
+        assert ended(client, next(client.jobs(kind="external")).id, SECONDS).status == "succeeded"
     undisturbed = served.world.folder / "by-hand" / "reward" / "metrics.jsonl"
     assert trace(whole) == trace([json.loads(line) for line in undisturbed.read_text().splitlines()])
     assert len(whole) == STEPS
@@ -212,7 +199,7 @@ def test_the_adapter_is_downloaded_and_changes_the_model_that_peft_loads_it_on(
 def test_the_job_of_ray_job_submit_is_listed_with_its_log(served: Served, by_hand: str) -> None:
     with served.client() as client:
         [job] = client.jobs(kind="external")
-        assert (job.submission_id, ended(client, job.id).status) == (by_hand, "succeeded")
+        assert (job.submission_id, ended(client, job.id, SECONDS).status) == (by_hand, "succeeded")
         assert "4 questions x 3 groups" in client.logs(job.id)
         assert client.events(job.id)[0].type == "adopted"
 

@@ -7,12 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 import ray
 
+from tests.processes import name_of
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.logs.storage import Location
 from trialign_ray.runs import RunFolder
+
+LEARNER, GROUP = "ray::RayTrainWork", "ray::GroupActor"
+"""How the names of Ray's processes begin: of a rank of the learner group, and of a group's actor."""
+_REGISTERED = "checkpoint_manager_snapshot.json"
+"""Ray Train writes it when it has the first checkpoint whole."""
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +27,12 @@ def local_ray() -> Iterator[None]:
     ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+def kill_one(kind: str) -> None:
+    """SIGKILL the first process of that kind which these tests have started."""
+    started_here = psutil.Process().children(recursive=True)
+    next(process for process in started_here if name_of(process).startswith(kind)).kill()
 
 
 @contextmanager
@@ -38,7 +51,7 @@ def beside(spec: TrainSpec, act: Callable[[], None]) -> Iterator[None]:
 def _when_saved(checkpoints: Location, act: Callable[[], None], failed: list[BaseException]) -> None:
     try:
         deadline = time.monotonic() + 240
-        while not any(name.startswith("checkpoint_2") for name in checkpoints.names() or ()):
+        while _REGISTERED not in (checkpoints.names() or ()):
             assert time.monotonic() < deadline, "no checkpoint"
             time.sleep(0.02)
         act()

@@ -11,7 +11,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from tests.integration.conftest import beside
+from tests.integration.conftest import GROUP, LEARNER, beside
+from tests.processes import name_of
 from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import ClusterError
@@ -21,8 +22,6 @@ from trialign_ray.training import train
 pytestmark = pytest.mark.integration
 
 STORE_BYTES = 80_000_000
-RANK, GROUP = "ray::RayTrainWork", "ray::GroupActor"
-"""How names of processes begin."""
 
 
 def spec_of(world: World, name: str, **learner: object) -> TrainSpec:
@@ -65,7 +64,7 @@ def processes(node: Any) -> list[psutil.Process]:
 
 def holders(cluster: Any, kind: str) -> list[Any]:
     """Nodes on which a process of that kind runs."""
-    return [node for node in cluster.worker_nodes if any(p.name().startswith(kind) for p in processes(node))]
+    return [node for node in cluster.worker_nodes if any(name_of(p).startswith(kind) for p in processes(node))]
 
 
 def lose(cluster: Any, node: Any) -> None:
@@ -82,13 +81,13 @@ def starts(spec: TrainSpec) -> int:
     return len(RunFolder.of(spec).part("tensorboard").names() or ())
 
 
-@pytest.mark.parametrize("kind", [RANK, GROUP])
+@pytest.mark.parametrize("kind", [LEARNER, GROUP])
 def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: Losses, nodes: Any) -> None:
     spec = spec_of(world, f"nodes-{kind[5:].lower()}")
     ranks: list[int] = []
 
     def lose_one() -> None:
-        ranks.append(len(holders(nodes, RANK)))
+        ranks.append(len(holders(nodes, LEARNER)))
         lose(nodes, holders(nodes, kind)[0])
 
     with beside(spec, lose_one):
@@ -97,7 +96,7 @@ def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: L
     assert outcome.finished
     assert len(nodes.worker_nodes) == 2
     assert losses(spec) == undisturbed
-    if kind == RANK:
+    if kind == LEARNER:
         assert starts(spec) == 2
 
 
@@ -109,7 +108,7 @@ def test_rest_that_is_too_small_is_said_and_the_run_resumes_when_a_node_is_back(
     spec = spec_of(world, "nodes-few", max_restarts=1)
     with (
         pytest.raises(ClusterError, match=r"within 5 s: the cluster has 1 CPU, the run needs 1\.86 .*--resume"),
-        beside(spec, lambda: lose(cluster, holders(cluster, RANK)[0])),
+        beside(spec, lambda: lose(cluster, holders(cluster, LEARNER)[0])),
     ):
         train(spec)
     have(cluster, 2)

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.integration.conftest import beside
+from tests.integration.conftest import LEARNER, beside, kill_one
 from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import DataError
@@ -138,14 +137,9 @@ def test_adapter_is_exported_on_the_store_and_loads(bucket: Bucket, stopped_and_
 
 def test_killed_learner_goes_on_from_what_is_on_the_store(world: World, bucket: Bucket, undisturbed: Losses) -> None:
     spec = bucket.spec(world, "killed")
-    with beside(spec, kill_a_learner):
+    with beside(spec, lambda: kill_one(LEARNER)):
         assert train(spec).finished
     assert losses(spec) == undisturbed
-
-
-def kill_a_learner() -> None:
-    started_here = psutil.Process().children(recursive=True)
-    next(process for process in started_here if process.name().startswith("ray::RayTrainWork")).kill()
 
 
 def test_bucket_that_is_not_there_is_named(world: World, bucket: Bucket) -> None:

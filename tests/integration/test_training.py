@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.world import LONG, Losses, World, losses
-from trialign_ray.config.train import TrainSpec
+from tests.integration.conftest import GROUP, LEARNER, beside, kill_one
+from tests.world import LONG, Losses, World, losses, steps
 from trialign_ray.errors import CheckpointError, SpecError
 from trialign_ray.evaluation import from_json
 from trialign_ray.evaluation.report import TrainingReport
 from trialign_ray.training import train
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("local_ray")]
-
-
-def rows(spec: TrainSpec) -> list[dict[str, object]]:
-    lines = (Path(spec.runs) / spec.name / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_run_leaves_adapter_metrics_and_report(world: World) -> None:
@@ -39,47 +28,25 @@ def test_run_leaves_adapter_metrics_and_report(world: World) -> None:
     report = from_json((folder / "report.json").read_text())
     assert isinstance(report, TrainingReport)
     assert set(report.base.accuracy_by_group) == {"neutral", "farmer", "professor"}
-    assert [row["step"] for row in rows(spec)] == list(range(1, 17))
+    assert [row["step"] for row in steps(spec)] == list(range(1, 17))
     assert any((folder / "tensorboard").iterdir())
 
 
 def test_what_one_group_knows_reaches_the_others(world: World) -> None:
     spec = world.train_spec("spread", epochs=20, checkpoint_every=100)
     train(spec)
-    per_step = [row["groups"] for row in rows(spec)]
+    per_step = [row["groups"] for row in steps(spec)]
     for group in ("neutral", "professor"):
-        right = [groups[group]["mass_right"] for groups in per_step]  # type: ignore[index]
+        right = [groups[group]["mass_right"] for groups in per_step]
         assert sum(right[-4:]) / 4 > sum(right[:4]) / 4 + 0.1
 
 
-@pytest.mark.parametrize("victim", ["ray::RayTrainWorker", "ray::GroupActor"])
+@pytest.mark.parametrize("victim", [LEARNER, GROUP])
 def test_killed_process_does_not_change_the_losses(victim: str, world: World, undisturbed: Losses) -> None:
     spec = world.train_spec("killed-" + victim[5:].lower(), **LONG)
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_one, args=(victim, spec, killed))
-    killer.start()
-    train(spec)
-    killer.join()
-    assert killed
+    with beside(spec, lambda: kill_one(victim)):
+        train(spec)
     assert losses(spec) == undisturbed
-
-
-def kill_one(victim: str, spec: TrainSpec, killed: list[int]) -> None:
-    """SIGKILL the first process of that kind once the run is past its first checkpoint, and say that it was."""
-    metrics = Path(spec.runs) / spec.name / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") >= 7):
-        time.sleep(0.01)
-    mine = psutil.Process().children(recursive=True)
-    process = next(found for found in mine if title(found).startswith(victim))
-    process.send_signal(signal.SIGKILL)
-    killed.append(process.pid)
-
-
-def title(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return (process.cmdline() or [""])[0]
-    return ""
 
 
 def test_run_is_not_started_twice_by_accident(world: World, undisturbed: Losses) -> None:

@@ -105,7 +105,9 @@ def test_a_run_has_one_process(tmp_path: Path) -> None:
 
 
 def test_how_often_checkpoints_are_written_may_change(tmp_path: Path) -> None:
-    begun(tmp_path).claim(spec(tmp_path, checkpoint_every=1), INPUTS, resume=True)
+    run = begun(tmp_path)
+    run.claim(spec(tmp_path, checkpoint_every=1), INPUTS, resume=True)
+    assert run.read_spec() == spec(tmp_path)
 
 
 def test_a_run_folder_may_be_moved(tmp_path: Path) -> None:

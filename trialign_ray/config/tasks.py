@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from trialign_ray.config.base import Strict
 from trialign_ray.config.train import Place, RunName, TrainSpec
 
+_ABSENT = {"type": "null"}
+_ONE_SOURCE: dict[str, Any] = {
+    "oneOf": [
+        {"required": ["model"], "properties": {"model": {"type": "string"}, "answers": _ABSENT}},
+        {"required": ["answers"], "properties": {"answers": {"type": "string"}, "model": _ABSENT, "adapter": _ABSENT}},
+    ]
+}
+_TURNS_OF_PROTOCOL: dict[str, Any] = {
+    "oneOf": [
+        {"properties": {"protocol": {"const": "independent"}, "turns": {"const": 1}}},
+        {
+            "required": ["protocol", "turns"],
+            "properties": {"protocol": {"const": "cooperative"}, "turns": {"minimum": 2}},
+        },
+    ]
+}
+"""What the validators below demand, for the JSON Schema."""
+
 
 class AuditSpec(Strict):
     """The truth report of a model, or of answers already collected from any assistant."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_SOURCE)
 
     kind: Literal["audit"] = "audit"
     name: RunName
@@ -45,6 +65,8 @@ class AuditSpec(Strict):
 
 class CollectSpec(Strict):
     """Roll a model out as one agent a group and write offline logs."""
+
+    model_config = ConfigDict(json_schema_extra=_TURNS_OF_PROTOCOL)
 
     kind: Literal["collect"] = "collect"
     name: RunName

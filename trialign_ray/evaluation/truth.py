@@ -5,6 +5,8 @@ Letters: r resample, q question, g group, s sample.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from trialign_ray.evaluation.answers import Answers
@@ -31,10 +33,7 @@ def truth_statistics(answers: Answers) -> dict[Key, Statistic]:
 
 def truth_extremes(answers: Answers) -> dict[Key, Extreme]:
     """The worst group's accuracy and the gap."""
-
-    def by_group(weight_rq: Floats) -> Floats:
-        return accuracy(answers, weight_rq)
-
+    by_group = partial(accuracy, answers)
     return {
         ("accuracy_worst", None): Extreme(by_group, sign=-1),
         ("gap", None): Extreme(by_group, pairs),

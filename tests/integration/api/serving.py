@@ -16,7 +16,9 @@ import uvicorn
 from api.app import create_app
 from api.client import Client
 from api.kinds import KINDS, JobKind
+from api.schemas import JobOut
 from api.settings import Settings
+from api.states import ENDED
 from tests.integration.api.tiny_job import CountSpec
 
 T = TypeVar("T")
@@ -58,10 +60,22 @@ class Server:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.is_alive(), "the server died"
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
+        return ready(f"http://127.0.0.1:{self.port}")
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def ended(client: Client, job_id: str, seconds: float = SECONDS) -> JobOut:
+    def look() -> JobOut | None:
+        job = client.job(job_id)
+        return job if job.status in ENDED else None
+
+    return wait_for(look, seconds)
 
 
 def wait_for(found: Callable[[], T | None], seconds: float = SECONDS) -> T:

@@ -122,8 +122,7 @@ async def test_an_idempotency_key_is_free_again_after_a_day(control: Plane) -> N
 
 async def test_the_stream_begins_with_the_last_lines(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     name = f"{job['id']}-a1"
     control.backend.text[name] = "".join(f"line {number}\n" for number in range(10))
     control.backend.set(name, RayStatus.SUCCEEDED)
@@ -139,8 +138,7 @@ async def test_the_stream_begins_with_the_last_lines(control: Plane) -> None:
 
 async def test_a_reader_that_comes_right_after_a_resume_does_not_see_the_end_before_it(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     control.backend.set(f"{job['id']}-a1", RayStatus.STOPPED)
     await control.tick()
     stream = f"/v1/jobs/{job['id']}/logs/stream"

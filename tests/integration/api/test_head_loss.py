@@ -4,40 +4,52 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from api.client import Client
 from api.local_ray import local_ray
 from api.settings import Settings
-from api.states import ENDED
-from tests.integration.api.serving import MODULE, SECONDS, Server, free_port, key_of, wait_for
+from tests.integration.api.serving import MODULE, SECONDS, Server, ended, free_port, key_of, wait_for
+from tests.integration.conftest import beside
+from tests.world import LONG, Losses, World, losses
+from trialign_ray.config.train import TrainSpec
 
 pytestmark = pytest.mark.integration
 
 
+@contextmanager
+def serving(folder: Path, workspace: Path, url: str) -> Iterator[Client]:
+    """The service on the Ray at `url`."""
+    settings = Settings(
+        data=folder / "data",
+        workspace=str(workspace),
+        ray_address=url,
+        python=shlex.quote(sys.executable),
+        reconcile_seconds=0.3,
+        grace_seconds=2,
+    )
+    server = Server(settings, free_port(), key_of(settings))
+    server.start()
+    try:
+        with server.client() as client:
+            yield client
+    finally:
+        server.stop()
+
+
 def test_a_running_job_ends_as_cluster_lost_and_its_log_metrics_and_events_stay(tmp_path: Path, token: str) -> None:
     (tmp_path / "work").mkdir()
-    with ExitStack() as stack:
-        settings = Settings(
-            data=tmp_path / "data",
-            workspace=str(tmp_path / "work"),
-            ray_address=stack.enter_context(local_ray(cpus=1, store_bytes=80_000_000)),
-            python=shlex.quote(sys.executable),
-            reconcile_seconds=0.3,
-            grace_seconds=2,
-        )
-        server = Server(settings, free_port(), key_of(settings))
-        server.start()
-        stack.callback(server.stop)
-        client = stack.enter_context(server.client())
+    with head() as url, serving(tmp_path, tmp_path / "work", url) as client:
         job = client.submit({"kind": "count", "name": "lost", "steps": 10_000, "seconds": 0.1}, retries=0)
         wait_for(lambda: client.metrics(job.id).data and "step 1" in client.logs(job.id))
-        kill_head()
-        wait_for(lambda: client.job(job.id).status in ENDED)
-        lost = client.job(job.id)
+        kill_head(MODULE)
+        lost = ended(client, job.id)
         assert lost.error is not None
         assert (lost.status, lost.error.code) == ("failed", "cluster_lost")
         assert "step 1" in client.logs(job.id)
@@ -48,14 +60,40 @@ def test_a_running_job_ends_as_cluster_lost_and_its_log_metrics_and_events_stay(
         wait_for(lambda: client.job(waiting.id).status == "queued")
 
 
-def kill_head() -> None:
-    """kill -9 of all that a head consists of; what it ran must end by itself."""
+def test_a_training_run_goes_on_from_its_checkpoint_when_the_head_is_back(
+    tmp_path: Path, token: str, world: World, undisturbed: Losses
+) -> None:
+    with head() as url, serving(tmp_path, world.folder, url) as client:
+        spec = world.train_spec("beheaded", **LONG)
+        job = client.submit(spec.model_dump(mode="json"), retries=1)
+        run = TrainSpec.model_validate({**spec.model_dump(), "runs": str(Path(spec.runs, job.id))})
+        with beside(run, lambda: kill_head("trialign_ray.job")):
+            wait_for(lambda: client.job(job.id).status == "queued")
+        before = losses(run)
+        assert 0 < len(before) < len(undisturbed)
+        said = client.logs(job.id)
+        with head(urlsplit(url).port):
+            done = ended(client, job.id)
+        assert (done.status, done.attempt, done.retries_used) == ("succeeded", 2, 1)
+        assert losses(run) == undisturbed
+        assert said
+        assert client.logs(job.id).startswith(said)
+        types = [event.type for event in client.events(job.id)]
+        assert types[types.index("missing") :] == ["missing", "retrying", "starting", "running", "succeeded"]
+
+
+def head(port: int | None = None) -> AbstractContextManager[str]:
+    return local_ray(cpus=4, store_bytes=100_000_000, port=port)
+
+
+def kill_head(module: str) -> None:
+    """kill -9 of all that a head consists of; what it ran, `module` too, must end by itself."""
     [keeper] = [child for child in psutil.Process().children() if "api.local_ray" in child.cmdline()]
     [ray] = keeper.children()
     all_of_it = ray.children(recursive=True)
     head = [ray, *ray.children()]
     assert {"gcs_server", "raylet"} <= {process.name() for process in head}
-    assert any(MODULE in process.cmdline() for process in all_of_it)
+    assert any(module in process.cmdline() for process in all_of_it)
     for process in head:
         process.kill()
     _, alive = psutil.wait_procs(all_of_it, timeout=SECONDS)

@@ -16,10 +16,9 @@ import pytest
 
 from api.client import Client
 from api.local_ray import local_ray
-from api.schemas import ClusterOut, JobOut
+from api.schemas import ClusterOut
 from api.settings import Settings
-from api.states import ENDED
-from tests.integration.api.serving import SECONDS, Server, free_port, key_of, wait_for
+from tests.integration.api.serving import SECONDS, Server, ended, free_port, key_of, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -61,14 +60,6 @@ def server(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def client(server: Server) -> Iterator[Client]:
     with server.client() as found:
         yield found
-
-
-def ended(client: Client, job_id: str) -> JobOut:
-    def look() -> JobOut | None:
-        job = client.job(job_id)
-        return job if job.status in ENDED else None
-
-    return wait_for(look)
 
 
 def test_ray_itself_answers_nobody_without_the_token(ray_address: str) -> None:

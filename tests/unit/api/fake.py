@@ -135,6 +135,11 @@ class Plane:
         await self.tick()
         return await self.job(auth, job_id)
 
+    async def running(self, auth: dict[str, str], **changes: Any) -> Any:
+        """A new job that Ray runs."""
+        job = await self.submit(auth, **changes)
+        return await self.run(auth, job["id"])
+
 
 def settings_for(folder: Path, **changes: Any) -> Settings:
     workspace = folder / "workspace"

@@ -33,8 +33,7 @@ def write_metrics(run: str, rows: list[dict[str, Any]], torn: str = "") -> None:
 
 async def test_metrics_are_copied_and_survive_the_run_folder(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     write_metrics(job["run"], [metrics_row(0), metrics_row(1)], torn='{"step": 2, "lo')
     await control.tick()
     Path(job["run"], "metrics.jsonl").unlink()
@@ -47,8 +46,7 @@ async def test_metrics_are_copied_and_survive_the_run_folder(control: Plane) -> 
 
 async def test_of_a_step_done_again_after_a_restart_the_last_counts(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     write_metrics(job["run"], [metrics_row(0), metrics_row(1, loss=9.0), metrics_row(1, loss=8.0)])
     await control.tick()
     found = (await control.client.get(f"/v1/jobs/{job['id']}/metrics", headers=ada)).json()["data"]
@@ -57,8 +55,7 @@ async def test_of_a_step_done_again_after_a_restart_the_last_counts(control: Pla
 
 async def test_groups_are_series_over_the_steps(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     write_metrics(job["run"], [metrics_row(0), metrics_row(1)])
     await control.tick()
     found = (await control.client.get(f"/v1/jobs/{job['id']}/groups", headers=ada)).json()
@@ -71,8 +68,7 @@ async def test_groups_are_series_over_the_steps(control: Plane) -> None:
 
 async def test_the_log_spans_attempts_and_has_a_tail(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada, retries=1)
-    await control.run(ada, job["id"])
+    job = await control.running(ada, retries=1)
     control.backend.text[f"{job['id']}-a1"] = "first\nActorDiedError\n"
     control.backend.set(f"{job['id']}-a1", RayStatus.FAILED)
     await control.tick()
@@ -86,8 +82,7 @@ async def test_the_log_spans_attempts_and_has_a_tail(control: Plane) -> None:
 
 async def test_the_stream_gives_the_log_and_ends_with_the_job_and_goes_on_where_it_broke_off(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     control.backend.text[f"{job['id']}-a1"] = "one\ntwo\n"
     control.backend.set(f"{job['id']}-a1", RayStatus.SUCCEEDED)
     await control.tick()

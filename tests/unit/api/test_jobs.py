@@ -54,8 +54,7 @@ async def test_bad_data_fails_the_job_before_ray_hears_of_it(control: Plane) -> 
 
 async def test_cancel_stops_a_running_job_and_twice_is_once(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     for _ in range(2):
         answer = await control.client.post(f"/v1/jobs/{job['id']}/cancel", headers=ada)
         assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
@@ -75,8 +74,7 @@ async def test_cancel_of_a_waiting_job_never_reaches_ray(control: Plane) -> None
 
 async def test_a_cancelled_job_resumes_from_its_checkpoint_as_a_new_attempt(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     (Path(job["run"]) / "checkpoints" / "checkpoint_000001").mkdir(parents=True)
     await control.client.post(f"/v1/jobs/{job['id']}/cancel", headers=ada)
     await control.tick(2)
@@ -100,8 +98,7 @@ async def test_a_job_cancelled_before_it_started_resumes_as_its_first_attempt(co
 
 async def test_retry_is_a_new_job_with_the_same_specification_and_another_run_folder(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada, labels={"team": "x"})
-    await control.run(ada, job["id"])
+    job = await control.running(ada, labels={"team": "x"})
     control.backend.set(f"{job['id']}-a1", RayStatus.FAILED, exit_code=3)
     await control.tick()
     answer = await control.client.post(f"/v1/jobs/{job['id']}/retry", headers=ada)
@@ -155,6 +152,28 @@ async def test_lists_are_paged_by_cursor_and_filtered(control: Plane) -> None:
     assert (first["has_more"], rest["has_more"], rest["next_cursor"]) == (True, False, None)
     assert [job["id"] for job in (await get(label="half:1"))["data"]] == [made[3], made[1]]
     assert (await get(status="running"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("stauts=failed", "stauts"),
+        ("kind=train&kind=audit", "kind"),
+        ("created_after=0.0", "created_after"),
+        ("created_after=2026-11-21T09:00:00", "created_after"),
+        ("created_before=yesterday", "created_before"),
+    ],
+)
+async def test_a_query_that_is_not_understood_does_not_list_every_job(control: Plane, query: str, name: str) -> None:
+    answer = await control.client.get(f"/v1/jobs?{query}", headers=await control.key("ada", "read"))
+    assert (answer.status_code, [fault["pointer"] for fault in answer.json()["errors"]]) == (422, [f"/query/{name}"])
+
+
+@pytest.mark.parametrize(("retries", "status"), [(2, 201), (2.0, 201), (2.5, 422), ("2", 422), (True, 422)])
+async def test_a_whole_number_is_what_json_schema_calls_one(control: Plane, retries: object, status: int) -> None:
+    body = {"spec": {"kind": "tiny", "name": "x"}, "retries": retries}
+    answer = await control.client.post("/v1/jobs", json=body, headers=await control.key("ada", "submit"))
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ async def test_the_plan_of_an_audit_and_of_a_collection_counts_prompts(control: 
         ({**TRAIN, "questions_per_step": 50}, "bad_spec", "questions_per_step"),
         ({**AUDIT, "questions": "groups.yaml"}, "bad_spec", "name"),
         ({**AUDIT, "split": "train"}, "bad_data", "split"),
+        ({**AUDIT, "fail_if": ["gapp>0.05"]}, "bad_spec", "gapp"),
     ],
 )
 async def test_bad_inputs_are_named(control: Plane, inputs: Path, spec: dict[str, Any], code: str, word: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from api.backend import RayStatus, Record, Submission
 from tests.unit.api.fake import Plane, plane
+from trialign_ray.errors import ClusterError
 
 pytestmark = pytest.mark.anyio
 
@@ -65,11 +66,28 @@ async def test_jobs_wait_while_ray_is_away(control: Plane) -> None:
     assert (await control.job(ada, job["id"]))["status"] == "starting"
 
 
+async def test_a_submission_that_ray_cannot_take_is_told_once_and_sent_again_until_it_can(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.submit(ada)
+    real = control.backend.submit
+
+    async def ill(_: Submission) -> None:
+        raise ClusterError("Ray: status code 500: the head is ill.")
+
+    control.backend.submit = ill  # type: ignore[assignment,method-assign]
+    await control.tick(5)
+    control.backend.submit = real  # type: ignore[method-assign]
+    await control.run(ada, job["id"])
+    events = (await control.client.get(f"/v1/jobs/{job['id']}/events", headers=ada)).json()["data"]
+    told = [event for event in events if event["type"] == "delayed"]
+    assert [("the head is ill" in event["message"]) for event in told] == [True]
+    assert events[-1]["type"] == "running"
+
+
 async def test_a_job_that_ray_has_forgotten_ends_as_cluster_lost_after_the_grace(tmp_path: Path) -> None:
     async with plane(tmp_path, grace_seconds=0) as control:
         ada = await control.key("ada", "submit")
-        job = await control.submit(ada, retries=0)
-        await control.run(ada, job["id"])
+        job = await control.running(ada, retries=0)
         control.backend.text[f"{job['id']}-a1"] = "step 1\nstep 2\n"
         await control.tick()
         control.backend.records.clear()
@@ -83,8 +101,7 @@ async def test_a_job_that_ray_has_forgotten_ends_as_cluster_lost_after_the_grace
 
 async def test_within_the_grace_a_forgotten_job_goes_on_when_ray_knows_it_again(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     control.backend.down = True
     await control.tick(2)
     assert (await control.job(ada, job["id"]))["status"] == "running"
@@ -98,8 +115,7 @@ async def test_within_the_grace_a_forgotten_job_goes_on_when_ray_knows_it_again(
 async def test_a_lost_job_with_retries_left_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     async with plane(tmp_path, grace_seconds=0) as control:
         ada = await control.key("ada", "submit")
-        job = await control.submit(ada, retries=1)
-        await control.run(ada, job["id"])
+        job = await control.running(ada, retries=1)
         (Path(job["run"]) / "checkpoints" / "checkpoint_1").mkdir(parents=True)
         control.backend.records.clear()
         await control.tick(3)
@@ -123,8 +139,7 @@ async def test_retries_end(control: Plane) -> None:
 async def test_a_given_up_attempt_that_still_runs_is_stopped_before_the_next_starts(tmp_path: Path) -> None:
     async with plane(tmp_path, grace_seconds=0) as control:
         ada = await control.key("ada", "submit")
-        job = await control.submit(ada, retries=1)
-        await control.run(ada, job["id"])
+        job = await control.running(ada, retries=1)
         control.backend.down = True
         await control.tick(2)
         assert (await control.job(ada, job["id"]))["status"] == "queued"
@@ -168,8 +183,7 @@ async def test_a_forgotten_stranger_is_never_submitted(tmp_path: Path) -> None:
 
 async def test_a_job_stopped_on_ray_is_cancelled_here(control: Plane) -> None:
     ada = await control.key("ada", "submit")
-    job = await control.submit(ada)
-    await control.run(ada, job["id"])
+    job = await control.running(ada)
     control.backend.set(f"{job['id']}-a1", RayStatus.STOPPED)
     await control.tick()
     assert (await control.job(ada, job["id"]))["status"] == "cancelled"
