@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from api.problems import Fault, escape
 
 _DATASET = re.compile(r"datasets/(ds-[0-9a-f]{28})")
+_OWNER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,78}[a-z0-9])?")
+"""One folder name on every file system: some do not tell 'Ada' from 'ada', nor 'ada.' from 'ada'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,18 @@ class Roots:
 
     workspace: str
     read: tuple[str, ...]
+    data: str
+    """The service's own folder, absolute: closed wherever it lies, except for a root that lies within it."""
+    private: bool = False
+    """Whether each owner has a workspace of its own, `<workspace>/<owner>`."""
+
+    def of(self, owner: str) -> Roots:
+        """Those of one owner; raises Refused where its own workspace could not have its name."""
+        if not self.private:
+            return self
+        if not is_owner(owner):
+            raise Refused(f"the owner {owner!r} can have no folder. Use a key of an owner such as 'ada' or 'team-2'.")
+        return replace(self, workspace=f"{self.workspace.rstrip('/')}/{owner}", private=False)
 
     def reading(self, place: str) -> str:
         """The absolute place; raises Refused outside of every root."""
@@ -39,9 +53,14 @@ class Roots:
 
     def _inside(self, place: str, roots: tuple[str, ...], how: str) -> str:
         found = absolute(place, self.workspace)
-        if any(_within(found, absolute(root, ".")) for root in roots):
-            return found
-        raise Refused(f"'{place}' is outside of what may be {how}. Use a place in the workspace or a dataset's name.")
+        around = [root for root in (absolute(root, ".") for root in roots) if _within(found, root)]
+        if not around:
+            raise Refused(
+                f"'{place}' is outside of what may be {how}. Use a place in the workspace or a dataset's name."
+            )
+        if _within(found, self.data) and all(_within(self.data, root) for root in around):
+            raise Refused(f"'{place}' lies in the service's own folder. Name an uploaded dataset 'datasets/ds-...'.")
+        return found
 
 
 def absolute(place: str, base: str) -> str:
@@ -55,6 +74,11 @@ def absolute(place: str, base: str) -> str:
     if place == "~" or place.startswith("~/"):
         base, place = str(Path.home()), place[2:]
     return str((Path(base) / place).resolve())
+
+
+def is_owner(name: str) -> bool:
+    """Whether `name` may own things: it is a folder's name and a part of a URI as it stands."""
+    return _OWNER.fullmatch(name) is not None
 
 
 def dataset_of(place: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from api.backend import JobsBackend
 from api.schemas import ClusterOut, Health
@@ -12,6 +13,8 @@ from api.store.engine import Store
 from api.telemetry import Telemetry
 from trialign_ray.errors import ClusterError
 
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -20,6 +23,8 @@ class Cluster:
     store: Store
     backend: JobsBackend
     telemetry: Telemetry
+    dashboard_url: str
+    """Of Ray's dashboard for browsers, where the operator gives one."""
 
     async def look(self) -> ClusterOut:
         """The cluster now; one that does not answer is an answer too."""
@@ -32,7 +37,7 @@ class Cluster:
                 ray_version=None,
                 nodes=None,
                 resources={},
-                dashboard=self.backend.dashboard,
+                dashboard=self._dashboard(),
                 jobs=counts,
             )
         return ClusterOut(
@@ -40,9 +45,14 @@ class Cluster:
             ray_version=state.ray_version,
             nodes=state.nodes,
             resources=dict(state.resources),
-            dashboard=self.backend.dashboard,
+            dashboard=self._dashboard(),
             jobs=counts,
         )
+
+    def _dashboard(self) -> str | None:
+        """The service's own way to Ray is seldom a browser's: it leads into a cluster's network."""
+        here = urlsplit(self.backend.dashboard).hostname in _THIS_MACHINE
+        return self.dashboard_url or (self.backend.dashboard if here else None)
 
     async def ready(self) -> Health:
         """Whether the database answers. Ray may be away: jobs wait then, and history stays readable."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
@@ -22,8 +25,12 @@ from api.store.engine import Store
 from api.store.models import Dataset, now
 from trialign_ray.errors import RowError, TrialignError
 from trialign_ray.logs.importers import import_logs
+from trialign_ray.logs.layout import MANIFEST
 
 Format = Literal["jsonl", "jsonl.gz", "parquet"]
+_LOG = logging.getLogger("api.datasets")
+_ABANDONED_SECONDS = 24 * 3600
+"""Longer than any upload pauses: another process may be writing what is younger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,21 @@ class Datasets:
             raise ApiError.not_found("dataset")
         return DatasetOut.of(row)
 
+    async def sweep(self) -> None:
+        """Delete what killed processes left of their uploads.
+
+        A whole dataset without a row stays: the row may be in the database that the operator meant to name.
+        """
+        try:
+            old = await asyncio.to_thread(_abandoned, self.folder, time.time() - _ABANDONED_SECONDS)
+            async with self.store.reads() as session:
+                known = set(await session.scalars(select(Dataset.id)))
+            for dataset_id in sorted(old - known):
+                _LOG.warning("%s: nothing came of this upload; it is deleted", dataset_id)
+                await asyncio.to_thread(self.discard, dataset_id)
+        except Exception:  # the service can do without
+            _LOG.exception("broken uploads cannot be deleted")
+
     def place(self, dataset_id: str) -> Path:
         """The log dataset's folder."""
         return (self.folder / dataset_id / "logs").resolve()
@@ -114,6 +136,22 @@ class Datasets:
     def discard(self, dataset_id: str) -> None:
         """Delete what an upload left."""
         shutil.rmtree(self.folder / dataset_id, ignore_errors=True)
+
+
+def _abandoned(folder: Path, since: float) -> set[str]:
+    """Names of uploads that are no datasets yet and in which nothing has been written since that moment."""
+    return {home.name for home in folder.glob("ds-*") if not _whole(home) and _written(home) < since}
+
+
+def _whole(home: Path) -> bool:
+    return (home / "logs" / MANIFEST).exists() and not any(home.glob("upload.*"))
+
+
+def _written(home: Path) -> float:
+    try:
+        return max(path.lstat().st_mtime for path in (home, *home.rglob("*")))
+    except FileNotFoundError:  # another process is at it
+        return time.time()
 
 
 def _public(text: str, upload: Upload) -> str:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import paths
+from api.auth import Principal
 from api.kinds import JobKind
 from api.paths import Refused, Roots
 from api.problems import ApiError, Fault, faults_of
@@ -52,17 +53,18 @@ class Specs:
         shown = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults[:5])
         raise ApiError(422, "bad_spec", f"The specification is not valid. {shown}", faults)
 
-    async def resolve(
-        self, session: AsyncSession, given: Mapping[str, Any], owner: str | None, job_id: str
-    ) -> Resolved:
-        """What the job `job_id` gets; `owner` is whose datasets may be named, None for all. Raises ApiError."""
+    async def resolve(self, session: AsyncSession, given: Mapping[str, Any], who: Principal, job_id: str) -> Resolved:
+        """What the job `job_id` gets.
+
+        `who` is whose workspace it is and, unless an admin, whose datasets may be named. Raises ApiError.
+        """
         kind, spec = self.parse(given)
         effective, faults = spec.model_dump(mode="json"), []
         for field in (*kind.reads, *kind.writes):
             place = paths.at(effective, field)
             if place is not None:
                 try:
-                    found = await self._place(session, place, owner, writes=field in kind.writes)
+                    found = await self._place(session, place, who, writes=field in kind.writes)
                     effective = paths.put(effective, field, found)
                 except Refused as refused:
                     faults.append(paths.refusal(field, refused.reason))
@@ -71,12 +73,13 @@ class Specs:
             raise ApiError(422, "bad_place", shown, faults)
         return self._with_run(kind, spec, effective, job_id)
 
-    async def _place(self, session: AsyncSession, place: str, owner: str | None, *, writes: bool) -> str:
+    async def _place(self, session: AsyncSession, place: str, who: Principal, *, writes: bool) -> str:
         dataset = paths.dataset_of(place)
         if dataset is None:
-            return self.roots.writing(place) if writes else self.roots.reading(place)
+            roots = self.roots.of(who.owner)
+            return roots.writing(place) if writes else roots.reading(place)
         row = None if writes else await session.get(Dataset, dataset)
-        if row is None or owner not in (None, row.owner):
+        if row is None or who.sees not in (None, row.owner):
             raise Refused(f"'{place}' is no dataset that can be used here")
         return row.path
 

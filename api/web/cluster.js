@@ -7,8 +7,8 @@ import { whole } from "./format.js";
 
 const SECONDS = 15;
 
-/** What was last heard: the address of Ray's dashboard. The document gets a "cluster" event when it is heard. */
-export const heard = { dashboard: "" };
+/** What was last heard: the address of Ray's dashboard, null where browsers do not reach it. The document gets a "cluster" event when it is heard. */
+export const heard = { dashboard: null };
 
 export function clusterLine(element, { signal, refused }) {
   const show = async () => {

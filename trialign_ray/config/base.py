@@ -35,27 +35,31 @@ class _OnceLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse(model: type[Model], data: Any, where: str) -> Model:
+def parse(model: type[Model], data: Any, where: str, *, quote: bool = True) -> Model:
     """Validate `data`, which came from `where` (a file, 'the request'); raises SpecError naming each field."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise SpecError(explain(error, where)) from None
+        raise SpecError(explain(error, where, quote=quote)) from None
 
 
-def load_yaml(model: type[Model], path: str | Path) -> Model:
-    """Read one specification from a YAML (or JSON) file, by path or pyarrow filesystem URI; raises SpecError."""
-    return parse(model, load_mapping(path), str(path))
+def load_yaml(model: type[Model], path: str | Path, *, quote: bool = True) -> Model:
+    """Read one specification from a YAML (or JSON) file, by path or pyarrow filesystem URI; raises SpecError.
+
+    Without `quote` the error says where and why, not what is there: for readers who may not read the file.
+    """
+    return parse(model, load_mapping(path, quote=quote), str(path), quote=quote)
 
 
-def load_mapping(path: str | Path) -> dict[str, Any]:
+def load_mapping(path: str | Path, *, quote: bool = True) -> dict[str, Any]:
     """The fields of a YAML (or JSON) file, by path or pyarrow filesystem URI, unchecked; raises SpecError."""
     try:
         data = yaml.load(_read(str(path)), _OnceLoader)  # noqa: S506
     except yaml.YAMLError as error:
-        raise SpecError(f"{path}: not YAML: {error}") from None
+        raise SpecError(f"{path}: not YAML{f': {error}' if quote else _spot(error)}") from None
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}. Give the path of a YAML file.") from None
+        said = error if quote or isinstance(error, OSError) else type(error).__name__
+        raise SpecError(f"{path}: cannot be read: {said}. Give the path of a YAML file.") from None
     if not isinstance(data, dict):
         raise SpecError(f"{path}: expected a mapping of fields at the top, found {type(data).__name__}.")
     return data
@@ -71,12 +75,17 @@ def _read(path: str) -> str:
         return bytes(stream.read()).decode("utf-8")
 
 
-def explain(error: ValidationError, where: str) -> str:
-    """One line a fault: where, field, what is wrong, and what was given."""
+def _spot(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}, column {mark.column + 1}." if mark else "."
+
+
+def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
+    """One line a fault: where, field, what is wrong and, with `quote`, what was given."""
     lines = []
     for fault in error.errors(include_url=False):
         field = ".".join(str(part) for part in fault["loc"]) or "(top)"
-        given = "" if fault["type"] == "missing" else f" (given: {fault['input']!r:.80})"
+        given = "" if fault["type"] == "missing" or not quote else f" (given: {fault['input']!r:.80})"
         lines.append(f"{where}: field '{field}': {_fix(fault['type'], fault['msg'])}{given}")
     return "\n".join(lines)
 

@@ -46,7 +46,36 @@ async def test_the_cluster_answers_also_when_it_is_away(control: Plane) -> None:
     control.backend.down = True
     away = (await control.client.get("/v1/cluster", headers=ada)).json()
     assert (here["reachable"], here["nodes"], here["resources"]) == (True, 1, {"CPU": 2.0})
-    assert (away["reachable"], away["nodes"], away["dashboard"]) == (False, None, "http://ray.test")
+    assert (away["reachable"], away["nodes"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "public", "link"),
+    [
+        ("http://127.0.0.1:8265", "", "http://127.0.0.1:8265"),
+        ("http://localhost:8265", "", "http://localhost:8265"),
+        ("http://trialign-head-svc:8265", "", None),
+        ("http://127.0.0.1.evil.test", "", None),
+        ("http://trialign-head-svc:8265", "https://ray.example.org", "https://ray.example.org"),
+    ],
+)
+async def test_rays_dashboard_is_linked_where_browsers_reach_it(
+    tmp_path: Path, address: str, public: str, link: str | None
+) -> None:
+    async with plane(tmp_path, dashboard_url=public) as control:
+        ada = await control.key("ada", "read")
+        for control.backend.dashboard, control.backend.down in ((address, False), (address, True)):
+            assert (await control.client.get("/v1/cluster", headers=ada)).json()["dashboard"] == link
+
+
+def test_only_an_address_of_the_web_is_the_dashboards() -> None:
+    with pytest.raises(SpecError, match="dashboard_url"):
+        Settings.from_env({"TRIALIGN_DASHBOARD_URL": "javascript:alert(1)"})
+
+
+async def test_a_key_is_made_for_a_name_that_can_be_a_folders(control: Plane) -> None:
+    with pytest.raises(SpecError, match=r"owner '\.\./bob'"):
+        await control.key("../bob", "submit")
 
 
 async def test_too_many_requests_of_one_key_are_refused_and_of_another_are_not(tmp_path: Path) -> None:

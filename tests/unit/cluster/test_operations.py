@@ -31,6 +31,17 @@ def test_every_command_of_the_page_exists(command: str):
     assert find(command.split()) is not None
 
 
+def test_the_first_key_is_made_where_the_service_runs():
+    made = re.findall(r"exec (?:deploy/)?(\S+)(?: --)? trialign (keys create .*?)(?:  |$)", PAGE, re.MULTILINE)
+    assert [where for where, _ in made] == ["api", "trialign-api"]
+    assert set(made[0][0:1]) <= set(COMPOSE["services"])
+    assert named("Deployment", made[1][0])
+    for _, words in made:
+        command = find(words.split()[:2])
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words.split() if word.startswith("--")} <= options
+
+
 def test_the_service_is_started_with_options_that_it_has():
     (pod,) = templates(named("Deployment", "trialign-api"))
     for arguments in (pod["spec"]["containers"][0]["args"], COMPOSE["services"]["api"]["command"]):
@@ -58,6 +69,8 @@ def test_every_file_of_the_page_exists():
 
 
 def test_defaults_on_the_page_are_those_of_the_code():
+    lease = Settings().lease_seconds
+    assert f"({lease + lease / 3:.0f} s in all)" in PAGE
     for field, seconds in re.findall(r"`TRIALIGN_(\w+_SECONDS)` \((\d+) s\)", PAGE):
         assert getattr(Settings(), field.lower()) == float(seconds)
     assert f"({Settings().retries} unless it asks otherwise)" in PAGE

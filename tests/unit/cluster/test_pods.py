@@ -97,6 +97,23 @@ def test_ray_is_the_installed_one_and_where_the_control_plane_looks(file: str):
     assert f"--address=http://{head_service}:8265" in api["spec"]["containers"][0]["args"]
 
 
+@pytest.mark.parametrize("file", ["raycluster.yaml", "raycluster-gpu.yaml"])
+def test_the_head_has_no_cpu_for_jobs_and_the_workers_have(file: str):
+    (ray,) = read(KUBERAY / file)
+    assert ray["spec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert all("num-cpus" not in group["rayStartParams"] for group in ray["spec"]["workerGroupSpecs"])
+
+
+def test_owners_share_models_and_nothing_that_jobs_write():
+    (api,) = templates(named("Deployment", "trialign-api"))
+    env = {variable["name"]: variable.get("value") for variable in api["spec"]["containers"][0]["env"]}
+    settings = Settings.from_env({name: value for name, value in env.items() if value is not None})
+    assert settings.private_workspaces
+    assert "/data/models" in settings.roots
+    closed = (settings.workspace, str(settings.data))
+    assert not [(root, place) for root in settings.roots for place in closed if f"{place}/".startswith(f"{root}/")]
+
+
 def test_a_stopped_job_has_its_time_before_the_pod_goes():
     for _, manifest in everything():
         for template in templates(manifest) if manifest["kind"] == "RayCluster" else ():

@@ -39,5 +39,10 @@ def test_every_node_asks_for_the_token(config: dict[str, Any]):
     assert all(re.search(r" RAY_AUTH_MODE=token (\w+=\w+ )*ray start ", command) for command in starts)
 
 
+def test_the_head_has_no_cpu_for_jobs_and_the_workers_have(config: dict[str, Any]):
+    assert any("--num-cpus=0" in command for command in config["head_start_ray_commands"])
+    assert not [command for command in config["worker_start_ray_commands"] if "num-cpus" in command]
+
+
 def test_the_job_server_listens_on_the_head_alone(config: dict[str, Any]):
     assert any("--dashboard-host=127.0.0.1" in command for command in config["head_start_ray_commands"])

@@ -116,6 +116,29 @@ def test_a_file_that_is_no_specification_is_an_error_that_names_it(tmp_path, con
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"aws_key: SECRET", "field 'aws_key': is not a field here"),
+        (b"seed: SECRET", "field 'seed': Input should be a valid integer"),
+        (b"a: 1\nb: [SECRET", "not YAML, line 2, column 11"),
+        (b"a: 1\na: *SECRET", "not YAML, line 2, column 4"),
+        (b"SECRET: 1\nSECRET: 2", "not YAML, line 2, column 1"),
+        (b"a: !!int SECRET", "cannot be read: ValueError"),
+        (b"SECRET\x00", "not YAML."),
+    ],
+)
+def test_without_quotes_an_error_says_where_and_not_what_is_there(tmp_path, content, message):
+    file = tmp_path / "some.env"
+    file.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        load_yaml(TrainSpec, file, quote=False)
+    assert message in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(SpecError, match="SECRET" if b"\0" not in content else "NULL|#x0000"):
+        load_yaml(TrainSpec, file)
+
+
 def test_a_file_that_is_not_there_is_an_error_with_the_fix(tmp_path: Any):
     with pytest.raises(SpecError, match=r"cannot be read: .*Give the path of a YAML file\."):
         load_yaml(TrainSpec, tmp_path / "none.yaml")

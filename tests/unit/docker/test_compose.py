@@ -99,6 +99,19 @@ def test_the_service_knows_every_variable_that_it_is_given():
     assert given <= {f"TRIALIGN_{field.upper()}" for field in Settings.model_fields}
 
 
+def test_the_head_has_no_cpu_for_jobs_and_the_worker_has():
+    assert "--num-cpus=0" in SERVICES["ray-head"]["command"]
+    assert not [option for option in SERVICES["ray-worker"]["command"] if "num-cpus" in option]
+
+
+def test_owners_share_models_and_nothing_that_jobs_write():
+    settings = Settings.from_env(SERVICES["api"]["environment"])
+    assert settings.private_workspaces
+    assert "/data/models" in settings.roots
+    closed = (settings.workspace, str(settings.data))
+    assert not [(root, place) for root in settings.roots for place in closed if f"{place}/".startswith(f"{root}/")]
+
+
 def test_what_is_mounted_from_the_repository_is_there_and_read_only():
     mounts = [m for s in SERVICES.values() for m in s.get("volumes", []) if m.startswith("..")]
     assert mounts
