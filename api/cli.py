@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from api.client import Client
     from api.settings import Settings
 
@@ -39,11 +43,14 @@ def serve(
     port: int = 8000,
     cpus: Annotated[int | None, typer.Option(help="Of the local Ray; all without it.")] = None,
 ) -> None:
-    """Run the control plane, and a local Ray unless --address names a cluster."""
+    """Run the control plane, and a local Ray unless --address names a cluster.
+
+    The first key is printed to a terminal, and beside a local Ray: what a deployment prints lies in its logs.
+    """
     from api.local_ray import authenticate, local_ray
 
     settings = _settings(data)
-    _first_key(settings)
+    _first_key(settings, seen=address is None or sys.stdout.isatty())
     typer.echo(f"control plane: http://{host}:{port}")
     if address is not None:
         _serve(settings.model_copy(update={"ray_address": address}), host, port)
@@ -97,10 +104,9 @@ def list_keys(data: _Data = Path("trialign-data")) -> None:
 @keys.command("revoke")
 def revoke_key(key_id: str, data: _Data = Path("trialign-data")) -> None:
     """End a key, by its id (`tk_<id>_...`)."""
-    from api.store import records
     from trialign_ray.errors import SpecError
 
-    if not asyncio.run(_with_store(_settings(data), lambda session: records.revoke(session, key_id))):
+    if not asyncio.run(_revoke_key(_settings(data), key_id)):
         raise SpecError(f"there is no valid key '{key_id}'. See `trialign keys list`.")
     typer.echo(f"{key_id} is revoked")
 
@@ -117,7 +123,7 @@ def submit_job(
     """Submit a job and print its id."""
     from trialign_ray.config.base import load_mapping
 
-    labels = dict(text.split("=", 1) for text in label or [])
+    labels = _labels(label or [])
     with _client(url, key) as client:
         job = client.submit(load_mapping(spec), labels=labels, retries=retries)
         typer.echo(job.id)
@@ -208,7 +214,6 @@ def _serve(settings: Settings, host: str, port: int) -> None:
 
 def _on_this_machine(settings: Settings, url: str) -> Settings:
     import shlex
-    import sys
 
     from trialign_ray.places import cache_folder
 
@@ -225,18 +230,58 @@ def _settings(data: Path) -> Settings:
     return settings
 
 
-def _first_key(settings: Settings) -> None:
+def _first_key(settings: Settings, *, seen: bool) -> None:
+    """Make a key where there is none, if what is printed is `seen` by a person and not kept."""
     from api.store import records
 
-    if not asyncio.run(_with_store(settings, lambda session: records.api_keys(session))):
+    if asyncio.run(_with_store(settings, lambda session: records.api_keys(session))):
+        return
+    if seen:
         typer.echo(f"first key (admin, shown once): {asyncio.run(_create_key(settings, 'admin', 'admin'))}")
+    else:
+        command = f"trialign keys create OWNER --scope admin --data {settings.data}"
+        typer.echo(f"there is no key, so nobody may call. `{command}` makes one.", err=True)
 
 
 async def _create_key(settings: Settings, owner: str, scope: Any) -> str:
     from api.auth import create_key
 
-    made: str = await _with_store(settings, lambda session: create_key(session, owner, frozenset({scope})))
-    return made
+    async def create(session: AsyncSession) -> str:
+        made = await create_key(session, owner, frozenset({scope}))
+        await _audit(session, "keys create", made.split("_")[1])
+        return made
+
+    key: str = await _with_store(settings, create)
+    return key
+
+
+async def _revoke_key(settings: Settings, key_id: str) -> bool:
+    """Whether there was such a key."""
+    from api.store import records
+
+    async def revoke(session: AsyncSession) -> bool:
+        revoked = await records.revoke(session, key_id)
+        if revoked:
+            await _audit(session, "keys revoke", key_id)
+        return revoked
+
+    found: bool = await _with_store(settings, revoke)
+    return found
+
+
+async def _audit(session: AsyncSession, action: str, key_id: str) -> None:
+    """Who changes keys here has an account on this machine instead of a key."""
+    import getpass
+    import os
+    import socket
+
+    from api.store import records
+
+    try:
+        account = getpass.getuser()
+    except KeyError:  # a container's user need not have a name
+        account = f"uid {os.getuid()}"
+    await records.audit(session, account[:80], "", action, key_id, socket.gethostname()[:80])
 
 
 async def _with_store(settings: Settings, action: Any) -> Any:
@@ -254,6 +299,15 @@ def _client(url: str, key: str) -> Client:
     from api.client import Client
 
     return Client(url, key)
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    for text in given:
+        if "=" not in text:
+            raise typer.BadParameter(
+                f"'{text}' is not key=value. Give one such as team=assistants.", param_hint="--label"
+            )
+    return dict(text.split("=", 1) for text in given)
 
 
 def _follow(client: Client, job_id: str, tail: int | None = None) -> None:

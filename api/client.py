@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+from pydantic import BaseModel
 
 from api.problems import Problem
 from api.schemas import (
@@ -34,10 +36,14 @@ from api.schemas import (
 )
 from trialign_ray.errors import ClusterError, TrialignError
 
+T = TypeVar("T")
+Item = TypeVar("Item", bound=BaseModel)
 Model = TypeVar("Model", bound=Out)
-_TRIES = 4
+_CONNECT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.2
 """Before the second try; twice as long before each further one."""
+_AGAIN_SECONDS = 1.0
+"""Before a log stream that ended too early is opened again."""
 
 
 class RefusedError(TrialignError):
@@ -52,13 +58,24 @@ class RefusedError(TrialignError):
 
 
 class Client:
-    """Calls the service. POSTs carry an Idempotency-Key, so they are repeated safely where the connection breaks."""
+    """Calls the service. POSTs carry an Idempotency-Key, so they are repeated safely where the connection breaks.
+
+    A call that gets no answer is repeated for `patience` seconds, then every method raises ClusterError.
+    """
 
     def __init__(
-        self, url: str, key: str, *, timeout: float = 60.0, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout: float = 60.0,
+        patience: float = 5.0,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
+        limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=limits, transport=transport)
+        self._patience = patience
 
     def __enter__(self) -> Self:
         return self
@@ -89,14 +106,7 @@ class Client:
 
     def jobs(self, **filters: Any) -> Iterator[JobOut]:
         """Every job that fits, the newest first; `status`, `owner`, `kind`, `label`, `created_after`..."""
-        after = None
-        while True:
-            query = {**filters, "limit": 200} | ({"after": after} if after else {})
-            page = self._get("/v1/jobs", Page[JobOut], **query)
-            yield from page.data
-            if not page.has_more:
-                return
-            after = page.next_cursor
+        return self._pages("/v1/jobs", Page[JobOut], {**filters, "limit": 200})
 
     def cancel(self, job_id: str) -> JobOut:
         """Stop after a checkpoint; raises RefusedError."""
@@ -111,16 +121,16 @@ class Client:
         return self._post(f"/v1/jobs/{job_id}/retry", JobOut)
 
     def events(self, job_id: str, after: int = 0) -> list[EventOut]:
-        """What happened behind event number `after`, at most 500."""
-        return self._get(f"/v1/jobs/{job_id}/events", Page[EventOut], after=after, limit=500).data
+        """What happened behind event number `after`."""
+        return list(self._pages(f"/v1/jobs/{job_id}/events", Page[EventOut], {"after": after, "limit": 500}))
 
     def metrics(self, job_id: str, after: int = -1) -> MetricsPage:
         """Metrics behind a step."""
         return self._get(f"/v1/jobs/{job_id}/metrics", MetricsPage, after=after)
 
-    def groups(self, job_id: str) -> Groups:
-        """Every group over the steps."""
-        return self._get(f"/v1/jobs/{job_id}/groups", Groups)
+    def groups(self, job_id: str, after: int = -1) -> Groups:
+        """Every group over the steps behind a step."""
+        return self._get(f"/v1/jobs/{job_id}/groups", Groups, after=after)
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """Checkpoints of the run."""
@@ -132,34 +142,36 @@ class Client:
 
     def logs(self, job_id: str, tail: int | None = None) -> str:
         """The log, or its last lines."""
-        return self._checked(self._http.get(f"/v1/jobs/{job_id}/logs", params={"tail": tail} if tail else {})).text
+        return self._send("GET", f"/v1/jobs/{job_id}/logs", params={"tail": tail} if tail else {}).text
 
     def follow(self, job_id: str, tail: int | None = None) -> Iterator[str]:
         """Lines of the log, or its last ones, and then more as they come, until the job is over.
 
-        A broken connection is taken up where it broke.
+        Raises ClusterError where the service cannot be reached; once it has been, a broken connection is taken up
+        where it broke, however long that takes.
         """
-        place: str | None = None
+        place, reached = None, False
         while True:
             try:
-                for event, data, found in self._stream(job_id, place, tail):
-                    place = found or place
-                    if event == "log":
-                        yield from data.split("\n")
-                    elif event == "end":
-                        return
-            except httpx.TransportError:
-                time.sleep(1.0)
+                with self._stream(job_id, place, tail) as stream:
+                    reached = True
+                    for event, data, found in stream:
+                        place = found or place
+                        if event == "log":
+                            yield from data.split("\n")
+                        elif event == "end":
+                            return
+            except (ClusterError, httpx.TransportError):
+                if not reached:
+                    raise
+            time.sleep(_AGAIN_SECONDS)
 
     def download(self, job_id: str, name: str, target: Path) -> None:
         """Write one artifact to `target`, whole or not at all; raises RefusedError."""
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            with self._http.stream("GET", f"/v1/jobs/{job_id}/artifacts/{name}") as answer, part.open("wb") as file:
-                self._checked(answer)
-                for chunk in answer.iter_bytes():
-                    file.write(chunk)
+            self._repeated(lambda: self._save(f"/v1/jobs/{job_id}/artifacts/{name}", part))
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -175,21 +187,44 @@ class Client:
         return self._get("/v1/cluster", ClusterOut)
 
     def _get(self, path: str, model: type[Model], **query: Any) -> Model:
-        return model.model_validate_json(self._checked(self._send("GET", path, params=query)).content)
+        return model.model_validate_json(self._send("GET", path, params=query).content)
+
+    def _pages(self, path: str, model: type[Page[Item]], query: Mapping[str, Any]) -> Iterator[Item]:
+        while True:
+            page = self._get(path, model, **query)
+            yield from page.data
+            if not page.has_more:
+                return
+            query = {**query, "after": page.next_cursor}
 
     def _post(self, path: str, model: type[Model], **body: Any) -> Model:
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return model.model_validate_json(self._checked(self._send("POST", path, headers=headers, **body)).content)
+        return model.model_validate_json(self._send("POST", path, headers=headers, **body).content)
 
     def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
-        for attempt in range(_TRIES):
+        # a file that is sent is read only once
+        return self._repeated(lambda: self._checked(self._http.request(method, path, **given)), once="content" in given)
+
+    def _save(self, path: str, file: Path) -> None:
+        with self._http.stream("GET", path) as answer, file.open("wb") as opened:
+            for chunk in self._checked(answer).iter_bytes():
+                opened.write(chunk)
+
+    def _repeated(self, action: Callable[[], T], *, once: bool = False) -> T:
+        """What `action` gives, tried until the connection holds; raises ClusterError when patience is at its end."""
+        pause, end = _PAUSE_SECONDS, float("inf")
+        while True:
             try:
-                return self._http.request(method, path, **given)
+                return action()
             except httpx.TransportError as error:
-                if attempt == _TRIES - 1 or "content" in given:
-                    raise ClusterError(f"{self._http.base_url}: {error}. Is `trialign serve` running there?") from error
-                time.sleep(_PAUSE_SECONDS * 2**attempt)
-        raise AssertionError("unreachable")
+                end = min(end, time.monotonic() + self._patience)
+                if once or time.monotonic() + pause > end:
+                    raise self._unreachable(str(error) or type(error).__name__) from error
+                time.sleep(pause)
+                pause *= 2
+
+    def _unreachable(self, reason: str) -> ClusterError:
+        return ClusterError(f"{self._http.base_url}: {reason}. Is `trialign serve` running there?")
 
     def _checked(self, answer: httpx.Response) -> httpx.Response:
         if answer.is_success:
@@ -197,14 +232,26 @@ class Client:
         answer.read()
         if answer.headers.get("content-type", "").startswith("application/problem+json"):
             raise RefusedError(Problem.model_validate_json(answer.content))
-        raise ClusterError(f"{answer.url.path}: HTTP {answer.status_code}, not from this service.")
+        raise self._unreachable(f"{answer.url.path}: HTTP {answer.status_code}, not from this service")
 
-    def _stream(self, job_id: str, place: str | None, tail: int | None) -> Iterator[tuple[str, str, str | None]]:
+    @contextmanager
+    def _stream(
+        self, job_id: str, place: str | None, tail: int | None
+    ) -> Iterator[Iterator[tuple[str, str, str | None]]]:
+        """Events of the log behind `place`, or of its last lines."""
         headers = {"Last-Event-ID": place} if place else {}
-        query = {"tail": tail} if tail else {}
-        with self._http.stream("GET", f"/v1/jobs/{job_id}/logs/stream", headers=headers, params=query) as answer:
-            self._checked(answer)
-            yield from parse_events(answer.iter_lines())
+        path, query = f"/v1/jobs/{job_id}/logs/stream", {"tail": tail} if tail else {}
+        request = self._http.build_request("GET", path, headers=headers, params=query)
+        with closing(self._repeated(lambda: self._checked(self._http.send(request, stream=True)))) as answer:
+            yield parse_events(_lines(answer.iter_text()))
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Lines of an event stream. httpx's own also end at characters that a log may have inside a line."""
+    rest = ""
+    for text in texts:
+        *whole, rest = (rest + text).split("\n")
+        yield from (line.removesuffix("\r") for line in whole)
 
 
 def parse_events(lines: Iterator[str]) -> Iterator[tuple[str, str, str | None]]:

@@ -30,6 +30,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
+After = Annotated[int, Query(ge=-1, le=2**31 - 1, description="The last step that is known.")]
 Tail = Annotated[int | None, Query(ge=1, le=10_000, description="Last lines only.")]
 _SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
@@ -38,7 +39,7 @@ _SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src '
 async def get_metrics(
     job: SeenJob,
     svc: Svc,
-    after: Annotated[int, Query(ge=-1, le=2**31 - 1, description="The last step that is known.")] = -1,
+    after: After = -1,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> MetricsPage:
     """Training metrics by optimizer step."""
@@ -47,9 +48,9 @@ async def get_metrics(
 
 
 @router.get("/groups", responses=ANY)
-async def get_groups(job: SeenJob, svc: Svc) -> Groups:
+async def get_groups(job: SeenJob, svc: Svc, after: After = -1) -> Groups:
     """Utility, fairness weight and accuracy of every group over the steps."""
-    return metrics.groups(await asyncio.to_thread(svc.history.metrics, job.id))
+    return await asyncio.to_thread(lambda: metrics.groups(svc.history.metrics(job.id), after))
 
 
 @router.get("/logs", responses={**_TEXT, **ANY}, response_class=PlainTextResponse)

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-import json
+import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from api.services.metrics import Rows
 from trialign_ray.logs.storage import atomic_file, locate
 
 _LOG = re.compile(r"log-(\d+)\.txt")
@@ -27,6 +28,7 @@ class History:
 
     folder: Path
     most_log_bytes: int
+    _rows: Rows = field(default_factory=Rows, repr=False, compare=False)
 
     def log(self, job_id: str, attempt: int) -> Path:
         """The file of one attempt's log; it may not exist."""
@@ -76,16 +78,21 @@ class History:
                 while chunk := file.read(_CHUNK):
                     yield chunk
 
-    def piece(self, job_id: str, attempt: int, offset: int) -> bytes:
-        """Whole lines of an attempt's log from byte `offset` on, at most some tens of kilobytes; empty at its end."""
+    def piece(self, job_id: str, attempt: int, offset: int, *, over: bool) -> bytes:
+        """Whole lines of an attempt's log from byte `offset` on, at most some tens of kilobytes; empty at its end.
+
+        An unfinished last line belongs to it once the attempt is `over`. A longer line comes in several pieces.
+        """
         path = self.log(job_id, attempt)
         if not path.exists():
             return b""
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(_CHUNK)
-        end = data.rfind(b"\n")
-        return data[: end + 1] if end >= 0 else data
+        lines = data[: data.rfind(b"\n") + 1]
+        if len(data) == _CHUNK:
+            return lines or _whole_characters(data)
+        return data if over else lines
 
     def copy_metrics(self, job_id: str, run: str) -> bool:
         """Replace the copy of the run's metrics where the run has newer ones; whether it did."""
@@ -103,15 +110,17 @@ class History:
 
     def metrics(self, job_id: str) -> list[dict[str, Any]]:
         """One row an optimizer step, in order; of a step that was done again after a restart, the last."""
-        path = self._metrics(job_id)
-        if not path.exists():
-            return []
-        rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-        by_step = {int(row["step"]): row for row in rows}
-        return [by_step[step] for step in sorted(by_step)]
+        return self._rows.of(self._metrics(job_id))
 
     def _metrics(self, job_id: str) -> Path:
         return self.folder / job_id / "metrics.jsonl"
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """`data` up to a character that goes on behind it."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(data)
+    return data[: len(data) - len(decoder.getstate()[0])]
 
 
 def _tail(path: Path, lines: int) -> list[str]:

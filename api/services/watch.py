@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sse_starlette import ServerSentEvent
@@ -47,13 +48,21 @@ class Place:
 
 
 @dataclass(slots=True)
+class _Watched:
+    """What the readers of one job share."""
+
+    readers: int = 0
+    seen: Seen | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
 class Watch:
     """Follows jobs."""
 
     store: Store
     history: History
-    _seen: dict[str, Seen] = field(default_factory=dict)
-    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _watched: dict[str, _Watched] = field(default_factory=dict)
 
     async def place(self, job_id: str, last: str | None, tail: int | None) -> Place:
         """Where a reader begins: behind what it has (Last-Event-ID), at the last `tail` lines, or at the start."""
@@ -64,30 +73,48 @@ class Watch:
     async def follow(self, job_id: str, start: Place) -> AsyncIterator[ServerSentEvent]:
         """Events `log` (id: where to go on) as the log grows, `status` when that changes, and `end` at the end."""
         place, told, began = start, None, time.monotonic()
-        while True:
-            seen = await self._look(job_id, began)
-            if seen.status != told:
-                told = seen.status
-                yield ServerSentEvent(told.value, event="status")
-            data = await asyncio.to_thread(self.history.piece, job_id, place.attempt, place.offset)
-            if data:
-                place = Place(place.attempt, place.offset + len(data))
-                yield ServerSentEvent(data.decode("utf-8", "replace").rstrip("\n"), event="log", id=str(place))
-            elif place.attempt < seen.attempt:
-                place = Place(place.attempt + 1, 0)
-            elif seen.status in ENDED:
-                yield ServerSentEvent(seen.status.value, event="end", id=str(place))
-                return
-            else:
-                await asyncio.sleep(_POLL_SECONDS)
+        with self._reading(job_id) as watched:
+            while True:
+                seen = await self._look(watched, job_id, began)
+                if seen.status != told:
+                    told = seen.status
+                    yield ServerSentEvent(told.value, event="status")
+                data = await self._piece(job_id, place, seen)
+                if data:
+                    place = Place(place.attempt, place.offset + len(data))
+                    yield ServerSentEvent(
+                        data.decode("utf-8", "replace").removesuffix("\n"), event="log", id=str(place)
+                    )
+                elif place.attempt < seen.attempt:
+                    place = Place(place.attempt + 1, 0)
+                elif seen.status in ENDED:
+                    yield ServerSentEvent(seen.status.value, event="end", id=str(place))
+                    return
+                else:
+                    await asyncio.sleep(_POLL_SECONDS)
 
-    async def _look(self, job_id: str, began: float) -> Seen:
+    @contextmanager
+    def _reading(self, job_id: str) -> Iterator[_Watched]:
+        """One reader more; with the last one goes what they share."""
+        watched = self._watched.setdefault(job_id, _Watched())
+        watched.readers += 1
+        try:
+            yield watched
+        finally:
+            watched.readers -= 1
+            if not watched.readers:
+                del self._watched[job_id]
+
+    async def _piece(self, job_id: str, place: Place, seen: Seen) -> bytes:
+        over = place.attempt < seen.attempt or seen.status in ENDED
+        return await asyncio.to_thread(self.history.piece, job_id, place.attempt, place.offset, over=over)
+
+    async def _look(self, watched: _Watched, job_id: str, began: float) -> Seen:
         """The job as it was a moment ago, but not before the reader came: who resumes a job may follow it at once."""
-        async with self._locks.setdefault(job_id, asyncio.Lock()):
-            known = self._seen.get(job_id)
+        async with watched.lock:
+            known = watched.seen
             if known is None or known.at < max(began, time.monotonic() - _FRESH_SECONDS):
-                known = await self._read(job_id)
-                self._seen[job_id] = known
+                known = watched.seen = await self._read(job_id)
         return known
 
     async def _read(self, job_id: str) -> Seen:

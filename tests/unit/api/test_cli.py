@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from api import cli, local_ray
 from api.cli import register
+from api.settings import Settings
+from api.store import records
+from api.store.models import Audit
 from trialign_ray.errors import SpecError
 
 
@@ -36,6 +44,84 @@ def test_a_key_is_made_listed_without_its_secret_and_revoked(app: typer.Typer, t
     assert "revoked" in run(app, "keys", "list", *data)
     with pytest.raises(SpecError, match="no valid key"):
         run(app, "keys", "revoke", key_id, *data)
+
+
+def audits(data: Path) -> Sequence[Audit]:
+    settings = Settings.from_env({}, data=data)
+    found: Sequence[Audit] = asyncio.run(cli._with_store(settings, lambda session: records.audits(session, 100)))
+    return found
+
+
+def test_keys_that_are_made_and_revoked_are_in_the_audit_with_the_account_that_did_it(
+    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "carol")
+    data = ["--data", str(tmp_path)]
+    key_id = run(app, "keys", "create", "ada", *data).split("_")[1]
+    run(app, "keys", "revoke", key_id, *data)
+    with pytest.raises(SpecError):
+        run(app, "keys", "revoke", key_id, *data)
+    assert [(row.owner, row.key_id, row.action, row.target) for row in audits(tmp_path)] == [
+        ("carol", "", "keys revoke", key_id),
+        ("carol", "", "keys create", key_id),
+    ]
+
+
+def test_an_account_without_a_name_makes_keys_too(
+    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    run(app, "keys", "create", "ada", "--data", str(tmp_path))
+    assert audits(tmp_path)[0].owner.startswith("uid ")
+
+
+@pytest.fixture
+def serve(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`serve` that ends where it would begin to answer."""
+    monkeypatch.setattr(cli, "_serve", lambda *_: None)
+    monkeypatch.setattr(local_ray, "authenticate", lambda _: None)
+    monkeypatch.setattr(local_ray, "local_ray", lambda _: nullcontext("http://127.0.0.1:8265"))
+    monkeypatch.delenv("TRIALIGN_RAY_ADDRESS", raising=False)
+
+    def invoke(*arguments: str) -> Result:
+        command = ["serve", "--data", str(tmp_path), *arguments]
+        return CliRunner().invoke(app, command, catch_exceptions=False)
+
+    return invoke
+
+
+def test_beside_a_local_ray_serve_prints_the_first_key_and_both_addresses_once(serve: Callable[..., Result]) -> None:
+    key, plane, ray = serve().stdout.splitlines()
+    assert key.split()[-1].startswith("tk_")
+    assert (plane.split()[-1], ray.split()[-1]) == ("http://127.0.0.1:8000", "http://127.0.0.1:8265")
+    assert "tk_" not in serve().output
+
+
+def test_where_output_is_kept_serve_makes_no_key_and_says_how(serve: Callable[..., Result], tmp_path: Path) -> None:
+    said = serve("--address", "http://ray.test")
+    assert "tk_" not in said.output
+    assert f"`trialign keys create OWNER --scope admin --data {tmp_path}`" in said.stderr
+    assert audits(tmp_path) == []
+
+
+def test_on_a_terminal_serve_prints_the_first_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_serve", lambda *_: None)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    cli.serve(tmp_path, address="http://ray.test")
+    assert "first key (admin, shown once): tk_" in capsys.readouterr().out
+
+
+def test_a_label_that_is_no_pair_is_refused_before_anything_is_sent(app: typer.Typer, tmp_path: Path) -> None:
+    arguments = ["jobs", "submit", str(tmp_path / "none.yaml"), "--key", "k", "--label", "foo"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 2
+    assert "--label" in result.stderr
+    assert "'foo' is not key=value" in result.stderr
 
 
 def test_openapi_is_printed(app: typer.Typer) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from api.client import Client, RefusedError, parse_events
+from api.schemas import EventOut, Page
 from tests.unit.api.fake import plane
 from trialign_ray.errors import ClusterError
 
@@ -62,7 +65,7 @@ def test_submit_find_cancel_resume(client: Client) -> None:
     assert client.job(job.id) == job
     assert [one.id for one in client.jobs(label="team:x")] == [job.id]
     assert client.cancel(job.id).status == "cancelled"
-    assert client.resume(job.id).status == "queued"
+    assert client.resume(job.id).status == "validating"
     assert [event.type for event in client.events(job.id)][-1] == "resume_requested"
 
 
@@ -78,15 +81,113 @@ def test_a_refusal_names_the_field(client: Client) -> None:
     assert caught.value.problem.code == "bad_spec"
 
 
-def test_no_service_is_said_plainly() -> None:
-    def refuse(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
+def answering(answer: Callable[[httpx.Request], httpx.Response], patience: float = 0.0) -> Client:
+    return Client("http://plane.test", "k", patience=patience, transport=httpx.MockTransport(answer))
 
+
+def refuse(_: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused")
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the client sleeps, which takes no time."""
+    found: list[float] = []
+    monkeypatch.setattr(time, "sleep", found.append)
+    return found
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Client.cluster,
+        lambda client: client.logs("job-1"),
+        lambda client: list(client.follow("job-1")),
+        lambda client: client.download("job-1", "report.json", Path("report.json")),
+    ],
+)
+def test_where_nothing_answers_every_call_ends_with_the_address_and_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Client], object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with (
-        Client("http://plane.test", "k", transport=httpx.MockTransport(refuse)) as client,
-        pytest.raises(ClusterError, match="trialign serve"),
+        answering(refuse) as client,
+        pytest.raises(ClusterError, match=r"http://plane\.test.*refused.*`trialign serve`"),
     ):
+        call(client)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_is_waited_for_as_long_as_patience_lasts(pauses: list[float]) -> None:
+    with answering(refuse, patience=1.0) as client, pytest.raises(ClusterError):
         client.cluster()
+    assert pauses == [0.2, 0.4, 0.8]
+
+
+def test_an_answer_of_another_service_names_the_address_and_advice() -> None:
+    with (
+        answering(lambda _: httpx.Response(502)) as client,
+        pytest.raises(ClusterError, match=r"http://plane\.test.*HTTP 502.*`trialign serve`"),
+    ):
+        client.logs("job-1")
+
+
+def test_a_download_that_breaks_off_begins_anew(pauses: list[float], tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"ha"
+        raise httpx.ReadError("broken")
+
+    answers = [httpx.Response(200, content=broken()), httpx.Response(200, content=b"whole")]
+    with answering(lambda _: answers.pop(0), patience=1.0) as client:
+        client.download("job-1", "report.json", tmp_path / "report.json")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("report.json", b"whole")]
+
+
+def test_a_log_that_was_reached_once_is_followed_patiently_with_a_pause_before_each_try(pauses: list[float]) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("Last-Event-ID"))
+        if len(asked) == 1:
+            return httpx.Response(200, text="event: log\r\nid: 1-4\r\ndata: one\r\n\r\n")
+        if len(asked) < 5:
+            raise httpx.ConnectError("refused")
+        if len(asked) < 7:
+            return httpx.Response(502)
+        if len(asked) < 40:
+            return httpx.Response(200, text="event: status\r\ndata: running\r\n\r\n")
+        return httpx.Response(200, text="event: log\ndata: two\n\nevent: end\ndata: succeeded\n\n")
+
+    with answering(answer) as client:
+        assert list(client.follow("job-1")) == ["one", "two"]
+    assert asked == [None] + ["1-4"] * 39
+    assert pauses == [1.0] * 39
+
+
+def test_a_followed_line_ends_only_where_the_event_stream_says_so() -> None:
+    said = "one\u2028two\x0cthree\x85four"
+    stream = f"event: log\r\ndata: {said}\r\n\r\nevent: end\r\ndata: succeeded\r\n\r\n"
+    with answering(lambda _: httpx.Response(200, text=stream)) as client:
+        assert list(client.follow("job-1")) == [said]
+
+
+def test_events_are_read_to_the_newest() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        after, limit = int(request.url.params["after"]), int(request.url.params["limit"])
+        page = EVENTS[after : after + limit]
+        more = page[-1].seq < len(EVENTS)
+        cursor = str(page[-1].seq) if more else None
+        return httpx.Response(200, text=Page[EventOut](data=page, has_more=more, next_cursor=cursor).model_dump_json())
+
+    with answering(answer) as client:
+        assert client.events("job-1") == EVENTS
+        assert client.events("job-1", after=1200) == EVENTS[1200:]
+
+
+EVENTS = [
+    EventOut(seq=seq, at=datetime(2026, 1, 31, tzinfo=UTC), type="delayed", message="", data={})
+    for seq in range(1, 1235)
+]
 
 
 def test_events_of_a_stream_are_parsed() -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sse_starlette import ServerSentEvent
 
 from api.backend import RayStatus
+from api.client import parse_events
 from api.services.history import History
+from api.services.metrics import Rows
 from api.services.watch import Place
 from tests.unit.api.fake import Plane
 
 pytestmark = pytest.mark.anyio
+SECONDS = 60.0
+"""Most that anything takes on a machine that does other things too."""
 
 
 def metrics_row(step: int, **changes: Any) -> dict[str, Any]:
@@ -66,6 +74,22 @@ async def test_groups_are_series_over_the_steps(control: Plane) -> None:
     ]
 
 
+async def test_groups_behind_a_step_are_those_of_the_newer_steps_alone(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada)
+    rows = [metrics_row(0), metrics_row(1, groups={"neutral": {"utility": 0.75}}), metrics_row(2, groups={})]
+    write_metrics(job["run"], rows)
+    await control.tick()
+    path = f"/v1/jobs/{job['id']}/groups"
+    newer = (await control.client.get(path, params={"after": 0}, headers=ada)).json()
+    assert newer["steps"] == [1, 2]
+    assert [(group["name"], group["utility"]) for group in newer["groups"]] == [
+        ("neutral", [0.75, None]),
+        ("kenya", [None, None]),
+    ]
+    assert (await control.client.get(path, params={"after": 2}, headers=ada)).json()["steps"] == []
+
+
 async def test_the_log_spans_attempts_and_has_a_tail(control: Plane) -> None:
     ada = await control.key("ada", "submit")
     job = await control.running(ada, retries=1)
@@ -74,6 +98,7 @@ async def test_the_log_spans_attempts_and_has_a_tail(control: Plane) -> None:
     await control.tick()
     await control.run(ada, job["id"])
     control.backend.text[f"{job['id']}-a2"] = "second\n"
+    control.backend.set(f"{job['id']}-a2", RayStatus.SUCCEEDED)
     await control.tick()
     path = f"/v1/jobs/{job['id']}/logs"
     assert (await control.client.get(path, headers=ada)).text == "first\nActorDiedError\nsecond\n"
@@ -97,6 +122,56 @@ async def test_the_stream_gives_the_log_and_ends_with_the_job_and_goes_on_where_
     assert [event["data"] for event in rest if event["event"] == "log"] == ["two"]
     done = _events((await control.client.get(path, headers=ada | {"Last-Event-ID": whole[1]["id"]})).text)
     assert [event["event"] for event in done] == ["status", "end"]
+
+
+async def test_the_stream_holds_an_unfinished_line_back_until_it_is_finished_or_the_job_is_over(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada)
+    services, said = control.app.state.services, []
+    stream = services.watch.follow(job["id"], Place(1, 0))
+    for text in ("begin\nprogress 1", "begin\nprogress 10/20\nmore"):
+        services.history.extend_log(job["id"], 1, text)
+        said.append(await _next_log(stream))
+    control.backend.text[f"{job['id']}-a1"] = f"{text} and the end"
+    control.backend.set(f"{job['id']}-a1", RayStatus.SUCCEEDED)
+    await control.tick()
+    said.append(await _next_log(stream))
+    assert said == [("begin", "1-6"), ("progress 10/20", "1-21"), ("more and the end", "1-37")]
+    assert [event.event async for event in stream] == ["end"]
+
+
+async def _next_log(stream: AsyncIterator[ServerSentEvent]) -> tuple[str, str | None]:
+    async with asyncio.timeout(SECONDS):
+        async for event in stream:
+            if event.event == "log":
+                return str(event.data), event.id
+    raise AssertionError("the stream ended")
+
+
+@pytest.mark.parametrize("text", ["one\n\n\n", "\n", "\n\none\n\n", "one\n\nnot finished"])
+async def test_the_stream_keeps_blank_lines(control: Plane, text: str) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada)
+    control.backend.text[f"{job['id']}-a1"] = text
+    control.backend.set(f"{job['id']}-a1", RayStatus.SUCCEEDED)
+    await control.tick()
+    answer = await control.client.get(f"/v1/jobs/{job['id']}/logs/stream", headers=ada)
+    events = parse_events(iter(answer.text.splitlines()))
+    lines = [line for event, data, _ in events if event == "log" for line in data.split("\n")]
+    assert lines == text.removesuffix("\n").split("\n")
+
+
+async def test_what_is_known_of_a_followed_job_goes_with_its_last_reader(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada)
+    watch = control.app.state.services.watch
+    readers = [watch.follow(job["id"], Place(1, 0)) for _ in range(2)]
+    for reader in readers:
+        await anext(reader)
+    await readers[0].aclose()
+    assert list(watch._watched) == [job["id"]]
+    await readers[1].aclose()
+    assert watch._watched == {}
 
 
 def _events(text: str) -> list[dict[str, str]]:
@@ -162,9 +237,80 @@ def test_a_copied_log_is_the_log_however_it_grew(tmp_path_factory: pytest.TempPa
         history.extend_log("job", 1, whole)
     assert b"".join(history.chunks("job")).decode() == whole
     read, place = b"", 0
-    while data := history.piece("job", 1, place):
+    while data := history.piece("job", 1, place, over=False):
         read, place = read + data, place + len(data)
-    assert read.decode() == whole
+    assert read.decode() == whole[: whole.rfind("\n") + 1]
+    assert (read + history.piece("job", 1, place, over=True)).decode() == whole
+
+
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("character", ["\u00e9", "\u4e2d", "\U0001f600"])
+def test_a_line_longer_than_a_piece_is_cut_between_characters(tmp_path: Path, before: int, character: str) -> None:
+    history, whole = History(tmp_path, 1 << 20), "x" * before + character * 70_000
+    history.extend_log("job", 1, whole)
+    pieces, place = [], 0
+    while data := history.piece("job", 1, place, over=False):
+        pieces.append(data.decode())
+        place += len(data)
+    rest = history.piece("job", 1, place, over=True)
+    assert len(pieces) >= 2
+    assert "".join(pieces) + rest.decode() == whole
+
+
+def replace_metrics(file: Path, text: str) -> None:
+    """As the copy is replaced: whole, by a rename."""
+    file.with_name("new").write_text(text)
+    file.with_name("new").replace(file)
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Steps of the rows of metrics that are parsed."""
+    found: list[int] = []
+
+    def loads(text: bytes) -> dict[str, Any]:
+        row: dict[str, Any] = json.JSONDecoder().decode(text.decode())
+        found.append(row["step"])
+        return row
+
+    monkeypatch.setattr("api.services.metrics.json", SimpleNamespace(loads=loads))
+    return found
+
+
+def lines_of(*steps: int, loss: float = 1.0) -> str:
+    return "".join(f'{{"step": {step}, "loss": {loss}}}\n' for step in steps)
+
+
+def test_a_poll_parses_only_the_rows_that_are_new(tmp_path: Path, parsed: list[int]) -> None:
+    rows, file = Rows(), tmp_path / "metrics.jsonl"
+    assert rows.of(file) == []
+    for text in (lines_of(0, 1), lines_of(0, 1, 2), lines_of(0, 1, 2, 2)):
+        replace_metrics(file, text)
+        for _ in range(3):
+            found = rows.of(file)
+    assert parsed == [0, 1, 2, 2]
+    assert [row["step"] for row in found] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "text", [lines_of(0), lines_of(0, 1, loss=2.0), lines_of(0, 1, 2, loss=2.0)], ids=["shorter", "as long", "longer"]
+)
+def test_metrics_that_were_written_anew_are_read_anew(tmp_path: Path, text: str) -> None:
+    rows, file = Rows(), tmp_path / "metrics.jsonl"
+    replace_metrics(file, lines_of(0, 1))
+    rows.of(file)
+    replace_metrics(file, text)
+    assert rows.of(file) == [json.loads(line) for line in text.splitlines()]
+
+
+def test_rows_of_the_files_asked_for_last_are_kept_up_to_a_size(tmp_path: Path, parsed: list[int]) -> None:
+    files = [tmp_path / name for name in "abc"]
+    for step, file in enumerate(files):
+        replace_metrics(file, lines_of(step))
+    rows = Rows(most_bytes=2 * files[0].stat().st_size)
+    for number in (0, 1, 0, 2, 0, 1):
+        rows.of(files[number])
+    assert parsed == [0, 1, 2, 1]
 
 
 def test_a_log_longer_than_allowed_is_cut_and_says_so(tmp_path: Path) -> None:
