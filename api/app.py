@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import Lifespan
 
 from api import openapi, problems
+from api.auth import Keys
 from api.backend import JobsBackend
 from api.backend.ray_jobs import RayJobsBackend
 from api.deps import Services, only_known_query
@@ -47,28 +48,34 @@ def create_app(
     telemetry = Telemetry.new()
     store = Store(settings.database_url)
     history = History(settings.data / "jobs", settings.log_bytes)
-    specs = Specs(kinds, Roots(settings.workspace, settings.roots))
+    specs = Specs(kinds, _roots(settings))
     service = Jobs(store, specs, settings.retries)
+    uploads = Datasets(store, settings.data / "datasets")
     reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry)
     app = FastAPI(
         title="TriAlign on Ray",
         version=version("trialign-ray"),
         description=_ABOUT,
-        lifespan=_lifespan(store, backend, reconciler if reconcile else None),
+        lifespan=_lifespan(store, backend, uploads, reconciler if reconcile else None),
     )
     app.state.reconciler = reconciler
     app.state.services = Services(
         store=store,
+        keys=Keys(store),
         jobs=service,
         once=Once(store, reconciler.wake),
         history=history,
         watch=Watch(store, history),
-        datasets=Datasets(store, settings.data / "datasets"),
-        cluster=Cluster(store, backend, telemetry),
+        datasets=uploads,
+        cluster=Cluster(store, backend, telemetry, settings.dashboard_url),
         rate=RateLimit(settings.requests_per_second, settings.request_burst),
     )
     _assemble(app, settings, kinds, telemetry)
     return app
+
+
+def _roots(settings: Settings) -> Roots:
+    return Roots(settings.workspace, settings.roots, str(settings.data.resolve()), settings.private_workspaces)
 
 
 def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], telemetry: Telemetry) -> None:
@@ -82,14 +89,20 @@ def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], te
         app.mount("/", Page(directory=WEB, html=True), name="web")
 
 
-def _lifespan(store: Store, backend: JobsBackend, reconciler: Reconciler | None) -> Lifespan[FastAPI]:
+def _lifespan(
+    store: Store, backend: JobsBackend, uploads: Datasets, reconciler: Reconciler | None
+) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(upgrade, store.url)
         task = asyncio.create_task(reconciler.run()) if reconciler else None
+        sweep = asyncio.create_task(uploads.sweep()) if reconciler else None
         try:
             yield
         finally:
+            if sweep:
+                sweep.cancel()
+                await asyncio.gather(sweep, return_exceptions=True)
             if reconciler and task:
                 await reconciler.stop(task)
             await backend.close()

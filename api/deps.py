@@ -11,9 +11,11 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import ids
-from api.auth import Principal, Scope, authenticate
+from api.auth import Keys, Principal, Scope
 from api.limits import RateLimit
 from api.problems import ApiError, Fault, escape
 from api.services import once
@@ -31,6 +33,7 @@ class Services:
     """Everything behind the routes."""
 
     store: Store
+    keys: Keys
     jobs: Jobs
     once: once.Once
     history: History
@@ -40,7 +43,7 @@ class Services:
     rate: RateLimit
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """The application's services."""
     found: Services = request.app.state.services
     return found
@@ -49,7 +52,7 @@ def services(request: Request) -> Services:
 Svc = Annotated[Services, Depends(services)]
 
 
-def only_known_query(request: Request) -> None:
+async def only_known_query(request: Request) -> None:
     """Raises ApiError 422 for a query parameter that the route does not have, or has once and is given twice.
 
     A misspelt filter must not select all.
@@ -82,8 +85,7 @@ _BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys
 
 async def principal(request: Request, svc: Svc, _: Annotated[object, Depends(_BEARER)]) -> Principal:
     """Who is asking; raises ApiError 401 and 429."""
-    async with svc.store.reads() as session:
-        who = await authenticate(session, request.headers.get("authorization"))
+    who = await svc.keys.who(request.headers.get("authorization"), fresh=request.method != "GET")
     svc.rate.spend(who.key_id)
     return who
 
@@ -130,6 +132,14 @@ class Change:
     svc: Services
     request: Request
     key: str | None
+
+    async def answer(self, status: int, found: BaseModel) -> JSONResponse:
+        """Give what was found, or what was found for this Idempotency-Key before."""
+
+        async def action(_: AsyncSession) -> BaseModel:
+            return found
+
+        return await self.do(status, action)
 
     async def do(self, status: int, action: once.Action, fingerprint: str | None = None) -> JSONResponse:
         """Run `action` in a transaction; `fingerprint` stands for a body that was streamed."""

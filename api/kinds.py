@@ -1,4 +1,4 @@
-"""Every kind of job in one table. A new kind is one entry: its specification and the module that runs it."""
+"""Every kind of job in one table. To the service a new kind is one entry: its specification and what runs it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class JobKind:
     """Fields with places that the job writes."""
     runs: bool = False
     """Whether the job has a run folder, `<runs>/<name>`."""
+    cpus: float = 0.0
+    """What the process of the job itself asks for, where that is what works; a learner group asks on its own."""
     check: Callable[[Any], Plan] = plan.nothing
     """Opens what the specification names and says what the job will do; blocking; raises TrialignError."""
 
@@ -49,9 +51,15 @@ KINDS: Mapping[str, JobKind] = {
         reads=("model", "adapter", "answers", "questions", "groups"),
         writes=("runs",),
         runs=True,
+        cpus=1.0,
         check=plan.audit,
     ),
     "collect": JobKind(
-        CollectSpec, MODULE, reads=("model", "questions", "groups"), writes=("output",), check=plan.collect
+        CollectSpec,
+        MODULE,
+        reads=("model", "questions", "groups"),
+        writes=("output",),
+        cpus=1.0,
+        check=plan.collect,
     ),
 }

@@ -10,6 +10,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from trialign_ray.errors import TrialignError
@@ -105,6 +107,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TrialignError, _on_library_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    for away in (OperationalError, InterfaceError, PoolTimeoutError, OSError):
+        app.add_exception_handler(away, _on_away)
+    app.add_exception_handler(DBAPIError, _on_database)
     app.add_exception_handler(Exception, _on_crash)
 
 
@@ -113,9 +118,23 @@ async def _on_api_error(_: Request, error: Exception) -> JSONResponse:
     return error.response()
 
 
-async def _on_library_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
+    """Whoever only reads has sent nothing that could be wrong: what lies in storage cannot be read."""
     assert isinstance(error, TrialignError)  # noqa: S101 the handler is registered for it
+    if request.method == "GET":
+        return await _on_away(request, error)
     return ApiError.of(error).response()
+
+
+async def _on_database(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DBAPIError)  # noqa: S101 the handler is registered for it
+    return await (_on_away if error.connection_invalidated else _on_crash)(request, error)
+
+
+async def _on_away(request: Request, error: Exception) -> JSONResponse:
+    _LOG.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    detail = "The database, the storage or the cluster does not answer. Try again."
+    return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"}).response()
 
 
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:

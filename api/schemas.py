@@ -82,8 +82,10 @@ class JobOut(Out):
     @classmethod
     def of(cls, job: models.Job) -> Self:
         """What callers see of a row."""
-        same = {name: getattr(job, name) for name in cls.model_fields if name not in ("object", "error")}
-        return cls(**same, error=_error_of(job))
+        return cls(**{name: getattr(job, name) for name in _SAME}, error=_error_of(job))
+
+
+_SAME = tuple(name for name in JobOut.model_fields if name not in ("object", "error"))
 
 
 def _error_of(job: models.Job) -> JobError | None:
@@ -238,7 +240,8 @@ class ClusterOut(Out):
     nodes: int | None
     resources: dict[str, float]
     """All of it, by Ray's name: CPU, GPU, memory."""
-    dashboard: str
+    dashboard: str | None
+    """Ray's dashboard, null where browsers do not reach it."""
     jobs: dict[str, int]
     """Jobs of the service by status."""
 

@@ -23,8 +23,15 @@ class Settings(Strict):
     """SQLAlchemy URL, such as postgresql+asyncpg://user@host/name; empty for SQLite in `data`."""
     ray_address: str = "http://127.0.0.1:8265"
     """Of Ray's job server (the dashboard)."""
+    dashboard_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Of Ray's dashboard as browsers reach it; empty links to `ray_address` where that is this machine."""
     workspace: str = "."
     """Where jobs write runs and collected logs, and what relative paths in a specification start from."""
+    private_workspaces: bool = False
+    """Whether each owner has `<workspace>/<owner>` and nothing else of it.
+
+    Off, as for one person on one machine, all who may submit share the workspace and can replace each other's logs.
+    """
     roots: tuple[str, ...] = ()
     """Folders or URI prefixes from which a specification may read, besides `workspace` and the service's datasets."""
     python: str = "python"
@@ -38,7 +45,9 @@ class Settings(Strict):
     """How long a stopped job has for its last checkpoint (RAY_JOB_STOP_WAIT_TIME_S)."""
     reconcile_seconds: float = Field(default=2.0, gt=0, le=60)
     grace_seconds: float = Field(default=60.0, ge=0, le=86_400)
-    """How long a job may be missing on Ray before it has failed with `cluster_lost`."""
+    """How long Ray may answer that it does not know a job before that has failed with `cluster_lost`."""
+    outage_seconds: float = Field(default=1800.0, ge=0, le=604_800)
+    """How long Ray may not answer, or not take a submission, before what it should run is given up."""
     lease_seconds: float = Field(default=15.0, gt=0, le=600)
     """A reconciler that has been silent for so long is replaced."""
     ray_timeout_seconds: float = Field(default=20.0, gt=0, le=300)

@@ -4,7 +4,8 @@
                                         running -> failed
                                         running -> cancelling -> cancelled
 
-A running job goes back to queued when it is tried again; failed and cancelled ones do when they are resumed.
+A starting or running job goes back to queued when it is tried again, a failed or cancelled one back to validating when
+it is resumed. Any can fail; until Ray has it a job is cancelled at once; one that is cancelling may still succeed.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ MOVES: dict[Status, frozenset[Status]] = {
     _S.RUNNING: frozenset({_S.CANCELLING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED, _S.QUEUED}),
     _S.CANCELLING: frozenset({_S.CANCELLED, _S.SUCCEEDED, _S.FAILED}),
     _S.SUCCEEDED: frozenset(),
-    _S.FAILED: frozenset({_S.QUEUED}),
-    _S.CANCELLED: frozenset({_S.QUEUED}),
+    _S.FAILED: frozenset({_S.VALIDATING}),
+    _S.CANCELLED: frozenset({_S.VALIDATING}),
 }
 """From each status, those that may come next."""
 

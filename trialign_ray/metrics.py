@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,12 +70,23 @@ class MetricsFile:
         self._rows.append(row)
         if self._place.local is not None:
             with self._place.local.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(_line(row))
 
     def flush(self) -> None:
         """Write the whole file anew, whole or not at all."""
         with atomic_file(self._place) as file:
-            file.write("".join(json.dumps(row) + "\n" for row in self._rows).encode())
+            file.write("".join(map(_line, self._rows)).encode())
+
+
+def _line(row: Row) -> str:
+    """A run that diverges has NaN and infinity, JSON has neither: they become null."""
+    return json.dumps(_finite(row), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(place: Location) -> list[Row]:

@@ -68,6 +68,7 @@ def _train(
         return TrainingOutcome(folder.root.uri, _steps(folder), True, report)
     with elapsed, connected(address) as dashboard:
         check_resources(spec.learner, len(course.groups))
+        progress.note(f"run: {absolute(folder.root.uri)}")
         progress.note(course.announce(spec))
         if dashboard:
             progress.note(f"Ray dashboard: {dashboard}")

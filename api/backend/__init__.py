@@ -34,6 +34,8 @@ class Submission:
     module: str
     env: Mapping[str, str]
     metadata: Mapping[str, str]
+    cpus: float = 0.0
+    """What its own process asks for, besides what it starts on the cluster. Without any it runs on the head."""
 
 
 @dataclass(frozen=True, slots=True)

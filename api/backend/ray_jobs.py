@@ -46,7 +46,7 @@ class RayJobsBackend:
     async def logs(self, submission_id: str) -> str:
         """The driver's output so far. Raises ClusterError."""
         found = await self._call(lambda client: _unless_missing(lambda: client.get_job_logs(submission_id)))
-        return str(found or "")
+        return _storable(found or "")
 
     async def cluster(self) -> ClusterState:
         """Version, nodes and resources. Raises ClusterError."""
@@ -77,6 +77,7 @@ class RayJobsBackend:
                 submission_id=submission.submission_id,
                 runtime_env={"env_vars": dict(submission.env)},
                 metadata=dict(submission.metadata),
+                entrypoint_num_cpus=submission.cpus or None,
             )
         except (RuntimeError, TypeError, ValueError) as error:
             if "already exists" in str(error):
@@ -130,14 +131,19 @@ def _record(submission_id: str, detail: JobDetails) -> Record:
     return Record(
         submission_id=submission_id,
         status=RayStatus(detail.status.value),
-        message=detail.message or "",
+        message=_storable(detail.message or ""),
         error_type=None if detail.error_type is None else str(detail.error_type),
         exit_code=detail.driver_exit_code,
-        metadata=detail.metadata or {},
-        entrypoint=detail.entrypoint,
+        metadata={_storable(name): _storable(value) for name, value in (detail.metadata or {}).items()},
+        entrypoint=_storable(detail.entrypoint),
         started_at=_moment(detail.start_time),
         ended_at=_moment(detail.end_time),
     )
+
+
+def _storable(text: str) -> str:
+    """Without what neither files nor databases take: surrogates and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _moment(milliseconds: int | None) -> datetime | None:

@@ -2,55 +2,100 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import IntegrityError
 
 from api.backend import JobsBackend, RayStatus, Record
 from api.ids import new_job_id
 from api.kinds import EXTERNAL
+from api.paths import Refused, Roots
 from api.reconcile.start import JOB_KEY, OWNER_KEY
+from api.services.history import History
 from api.states import ENDED, Status
 from api.store import jobs as rows
 from api.store.engine import Store
 from api.store.jobs import Happening
 from api.store.models import Job, now
 
+_LOG = logging.getLogger("api.reconcile")
+_TOGETHER = 500
+"""Names in one query; databases have a limit."""
+_RUN = re.compile(r"^run: (\S.*)$", re.MULTILINE)
+"""As training announces it."""
+_LONGEST = 200
+"""Of a submission's name."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Adopter:
     """Deals with submissions that are nobody's current attempt."""
 
     store: Store
     backend: JobsBackend
+    history: History
+    roots: Roots
     adopt: bool
+    _settled: set[str] = field(default_factory=set)
+    """Submissions that are over and dealt with: Ray remembers them for ever."""
 
     async def look(self, records: Sequence[Record]) -> None:
-        """Adopt strangers, stop orphans."""
-        async with self.store.reads() as session:
-            current = await rows.by_submission(session, [record.submission_id for record in records])
-            named = {record.metadata[JOB_KEY] for record in records if JOB_KEY in record.metadata}
-            ours = await rows.by_ids(session, named)
-        for record in records:
-            job = current.get(record.submission_id)
-            if record.metadata.get(JOB_KEY) in ours:
-                await self._stop_orphan(record, job)
-            elif job is None and self.adopt:
-                await self._adopt(record)
+        """Adopt strangers, stop orphans. Raises ClusterError."""
+        new = [record for record in records if record.submission_id not in self._settled]
+        for start in range(0, len(new), _TOGETHER):
+            await self._look(new[start : start + _TOGETHER])
+        self._settled &= {record.submission_id for record in records}
 
-    async def _stop_orphan(self, record: Record, job: Job | None) -> None:
+    async def run_of(self, job: Job) -> str | None:
+        """The run folder that the log of an adopted job names, where its owner may read it."""
+        if job.kind != EXTERNAL or job.run is not None:
+            return None
+        start = await asyncio.to_thread(lambda: next(self.history.chunks(job.id), b""))
+        found = _RUN.search(start.decode("utf-8", "replace"))
+        try:
+            return self.roots.of(job.owner).reading(found[1]) if found else None
+        except Refused as refused:
+            _LOG.info("the run of %s: %s", job.id, refused.reason)
+            return None
+
+    async def _look(self, records: Sequence[Record]) -> None:
+        named = {record.metadata[JOB_KEY] for record in records if JOB_KEY in record.metadata}
+        async with self.store.reads() as session:
+            current = await rows.status_of_submissions(session, [record.submission_id for record in records])
+            ours = await rows.existing(session, named)
+        for record in records:
+            status = current.get(record.submission_id)
+            if record.metadata.get(JOB_KEY) in ours:
+                await self._stop_orphan(record, status)
+            elif status is None and self.adopt and not await self._adopt(record):
+                continue
+            if record.status.ended:
+                self._settled.add(record.submission_id)
+
+    async def _stop_orphan(self, record: Record, status: Status | None) -> None:
         """An attempt that was given up, or a submission that arrived late, must not run beside its successor."""
-        if not record.status.ended and (job is None or job.status in ENDED):
+        if not record.status.ended and (status is None or status in ENDED):
             await self.backend.stop(record.submission_id)
 
-    async def _adopt(self, record: Record) -> None:
+    async def _adopt(self, record: Record) -> bool:
+        """List it; False where that did not work. Whatever is wrong with one, the others are adopted."""
+        if len(record.submission_id) > _LONGEST:
+            _LOG.info("not adopted, its name is too long: %s", record.submission_id)
+            return True
         said = Happening("adopted", "It came by `ray job submit`.", {"entrypoint": record.entrypoint[:500]})
         try:
             async with self.store.writes() as session:
                 await rows.add(session, _external(record), said)
         except IntegrityError:
-            return  # another process was faster; the submission id is unique
+            return True  # another process was faster; the submission id is unique
+        except Exception:
+            _LOG.exception("%s cannot be adopted", record.submission_id)
+            return False
+        return True
 
 
 def _external(record: Record) -> Job:

@@ -40,8 +40,8 @@ _RAY_TYPES = {
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": "worker_died",
 }
 
-CLUSTER_LOST = "cluster_lost"
-RETRIABLE = frozenset({"out_of_memory", "worker_died", "cluster_unavailable", CLUSTER_LOST})
+CLUSTER_LOST, CLUSTER_UNAVAILABLE = "cluster_lost", errors.ClusterError.code
+RETRIABLE = frozenset({"out_of_memory", "worker_died", CLUSTER_UNAVAILABLE, CLUSTER_LOST})
 """What a retry may cure. Bad input stays bad."""
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from api.backend import RayStatus, Record
 from api.kinds import EXTERNAL
-from api.reconcile.classify import CLUSTER_LOST, CODES, RETRIABLE, classify
+from api.reconcile.classify import CLUSTER_LOST, CLUSTER_UNAVAILABLE, CODES, RETRIABLE, classify
 from api.states import Status
 from api.store.models import Job
 
@@ -52,6 +52,16 @@ STAY = Decision()
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a job may be missing before it is given up."""
+
+    grace: timedelta
+    """While Ray answers and does not know it."""
+    outage: timedelta
+    """While Ray does not answer: the job may well run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What was seen of a job on Ray, and when."""
 
@@ -61,29 +71,50 @@ class Sight:
     """Whether Ray answered."""
     log_tail: Sequence[str]
     now: datetime
+    log_whole: bool = True
+    """Whether the log so far is all that Ray has."""
 
 
-def decide(job: JobView, sight: Sight, grace: timedelta) -> Decision:
+def decide(job: JobView, sight: Sight, patience: Patience) -> Decision:
     """For a job that Ray may hold."""
     record = sight.record
+    if record is None and job.status is Status.STARTING and job.ours:
+        return _unsent(job, sight, patience)
     if record is None:
-        return _missing(job, sight.reachable, sight.now, grace)
+        return _missing(job, sight, patience)
     if job.status is Status.CANCELLING:
         return _cancelling(record)
     return _active(job, record, sight.log_tail)
 
 
-def _missing(job: JobView, reachable: bool, now: datetime, grace: timedelta) -> Decision:
-    if job.status is Status.STARTING and job.ours:
-        return Decision(act=Act.SUBMIT if reachable else Act.NOTHING, missing=job.missing_since is not None)
-    if job.status is Status.CANCELLING and reachable:
+def _unsent(job: JobView, sight: Sight, patience: Patience) -> Decision:
+    """Ray has not heard of it, or has lost it before the service saw it run."""
+    told = job.missing_since is not None
+    if not sight.reachable:
+        return Decision(missing=told)
+    if told and _missing_for(job, sight) >= patience.outage:
+        return _failed(job, CLUSTER_UNAVAILABLE, f"Ray has taken no submission for {_seconds(job, sight)} s.")
+    return Decision(act=Act.SUBMIT, missing=told)
+
+
+def _missing(job: JobView, sight: Sight, patience: Patience) -> Decision:
+    if job.status is Status.CANCELLING and sight.reachable:
         return Decision(Status.CANCELLED, event="cancelled", message="Ray does not know the job (any more).")
-    if job.missing_since is None or now - job.missing_since < grace:
+    limit = patience.grace if sight.reachable else patience.outage
+    if job.missing_since is None or _missing_for(job, sight) < limit:
         return Decision(missing=True)
     if job.status is Status.CANCELLING:
         return Decision(Status.CANCELLED, event="cancelled", message="The cluster is gone.", missing=True)
-    lost = f"Ray has not known the job for {round((now - job.missing_since).total_seconds())} s."
-    return replace(_failed(job, CLUSTER_LOST, lost), missing=True)
+    how = "not known the job" if sight.reachable else "not answered"
+    return replace(_failed(job, CLUSTER_LOST, f"Ray has {how} for {_seconds(job, sight)} s."), missing=True)
+
+
+def _missing_for(job: JobView, sight: Sight) -> timedelta:
+    return sight.now - (job.missing_since or sight.now)
+
+
+def _seconds(job: JobView, sight: Sight) -> int:
+    return round(_missing_for(job, sight).total_seconds())
 
 
 def _cancelling(record: Record) -> Decision:

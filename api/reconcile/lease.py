@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from api.store import records
@@ -24,6 +25,8 @@ class LeaseKeeper:
     seconds: float
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
     held: bool = False
+    alive: Callable[[], bool] = lambda: True
+    """Whether the work that the lease is for goes on; one who hangs lets it run out."""
 
     async def run(self) -> None:
         """Take and renew until cancelled."""
@@ -33,6 +36,9 @@ class LeaseKeeper:
 
     async def renew(self) -> bool:
         """One try; whether the lease is held."""
+        if not self.alive():
+            self.held = False
+            return False
         try:
             async with self.store.writes() as session:
                 self.held = await records.take_lease(session, _NAME, self.holder, self.seconds)

@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 from api.backend import JobsBackend, Record
-from api.kinds import JobKind
+from api.kinds import EXTERNAL, JobKind
 from api.reconcile.adopt import Adopter
 from api.reconcile.copy import Copier
-from api.reconcile.decide import Act, Decision, Sight, decide, view
+from api.reconcile.decide import Act, Decision, Patience, Sight, decide, view
 from api.reconcile.lease import LeaseKeeper
 from api.reconcile.start import Starter
 from api.services.history import History
@@ -33,6 +33,11 @@ _LOG = logging.getLogger("api.reconcile")
 _TAIL = 40
 _ANSWERS_KEPT = timedelta(days=1)
 _FORGET_SECONDS = 3600.0
+_TOGETHER_SECONDS = 0.1
+_AT_ONCE = 8
+"""Jobs that are tended together: one whose log comes slowly does not hold up the others."""
+_HUNG_SECONDS = 300.0
+"""A round that takes longer has hung, and another process takes over."""
 
 
 class Reconciler:
@@ -50,13 +55,14 @@ class Reconciler:
     ) -> None:
         self._store, self._backend, self._history = store, backend, history
         self._settings, self._telemetry = settings, telemetry
-        self._grace = timedelta(seconds=settings.grace_seconds)
-        self._lease = LeaseKeeper(store, settings.lease_seconds)
-        self._copier = Copier(backend, history)
+        self._patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
+        self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive)
+        self._copier = Copier(backend, history, 2 * settings.ray_timeout_seconds)
         self._starter = Starter(store, backend, jobs, kinds, settings)
-        self._adopter = Adopter(store, backend, settings.adopt)
+        self._adopter = Adopter(store, backend, history, jobs.specs.roots, settings.adopt)
         self._work = asyncio.Event()
         self._forgot = -_FORGET_SECONDS
+        self._beat = time.monotonic()
 
     def wake(self) -> None:
         """There is work: do not wait for the next round."""
@@ -68,12 +74,21 @@ class Reconciler:
         try:
             while True:
                 await self._round()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), self._settings.reconcile_seconds)
-                self._work.clear()
+                await self._wait()
         finally:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
+
+    async def _wait(self) -> None:
+        """For work or the next round; requests that come together share a round."""
+        pause = self._settings.reconcile_seconds
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._work.wait(), pause)
+            await asyncio.sleep(min(_TOGETHER_SECONDS, pause))
+        self._work.clear()
+
+    def _alive(self) -> bool:
+        return time.monotonic() - self._beat < _HUNG_SECONDS
 
     async def stop(self, task: asyncio.Task[None]) -> None:
         """End `run` and give the lease back."""
@@ -83,7 +98,9 @@ class Reconciler:
         await self._lease.drop()
 
     async def _round(self) -> None:
+        self._beat = time.monotonic()
         if not self._lease.held:
+            self._telemetry.cluster_up.set(0)
             return
         try:
             with self._telemetry.reconcile_seconds.time():
@@ -100,7 +117,13 @@ class Reconciler:
             active = list(await rows.in_status(session, ON_RAY))
         records = await self._look()
         known = {record.submission_id: record for record in records or []}
-        tended = [await self._tend(job, known.get(job.submission_id or ""), records is not None) for job in active]
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def tend(job: Job) -> bool:
+            async with gate:
+                return await self._tend(job, known.get(job.submission_id or ""), records is not None)
+
+        tended = await asyncio.gather(*map(tend, active))
         await self._begin(records)
         if records is not None:
             await self._adopter.look(records)
@@ -130,61 +153,77 @@ class Reconciler:
     async def _begin(self, records: list[Record] | None) -> None:
         async with self._store.reads() as session:
             self._starter.check(await rows.in_status(session, {Status.VALIDATING}))
-            queued = await rows.in_status(session, {Status.QUEUED})
-            holding = len([job for job in await rows.in_status(session, ON_RAY) if job.spec])
+        async with self._store.reads() as session:  # a session would give rows that it has seen as they were then
+            room = max(0, self._settings.active_jobs - await rows.count(session, ON_RAY, besides=EXTERNAL))
+            running = sum(not record.status.ended for record in records or [])
+            queued = await rows.in_status(session, {Status.QUEUED}, room + running)
         if records is not None:
-            await self._starter.start(queued, self._settings.active_jobs - holding, records)
+            await self._starter.start(queued, room, records)
 
     async def _tend(self, job: Job, record: Record | None, reachable: bool) -> bool:
-        """Move one job on. Where its log cannot be kept it stays as it is: once over, it would not be copied again."""
+        """Move one job on; False where it has to wait. Whatever is wrong with one, the others go on."""
         try:
-            if record is not None:
-                await self._copier.log(job)
-            progress = await self._copier.metrics(job)
+            copied = await self._copier.copy(job, record)
+            if record is not None and not copied.log and self._still_ends(record):
+                return False
             tail = await asyncio.to_thread(self._history.tail, job.id, _TAIL)
-            decision = decide(view(job), Sight(record, reachable, tail, now()), self._grace)
-            await self._apply(job, decision, record, tail, progress)
+            if copied.progress is not None:
+                await self._note(job, progress=copied.progress)
+            if (run := await self._adopter.run_of(job)) is not None:
+                await self._note(job, run=run)
+            sight = Sight(record, reachable, tail, now(), log_whole=copied.log)
+            await self._apply(job, decide(view(job), sight, self._patience), sight)
         except StaleJobError:
             _LOG.info("%s changed meanwhile", job.id)
         except ClusterError as error:
             _LOG.warning("%s: %s", job.id, error)
-        except OSError:
+        except Exception:  # such as a full disk: once over, a job's log would not be copied again
             _LOG.exception("%s waits", job.id)
             return False
         return True
 
-    async def _apply(
-        self, job: Job, decision: Decision, record: Record | None, tail: list[str], progress: dict[str, Any] | None
-    ) -> None:
-        if progress is not None:
-            async with self._store.writes() as session:
-                await rows.note(session, job, progress=progress)
+    def _still_ends(self, record: Record) -> bool:
+        """Whether it has just ended, so that its last lines may yet be had."""
+        ended = record.ended_at if record.status.ended else None
+        return ended is not None and now() - ended < self._patience.grace
+
+    async def _note(self, job: Job, **found: Any) -> None:
+        async with self._store.writes() as session:
+            await rows.note(session, job, **found)
+
+    async def _apply(self, job: Job, decision: Decision, sight: Sight) -> None:
         if decision.to is not None:
-            await self._move(job, decision, record, tail)
+            await self._move(job, decision, sight)
         elif decision.missing != (job.missing_since is not None):
-            await self._mark_missing(job, decision.missing)
+            await self._mark_missing(job, decision.missing, sight.reachable)
         if decision.act is Act.SUBMIT:
-            await self._starter.submit(job)
+            await self._starter.submit(job, again=True)
         elif decision.act is Act.STOP and job.submission_id is not None:
             await self._backend.stop(job.submission_id)
 
-    async def _move(self, job: Job, decision: Decision, record: Record | None, tail: list[str]) -> None:
+    async def _move(self, job: Job, decision: Decision, sight: Sight) -> None:
         if decision.to is None:
             return
-        fields = _fields(job, decision, record, tail)
+        over, attempt = decision.retry or decision.to in ENDED, job.submission_id
+        fields = _fields(job, decision, sight)
         data = {"code": decision.error_code} if decision.error_code else {}
         async with self._store.writes() as session:
+            if over and sight.record is not None and not sight.log_whole:
+                await rows.change(session, job, Happening("log_incomplete", "Ray did not give the end of its log."))
             await rows.change(session, job, Happening(decision.event, decision.message, data), decision.to, **fields)
+        if over:
+            self._copier.forget(attempt)
 
-    async def _mark_missing(self, job: Job, missing: bool) -> None:
-        text = "Ray does not know it, or does not answer." if missing else "Ray knows it again."
-        said = Happening("missing" if missing else "found", text)
+    async def _mark_missing(self, job: Job, missing: bool, reachable: bool) -> None:
+        lost = "Ray does not know it." if reachable else "Ray does not answer."
+        said = Happening("missing", lost) if missing else Happening("found", "Ray knows it again.")
         async with self._store.writes() as session:
             await rows.change(session, job, said, missing_since=now() if missing else None)
 
 
-def _fields(job: Job, decision: Decision, record: Record | None, tail: list[str]) -> dict[str, Any]:
+def _fields(job: Job, decision: Decision, sight: Sight) -> dict[str, Any]:
     fields: dict[str, Any] = {"missing_since": None}
+    record = sight.record
     if record is not None and job.started_at is None:
         fields["started_at"] = record.started_at
     if decision.retry:
@@ -193,5 +232,6 @@ def _fields(job: Job, decision: Decision, record: Record | None, tail: list[str]
     if decision.to in ENDED:
         fields["ended_at"] = (record.ended_at if record else None) or now()
     if decision.to is Status.FAILED:
-        fields |= {"error_code": decision.error_code, "error_message": decision.message, "log_tail": tail}
+        told = {"error_code": decision.error_code, "error_message": decision.message}
+        fields |= {**told, "log_tail": list(sight.log_tail)}
     return fields

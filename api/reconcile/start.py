@@ -63,10 +63,13 @@ class Starter:
             except StaleJobError:
                 continue
 
-    async def submit(self, job: Job) -> None:
-        """Tell Ray. Telling it again is harmless, so a failure is left to the next round; a refusal ends the job."""
+    async def submit(self, job: Job, *, again: bool = False) -> None:
+        """Tell Ray. Telling it `again` is harmless, so a failure is left to the next round; a refusal ends the job.
+
+        A cluster that has lost the job may have run it for a while, so it goes on from what it has saved.
+        """
         try:
-            await self.backend.submit(self._submission(job))
+            await self.backend.submit(self._submission(job, resume=again or job.resume))
         except SubmissionRefusedError as refused:
             await self._refuse(job, refused.code, str(refused))
         except ClusterError as error:
@@ -85,7 +88,7 @@ class Starter:
         async with self.store.writes() as session:
             await rows.change(session, job, said, Status.STARTING, submission_id=name, missing_since=None)
 
-    def _submission(self, job: Job) -> Submission:
+    def _submission(self, job: Job, *, resume: bool) -> Submission:
         if job.submission_id is None:
             raise AssertionError(f"{job.id} has no submission id")
         env = {
@@ -93,10 +96,11 @@ class Starter:
             "TRIALIGN_JOB_ID": job.id,
             "RAY_JOB_STOP_WAIT_TIME_S": str(self.settings.stop_seconds),
         }
-        if job.resume:
+        if resume:
             env["TRIALIGN_RESUME"] = "1"
         metadata = {JOB_KEY: job.id, OWNER_KEY: job.owner, "job_name": job.name, "trialign_kind": job.kind}
-        return Submission(job.submission_id, self.kinds[job.kind].module, env, metadata)
+        kind = self.kinds[job.kind]
+        return Submission(job.submission_id, kind.module, env, metadata, kind.cpus)
 
     async def _check(self, job: Job) -> None:
         try:

@@ -37,12 +37,13 @@ async def create_job(body: JobCreate, svc: Svc, change: Changing) -> Response:
 
 
 @router.post("/jobs:validate", response_model=Validated, responses=CHANGE)
-async def validate_job(body: JobCreate, svc: Svc, change: Changing) -> Validated:
+async def validate_job(body: JobCreate, svc: Svc, change: Changing) -> Response:
     """A dry run: the specification as the job would get it, its data checked, and what it will do."""
-    return await svc.jobs.validate(change.who, body)
+    found = await svc.jobs.validate(change.who, body)
+    return await change.answer(200, found)
 
 
-def job_filter(
+async def job_filter(
     status: Annotated[list[Status], Query(max_length=8)] = [],  # noqa: B006 FastAPI copies it
     owner: Annotated[str | None, Query(max_length=80)] = None,
     kind: Annotated[str | None, Query(max_length=40)] = None,

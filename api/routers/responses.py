@@ -16,7 +16,7 @@ _WHAT = {
     422: "A field is wrong; `errors` points at it",
     429: "Too many requests; see Retry-After",
     500: "The service failed",
-    503: "The database or the cluster does not answer",
+    503: "The database, the storage or the cluster does not answer",
 }
 
 

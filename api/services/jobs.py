@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +21,9 @@ from api.store.engine import Store
 from api.store.jobs import Filter, Happening, StaleJobError
 from api.store.models import Job, now
 
-_PLAN_SECONDS = 120
+_CHECK_SECONDS = 120
+_CHECKS = 4
+"""At once: many read the same storage, and others want the processor too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,14 @@ class Jobs:
     store: Store
     specs: Specs
     default_retries: int
+    _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHECKS))
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "checks"))
+    """More than run at once: a check of storage that hangs keeps its thread."""
 
     async def create(self, session: AsyncSession, who: Principal, body: JobCreate) -> JobOut:
         """Store a new job; raises ApiError for a bad specification."""
         job_id = new_job_id()
-        resolved = await self.specs.resolve(session, body.spec, who.sees, job_id)
+        resolved = await self.specs.resolve(session, body.spec, who, job_id)
         job = _row(job_id, who.owner, body, resolved, self.default_retries)
         await rows.add(session, job, Happening("created", f"Created by {who.owner}."))
         return JobOut.of(job)
@@ -42,14 +48,16 @@ class Jobs:
     async def validate(self, who: Principal, body: JobCreate) -> Validated:
         """What `create` would make and what the job would do; raises ApiError and TrialignError."""
         async with self.store.reads() as session:
-            resolved = await self.specs.resolve(session, body.spec, who.sees, new_job_id())
+            resolved = await self.specs.resolve(session, body.spec, who, new_job_id())
         plan = await self.plan(resolved.effective)
         return Validated(effective=resolved.effective, plan=plan)
 
     async def plan(self, effective: dict[str, Any]) -> Plan:
-        """Open what the specification names, in a thread; raises TrialignError."""
+        """Open what the specification names, in a thread; raises TrialignError, and TimeoutError for slow storage."""
         kind, spec = self.specs.parse(effective)
-        return await asyncio.wait_for(asyncio.to_thread(kind.check, spec), _PLAN_SECONDS)
+        async with self._checks:
+            check = asyncio.get_running_loop().run_in_executor(self._threads, kind.check, spec)
+            return await asyncio.wait_for(check, _CHECK_SECONDS)
 
     async def get(self, who: Principal, job_id: str) -> Job:
         """One job; raises ApiError 404 also where it is somebody else's."""
@@ -78,7 +86,7 @@ class Jobs:
 
     async def cancel(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
         """Stop a job after its checkpoint. One that is ending or cancelled stays as it is; raises ApiError 409."""
-        job = self._seen(await rows.get(session, job_id), who)
+        job = self._seen(await rows.get(session, job_id, lock=True), who)
         if job.status in (Status.CANCELLING, Status.CANCELLED):
             return JobOut.of(job)
         said = Happening("cancel_requested", f"{who.owner} asked to stop it.")
@@ -89,14 +97,18 @@ class Jobs:
         return JobOut.of(job)
 
     async def resume(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
-        """Queue a failed or cancelled job again, to go on from its last checkpoint; raises ApiError 409."""
-        job = self._seen(await rows.get(session, job_id), who)
+        """Check and queue a failed or cancelled job again, to go on from its last checkpoint; raises ApiError.
+
+        Its places are resolved again: what a caller may read can have changed.
+        """
+        job = self._seen(await rows.get(session, job_id, lock=True), who)
         _can_run_again(job, "resumed")
+        await self.specs.resolve(session, job.spec, replace(who, owner=job.owner), job.id)
         ran = job.submission_id is not None
         fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
         fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
         said = Happening("resume_requested", f"{who.owner} asked to go on from the last checkpoint.")
-        await self._move(session, job, said, Status.QUEUED, submission_id=None, missing_since=None, **fields)
+        await self._move(session, job, said, Status.VALIDATING, submission_id=None, missing_since=None, **fields)
         return JobOut.of(job)
 
     async def retry(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
@@ -105,7 +117,7 @@ class Jobs:
         _can_run_again(old, "retried")
         body = JobCreate(spec=old.spec, labels=old.labels, retries=old.retries)
         new_id = new_job_id()
-        resolved = await self.specs.resolve(session, old.spec, who.sees, new_id)
+        resolved = await self.specs.resolve(session, old.spec, replace(who, owner=old.owner), new_id)
         job = _row(new_id, old.owner, body, resolved, self.default_retries)
         job.retry_of = old.id
         await rows.add(session, job, Happening("created", f"Retry of {old.id} by {who.owner}.", {"retry_of": old.id}))

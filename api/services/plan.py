@@ -66,7 +66,8 @@ def collect(spec: CollectSpec) -> Plan:
 
 
 def _game(questions: str, groups: str) -> tuple[QuestionSet, GroupSet]:
-    return load_yaml(QuestionSet, questions), load_yaml(GroupSet, groups)
+    """Without quotes: a caller who names some other file is not shown what it holds."""
+    return load_yaml(QuestionSet, questions, quote=False), load_yaml(GroupSet, groups, quote=False)
 
 
 def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int, where: str) -> Plan:
@@ -96,12 +97,23 @@ def _model_shape(model: str) -> dict[str, Any]:
         if not folder.child("config.json").exists():
             raise ModelError(f"{model}: no config.json. Give a folder that holds a Hugging Face model.")
         with folder.filesystem.open_input_stream(folder.child("config.json").path) as stream:
-            shape = json.loads(stream.read())
+            shape = _shape(model, stream.read())
         files = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
     weights = sum(file.size for file in files if file.base_name.endswith(".safetensors"))
-    if not weights or not isinstance(shape, dict):
+    if not weights:
         raise ModelError(f"{model}: no .safetensors file. Save the model with save_pretrained().")
     return {**shape, "weight_bytes": weights}
+
+
+def _shape(model: str, text: bytes) -> dict[str, Any]:
+    try:
+        shape = json.loads(text)
+        sizes = [shape.get(name, 0) for name in ("hidden_size", "num_hidden_layers")]
+    except (ValueError, AttributeError):
+        sizes = [None]
+    if not all(isinstance(size, int) for size in sizes):
+        raise ModelError(f"{model}: config.json is not that of a Hugging Face model. Save it with save_pretrained().")
+    return {**shape}
 
 
 def _memory(spec: TrainSpec, shape: dict[str, Any], responses: int, length: int) -> MemoryEstimate:
@@ -111,7 +123,7 @@ def _memory(spec: TrainSpec, shape: dict[str, Any], responses: int, length: int)
     checkpointing keeps 2.
     """
     size, workers = _BYTES[spec.learner.dtype], spec.learner.workers
-    hidden, layers = int(shape.get("hidden_size", 0)), int(shape.get("num_hidden_layers", 0))
+    hidden, layers = shape.get("hidden_size", 0), shape.get("num_hidden_layers", 0)
     stored = _BYTES.get(str(shape.get("dtype", shape.get("torch_dtype"))), 2)
     weights = shape["weight_bytes"] * size // stored // (workers if spec.learner.zero_stage == 3 else 1)
     adapter = 14 * layers * hidden * spec.lora.rank * _TRAINED_BYTES // workers

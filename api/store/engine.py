@@ -16,6 +16,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=30000",
 )
+_CONNECT_SECONDS, _COMMAND_SECONDS = 10, 60
 
 
 class Store:
@@ -27,12 +28,12 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._writer = writer_engine(url)
+        self._writer = writer_engine(url, _COMMAND_SECONDS)
         self._reader = _sqlite(url, "BEGIN", pool_size=8) if is_sqlite(url) else self._writer
 
     @asynccontextmanager
     async def reads(self) -> AsyncIterator[AsyncSession]:
-        """A consistent view, for reading."""
+        """A transaction for reading. On SQLite all of it sees one moment, on PostgreSQL each statement its own."""
         async with AsyncSession(self._reader, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -58,11 +59,12 @@ def is_sqlite(url: str) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
-def writer_engine(url: str) -> AsyncEngine:
-    """Connections whose transactions, of table changes too, are atomic."""
+def writer_engine(url: str, command_seconds: float | None = None) -> AsyncEngine:
+    """Connections whose transactions, of table changes too, are atomic; a migration may take its time."""
     if is_sqlite(url):
         return _sqlite(url, "BEGIN IMMEDIATE", pool_size=1)
-    return create_async_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True)
+    patience = {"timeout": _CONNECT_SECONDS, "command_timeout": command_seconds}
+    return create_async_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True, connect_args=patience)
 
 
 def _sqlite(url: str, begin: str, pool_size: int) -> AsyncEngine:

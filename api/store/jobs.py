@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CursorResult, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 from sqlalchemy.orm.attributes import set_committed_value
 
 from api.states import MOVES, Status
@@ -52,14 +53,14 @@ async def add(session: AsyncSession, job: Job, first: Happening) -> None:
     await change(session, job, first)
 
 
-async def get(session: AsyncSession, job_id: str) -> Job | None:
-    """One job."""
-    return await session.get(Job, job_id)
+async def get(session: AsyncSession, job_id: str, *, lock: bool = False) -> Job | None:
+    """One job; with `lock` nobody else changes it before this transaction ends."""
+    return await session.get(Job, job_id, with_for_update=lock or None)
 
 
 async def find(session: AsyncSession, wanted: Filter, *, after: str | None, limit: int) -> Sequence[Job]:
     """The newest jobs first, those before `after` in that order."""
-    query = select(Job).where(*_conditions(wanted)).order_by(Job.id.desc()).limit(limit)
+    query = select(Job).options(defer(Job.effective)).where(*_conditions(wanted)).order_by(Job.id.desc()).limit(limit)
     if after is not None:
         query = query.where(Job.id < after)
     return (await session.scalars(query)).all()
@@ -72,16 +73,22 @@ async def in_status(session: AsyncSession, statuses: Iterable[Status], limit: in
     return (await session.scalars(query)).all()
 
 
-async def by_submission(session: AsyncSession, submission_ids: Iterable[str]) -> dict[str, Job]:
-    """Jobs by what Ray calls their current attempt."""
-    jobs = await session.scalars(select(Job).where(Job.submission_id.in_(list(submission_ids))))
-    return {job.submission_id: job for job in jobs if job.submission_id is not None}
+async def status_of_submissions(session: AsyncSession, submission_ids: Iterable[str]) -> dict[str, Status]:
+    """Status of those jobs whose current attempt has one of these names on Ray, by that name."""
+    wanted = Job.submission_id.in_(list(submission_ids))
+    found = await session.execute(select(Job.submission_id, Job.status).where(wanted))
+    return {name: Status(status) for name, status in found.tuples() if name is not None}
 
 
-async def by_ids(session: AsyncSession, job_ids: Iterable[str]) -> dict[str, Job]:
-    """Jobs by their id."""
-    jobs = await session.scalars(select(Job).where(Job.id.in_(list(job_ids))))
-    return {job.id: job for job in jobs}
+async def existing(session: AsyncSession, job_ids: Iterable[str]) -> set[str]:
+    """Which of the ids are jobs."""
+    return set(await session.scalars(select(Job.id).where(Job.id.in_(list(job_ids)))))
+
+
+async def count(session: AsyncSession, statuses: Iterable[Status], *, besides: str) -> int:
+    """How many jobs there are in any of the statuses, `besides` those of one kind."""
+    wanted = Job.status.in_([status.value for status in statuses])
+    return await session.scalar(select(func.count()).select_from(Job).where(wanted, Job.kind != besides)) or 0
 
 
 async def count_by_status(session: AsyncSession) -> dict[str, int]:

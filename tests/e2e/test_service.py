@@ -202,6 +202,9 @@ def test_the_job_of_ray_job_submit_is_listed_with_its_log(served: Served, by_han
         assert (job.submission_id, ended(client, job.id, SECONDS).status) == (by_hand, "succeeded")
         assert "4 questions x 3 groups" in client.logs(job.id)
         assert client.events(job.id)[0].type == "adopted"
+        wait_for(lambda: len(client.groups(job.id).steps) == STEPS, SECONDS)
+        assert {group.name for group in client.groups(job.id).groups} == {"neutral", "farmer", "professor"}
+        assert "adapter/adapter_model.safetensors" in {file.name for file in client.artifacts(job.id)}
 
 
 def test_who_has_rays_dashboard_alone_finds_the_job_too(served: Served, finished: JobOut) -> None:

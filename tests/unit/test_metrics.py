@@ -172,3 +172,12 @@ def test_every_gauge_is_set_from_the_row(gauged: dict[tuple[str, ...], float]) -
 def test_a_number_that_a_step_does_not_have_is_not_exported(gauged: dict[tuple[str, ...], float]) -> None:
     assert ("trialign_group_accuracy", "demo", "neutral") not in gauged
     assert gauged["trialign_group_accuracy", "demo", "farmer"] == 0.5
+
+
+def test_what_diverges_is_null_in_the_file(place: Location) -> None:
+    MetricsFile(place, 0).write(row(1) | {"loss": float("nan"), "penalty": float("inf")})
+    file = MetricsFile(place, 1)
+    file.flush()
+    if read_metrics(place):
+        [found] = read_metrics(place)
+        assert (found["loss"], found["penalty"], found["kl"]) == (None, None, 0.0)

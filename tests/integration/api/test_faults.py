@@ -146,4 +146,4 @@ async def test_a_reader_that_comes_right_after_a_resume_does_not_see_the_end_bef
     assert (await control.client.post(f"/v1/jobs/{job['id']}/resume", headers=ada)).status_code == 202
     watch = control.app.state.services.watch
     first = await anext(watch.follow(job["id"], await watch.place(job["id"], None, None)))
-    assert (first.event, first.data) == ("status", "queued")
+    assert (first.event, first.data) == ("status", "validating")

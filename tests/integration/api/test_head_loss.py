@@ -33,6 +33,7 @@ def serving(folder: Path, workspace: Path, url: str) -> Iterator[Client]:
         python=shlex.quote(sys.executable),
         reconcile_seconds=0.3,
         grace_seconds=2,
+        outage_seconds=2,
     )
     server = Server(settings, free_port(), key_of(settings))
     server.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -55,12 +56,16 @@ class FakeBackend:
     stopped: list[str] = field(default_factory=list)
     text: dict[str, str] = field(default_factory=dict)
     down: bool = False
+    silent: bool = False
+    """Gives no logs."""
+    slow: float = 0.0
+    """Seconds until it gives a log."""
 
     async def submit(self, submission: Submission) -> None:
         self._answer()
+        self.submissions.append(submission)
         if submission.submission_id in self.records:
             return
-        self.submissions.append(submission)
         self.records[submission.submission_id] = Record(
             submission.submission_id, RayStatus.PENDING, metadata=submission.metadata, entrypoint=submission.module
         )
@@ -77,6 +82,9 @@ class FakeBackend:
 
     async def logs(self, submission_id: str) -> str:
         self._answer()
+        await asyncio.sleep(self.slow)
+        if self.silent:
+            raise ClusterError("Ray gives no logs.")
         return self.text.get(submission_id, "")
 
     async def cluster(self) -> ClusterState:
@@ -87,7 +95,8 @@ class FakeBackend:
         pass
 
     def set(self, submission_id: str, status: RayStatus, **changes: Any) -> None:
-        changes = {"started_at": datetime.now(UTC), **changes}
+        moment = datetime.now(UTC)
+        changes = {"started_at": moment, "ended_at": moment if status.ended else None, **changes}
         self.records[submission_id] = replace(self.records[submission_id], status=status, **changes)
 
     def _answer(self) -> None:
@@ -149,9 +158,9 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def plane(folder: Path, **changes: Any) -> AsyncIterator[Plane]:
+async def plane(folder: Path, backend: FakeBackend | None = None, **changes: Any) -> AsyncIterator[Plane]:
     """The application, its lifespan running, without a background loop: tests call `tick`."""
-    settings, backend = settings_for(folder, **changes), FakeBackend()
+    settings, backend = settings_for(folder, **changes), backend or FakeBackend()
     app = create_app(settings, kinds=TINY, backend=backend, reconcile=False)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import os
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.api.fake import Plane
+from api.app import create_app
+from tests.unit.api.fake import TINY, FakeBackend, Plane, settings_for
 from tests.unit.logs.samples import row
 
 pytestmark = pytest.mark.anyio
@@ -76,3 +82,66 @@ async def test_an_upload_with_a_key_is_stored_once(control: Plane) -> None:
     assert first.json() == second.json()
     assert len(list((control.settings.data / "datasets").iterdir())) == 1
     assert (await upload(control, ada, lines(row(sample=1)))).json()["code"] == "idempotency_conflict"
+
+
+def aged(home: Path, hours: float) -> Path:
+    """`home` as if nothing had been written there for so long."""
+    moment = time.time() - hours * 3600
+    for path in (*home.rglob("*"), home):
+        os.utime(path, (moment, moment))
+    return home
+
+
+def broken(folder: Path, number: int, *files: str) -> Path:
+    """What a killed process leaves of an upload."""
+    home = folder / f"ds-{number:028x}"
+    home.mkdir(parents=True)
+    for file in files:
+        (home / file).parent.mkdir(exist_ok=True)
+        (home / file).touch()
+    return home
+
+
+async def test_what_a_killed_process_left_of_an_upload_is_deleted_after_a_day(
+    control: Plane, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "api.datasets")
+    folder = control.settings.data / "datasets"
+    stages = [(), ("upload.jsonl",), ("upload.jsonl", ".logs.1.partial/x"), ("upload.jsonl", "logs/manifest.json")]
+    gone = [aged(broken(folder, number, *files), hours=25) for number, files in enumerate(stages)]
+    fresh = [aged(broken(folder, 100 + number, *files), hours=23) for number, files in enumerate(stages)]
+    begun_long_ago = aged(broken(folder, 200, "upload.jsonl"), hours=48)
+    os.utime(begun_long_ago / "upload.jsonl")
+    await control.app.state.services.datasets.sweep()
+    assert set(folder.iterdir()) == {*fresh, begun_long_ago}
+    assert all(home.name in caplog.text for home in gone)
+
+
+async def test_a_dataset_stays_that_is_whole_or_has_a_row(control: Plane) -> None:
+    ada, folder = await control.key("ada", "submit"), control.settings.data / "datasets"
+    with_row = [folder / (await upload(control, ada, lines(row(sample=n)))).json()["id"] for n in range(2)]
+    (with_row[1] / "logs" / "manifest.json").unlink()
+    kept = {aged(home, hours=1000) for home in (*with_row, broken(folder, 1, "logs/manifest.json"))}
+    await control.app.state.services.datasets.sweep()
+    assert set(folder.iterdir()) == kept
+
+
+async def test_a_sweep_that_fails_is_logged_and_no_more(
+    control: Plane, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = aged(broken(control.settings.data / "datasets", 1), hours=25)
+    monkeypatch.setattr(control.store, "reads", lambda: 1 / 0)
+    await control.app.state.services.datasets.sweep()
+    assert "cannot be deleted" in caplog.text
+    assert home.exists()
+
+
+async def test_a_start_of_the_service_sweeps(tmp_path: Path) -> None:
+    home = aged(broken(tmp_path / "data" / "datasets", 1, "upload.jsonl"), hours=25)
+    app = create_app(settings_for(tmp_path), kinds=TINY, backend=FakeBackend())
+    async with app.router.lifespan_context(app):
+        for _ in range(100):
+            if not home.exists():
+                break
+            await asyncio.sleep(0.05)
+    assert not home.exists()

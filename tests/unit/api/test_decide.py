@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from api.backend import RayStatus, Record
 from api.reconcile.classify import classify
-from api.reconcile.decide import Act, JobView, Sight, decide
+from api.reconcile.decide import Act, JobView, Patience, Sight, decide
 from api.states import ENDED, MOVES, ON_RAY, Status
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-GRACE = timedelta(seconds=60)
+PATIENCE = Patience(grace=timedelta(seconds=60), outage=timedelta(minutes=30))
 
 views = st.builds(
     JobView,
@@ -37,14 +37,14 @@ sights = st.builds(
 
 @given(views, sights)
 def test_a_decision_is_a_move_that_the_state_machine_has(view: JobView, sight: Sight) -> None:
-    decision = decide(view, sight, GRACE)
+    decision = decide(view, sight, PATIENCE)
     assert decision.to is None or decision.to in MOVES[view.status]
     assert decision.retry == (decision.to is Status.QUEUED)
 
 
 @given(views, sights)
 def test_only_what_ray_does_not_hold_is_submitted_and_only_when_ray_answers(view: JobView, sight: Sight) -> None:
-    if decide(view, sight, GRACE).act is Act.SUBMIT:
+    if decide(view, sight, PATIENCE).act is Act.SUBMIT:
         assert sight.record is None
         assert sight.reachable
         assert view.ours
@@ -54,7 +54,7 @@ def test_only_what_ray_does_not_hold_is_submitted_and_only_when_ray_answers(view
 @given(views, sights)
 def test_a_job_that_ended_on_ray_never_stays_as_it_is(view: JobView, sight: Sight) -> None:
     if sight.record is not None and sight.record.status.ended:
-        decision = decide(view, sight, GRACE)
+        decision = decide(view, sight, PATIENCE)
         assert decision.to in ENDED | {Status.QUEUED}
         assert decision.retry <= (view.retries_left > 0)
 
@@ -62,9 +62,27 @@ def test_a_job_that_ended_on_ray_never_stays_as_it_is(view: JobView, sight: Sigh
 @given(views, sights)
 def test_a_job_being_cancelled_is_never_tried_again(view: JobView, sight: Sight) -> None:
     if view.status is Status.CANCELLING:
-        decision = decide(view, sight, GRACE)
+        decision = decide(view, sight, PATIENCE)
         assert decision.to in (None, Status.CANCELLED, Status.SUCCEEDED)
         assert decision.act is not Act.SUBMIT
+
+
+@given(views)
+def test_a_job_is_given_up_after_the_grace_where_ray_answers_and_after_the_outage_where_it_does_not(
+    view: JobView,
+) -> None:
+    gone = NOW - (view.missing_since or NOW)
+    for reachable, limit in ((True, PATIENCE.grace), (False, PATIENCE.outage)):
+        decision = decide(view, Sight(None, reachable, [], NOW), PATIENCE)
+        if view.status is Status.RUNNING:
+            assert (decision.error_code == "cluster_lost") == (view.missing_since is not None and gone >= limit)
+
+
+def test_a_submission_that_ray_never_takes_is_given_up_too() -> None:
+    for ago, act, code in ((29, Act.SUBMIT, None), (31, Act.NOTHING, "cluster_unavailable")):
+        view = JobView(Status.STARTING, 0, True, NOW - timedelta(minutes=ago))
+        decision = decide(view, Sight(None, True, [], NOW), PATIENCE)
+        assert (decision.act, decision.error_code) == (act, code)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +116,7 @@ def test_failures_are_named_by_exit_status_and_log(exit_code: int | None, text: 
 )
 def test_the_reason_is_what_the_job_said_or_else_what_ray_says(log_tail: list[str], reason: str) -> None:
     record = Record("s", RayStatus.FAILED, message="Job entrypoint command failed with exit code 3\nmore", exit_code=3)
-    found = decide(JobView(Status.RUNNING, 0, True, None), Sight(record, True, log_tail, NOW), GRACE)
+    found = decide(JobView(Status.RUNNING, 0, True, None), Sight(record, True, log_tail, NOW), PATIENCE)
     assert found.message.startswith(reason)
     assert "more" not in found.message
 

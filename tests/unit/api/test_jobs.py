@@ -79,8 +79,8 @@ async def test_a_cancelled_job_resumes_from_its_checkpoint_as_a_new_attempt(cont
     await control.client.post(f"/v1/jobs/{job['id']}/cancel", headers=ada)
     await control.tick(2)
     answer = await control.client.post(f"/v1/jobs/{job['id']}/resume", headers=ada)
-    assert (answer.status_code, answer.json()["status"], answer.json()["attempt"]) == (202, "queued", 2)
-    await control.tick()
+    assert (answer.status_code, answer.json()["status"], answer.json()["attempt"]) == (202, "validating", 2)
+    await control.tick(2)
     sent = control.backend.submissions[-1]
     assert (sent.submission_id, sent.env["TRIALIGN_RESUME"]) == (f"{job['id']}-a2", "1")
 
@@ -90,7 +90,7 @@ async def test_a_job_cancelled_before_it_started_resumes_as_its_first_attempt(co
     job = await control.submit(ada)
     await control.client.post(f"/v1/jobs/{job['id']}/cancel", headers=ada)
     await control.client.post(f"/v1/jobs/{job['id']}/resume", headers=ada)
-    await control.tick()
+    await control.tick(2)
     [sent] = control.backend.submissions
     assert sent.submission_id == f"{job['id']}-a1"
     assert "TRIALIGN_RESUME" not in sent.env

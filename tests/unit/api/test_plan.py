@@ -76,6 +76,13 @@ async def test_the_plan_of_an_audit_and_of_a_collection_counts_prompts(control: 
     assert collect["derived"] == {"prompts": 6, "responses": 12}
 
 
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"hidden_size": "wide"}'])
+async def test_a_config_that_is_none_is_a_bad_model(control: Plane, inputs: Path, text: str) -> None:
+    (inputs / "model" / "config.json").write_text(text)
+    answer = await validate(control, **TRAIN)
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_model")
+
+
 @pytest.mark.parametrize(
     ("spec", "code", "word"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from api.backend import RayStatus, Record, Submission
-from tests.unit.api.fake import Plane, plane
+from tests.unit.api.fake import FakeBackend, Plane, plane
+from tests.unit.api.test_history import metrics_row, write_metrics
 from trialign_ray.errors import ClusterError
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +53,7 @@ async def test_a_crash_after_ray_heard_submits_no_second_time(control: Plane) ->
     control.backend.submit = real  # type: ignore[method-assign]
     control.backend.set(f"{job['id']}-a1", RayStatus.RUNNING)
     await control.tick(2)
-    assert len(control.backend.submissions) == 1
+    assert [sent.submission_id for sent in control.backend.submissions] == [f"{job['id']}-a1"]
     assert (await control.job(ada, job["id"]))["status"] == "running"
 
 
@@ -137,7 +139,7 @@ async def test_retries_end(control: Plane) -> None:
 
 
 async def test_a_given_up_attempt_that_still_runs_is_stopped_before_the_next_starts(tmp_path: Path) -> None:
-    async with plane(tmp_path, grace_seconds=0) as control:
+    async with plane(tmp_path, outage_seconds=0) as control:
         ada = await control.key("ada", "submit")
         job = await control.running(ada, retries=1)
         control.backend.down = True
@@ -167,6 +169,21 @@ async def test_jobs_of_ray_job_submit_are_listed_and_followed_but_not_run_again(
     assert (await control.client.get(f"/v1/jobs/{job['id']}/logs", headers=admin)).text == "hello\n"
     answer = await control.client.post(f"/v1/jobs/{job['id']}/retry", headers=admin)
     assert (answer.status_code, answer.json()["code"]) == (409, "external_job")
+
+
+@pytest.mark.parametrize(("place", "seen"), [("runs/by-hand", True), ("../elsewhere", False)])
+async def test_the_run_that_a_stranger_announces_is_shown_where_it_may_be_read(
+    control: Plane, place: str, seen: bool
+) -> None:
+    admin = await control.key("root", "admin")
+    run = Path(control.settings.workspace, place)
+    write_metrics(str(run), [metrics_row(0), metrics_row(1)])
+    control.backend.records["raysubmit_x"] = Record("raysubmit_x", RayStatus.RUNNING)
+    control.backend.text["raysubmit_x"] = f"hello\nrun: {run}\n4 questions\n"
+    await control.tick(3)
+    [job] = (await control.client.get("/v1/jobs", headers=admin)).json()["data"]
+    found = (await control.client.get(f"/v1/jobs/{job['id']}/metrics", headers=admin)).json()["data"]
+    assert (job["run"] == str(run), len(found) == 2) == (seen, seen)
 
 
 async def test_a_forgotten_stranger_is_never_submitted(tmp_path: Path) -> None:
@@ -202,12 +219,15 @@ async def test_a_late_submission_of_a_cancelled_job_is_stopped(control: Plane) -
     assert control.backend.stopped == [late.submission_id]
 
 
-async def test_two_reconcilers_of_one_database_submit_each_job_once(control: Plane) -> None:
-    import asyncio
-
-    ada = await control.key("ada", "submit")
-    for number in range(4):
-        await control.submit(ada, f"job{number}")
-    await asyncio.gather(*(control.tick(3) for _ in range(2)))
-    names = [sent.submission_id for sent in control.backend.submissions]
-    assert len(names) == len(set(names)) == 4
+async def test_two_reconcilers_of_one_database_submit_each_job_once(tmp_path: Path, database: str) -> None:
+    """Even where both work at once, as when one was taken for dead and was not."""
+    ray = FakeBackend()
+    async with plane(tmp_path, ray, database=database) as one, plane(tmp_path, ray, database=database) as other:
+        ada = await one.key("ada", "submit")
+        jobs = [(await one.submit(ada, f"job{number}"))["id"] for number in range(4)]
+        for _ in range(4):
+            await asyncio.gather(one.tick(), other.tick())
+        assert {sent.submission_id for sent in ray.submissions} == {f"{job}-a1" for job in jobs}
+        for job in jobs:
+            events = (await one.client.get(f"/v1/jobs/{job}/events", headers=ada)).json()["data"]
+            assert [event["type"] for event in events].count("starting") == 1
