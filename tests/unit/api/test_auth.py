@@ -31,11 +31,13 @@ async def test_a_key_is_stored_only_as_a_hash(control: Plane) -> None:
     assert secret not in stored
 
 
-async def test_a_revoked_key_is_no_key(control: Plane) -> None:
+async def test_a_revoked_key_is_no_key(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = await control.key("ada", "read")
     assert (await control.client.get("/v1/jobs", headers=ada)).status_code == 200
     async with control.store.writes() as session:
         await records.revoke(session, ada["Authorization"].split("_")[1])
+    assert (await control.client.post("/v1/jobs", json={}, headers=ada)).status_code == 401
+    monkeypatch.setattr("api.auth._FRESH_SECONDS", 0.0)
     assert (await control.client.get("/v1/jobs", headers=ada)).status_code == 401
 
 
