@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -33,6 +34,8 @@ from api.store.engine import Store
 from api.store.migrate import upgrade
 from api.telemetry import Measured, Telemetry
 
+_THREADS = 32
+"""For files and storage, whatever the number of processors: they wait more than they work."""
 _ABOUT = "Submit, watch, stop and trust training jobs on a Ray cluster."
 
 
@@ -94,6 +97,7 @@ def _lifespan(
 ) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "blocking"))
         await asyncio.to_thread(upgrade, store.url)
         task = asyncio.create_task(reconciler.run()) if reconciler else None
         sweep = asyncio.create_task(uploads.sweep()) if reconciler else None

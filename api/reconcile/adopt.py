@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import IntegrityError
 
+from api import threads
 from api.backend import JobsBackend, RayStatus, Record
 from api.ids import new_job_id
 from api.kinds import EXTERNAL
@@ -54,7 +54,7 @@ class Adopter:
         """The run folder that the log of an adopted job names, where its owner may read it."""
         if job.kind != EXTERNAL or job.run is not None:
             return None
-        start = await asyncio.to_thread(lambda: next(self.history.chunks(job.id), b""))
+        start = await threads.read(lambda: next(self.history.chunks(job.id), b""))
         found = _RUN.search(start.decode("utf-8", "replace"))
         try:
             return self.roots.of(job.owner).reading(found[1]) if found else None

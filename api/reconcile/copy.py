@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from api import threads
 from api.backend import JobsBackend, Record
 from api.services import metrics
 from api.services.history import History
@@ -36,14 +36,12 @@ class Copier:
 
     backend: JobsBackend
     history: History
-    seconds: float
-    """Most that reading a run's metrics may take."""
     _due: dict[str, float] = field(default_factory=dict)
 
     async def copy(self, job: Job, record: Record | None) -> Copied:
         """Log and metrics. Raises OSError where they cannot be read or kept, and TimeoutError."""
         log = record is None or await self._log(job, record)
-        return Copied(await asyncio.wait_for(self._metrics(job), self.seconds), log)
+        return Copied(await self._metrics(job), log)
 
     def forget(self, submission_id: str | None) -> None:
         """It is over."""
@@ -59,7 +57,7 @@ class Copier:
         except ClusterError as error:
             _LOG.warning("log of %s: %s", job.id, error)
             return False
-        await asyncio.to_thread(self.history.extend_log, job.id, job.attempt, text)
+        await threads.read(self.history.extend_log, job.id, job.attempt, text)
         end = time.monotonic()
         if end - start > _QUICK_SECONDS:
             self._due[record.submission_id] = end + (end - start) * (1 - _SHARE) / _SHARE
@@ -69,7 +67,7 @@ class Copier:
         if job.run is None:
             return None
         try:
-            return await asyncio.to_thread(self._read_metrics, job.id, job.run)
+            return await threads.read(self._read_metrics, job.id, job.run)
         except (TrialignError, ValueError, KeyError) as error:
             _LOG.warning("metrics of %s: %s", job.id, error)
             return None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from api import threads
 from api.backend import JobsBackend, Record
 from api.kinds import EXTERNAL, JobKind
 from api.reconcile.adopt import Adopter
@@ -57,7 +58,7 @@ class Reconciler:
         self._settings, self._telemetry = settings, telemetry
         self._patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
         self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive)
-        self._copier = Copier(backend, history, 2 * settings.ray_timeout_seconds)
+        self._copier = Copier(backend, history)
         self._starter = Starter(store, backend, jobs, kinds, settings)
         self._adopter = Adopter(store, backend, history, jobs.specs.roots, settings.adopt)
         self._work = asyncio.Event()
@@ -166,7 +167,7 @@ class Reconciler:
             copied = await self._copier.copy(job, record)
             if record is not None and not copied.log and self._still_ends(record):
                 return False
-            tail = await asyncio.to_thread(self._history.tail, job.id, _TAIL)
+            tail = await threads.read(self._history.tail, job.id, _TAIL)
             if copied.progress is not None:
                 await self._note(job, progress=copied.progress)
             if (run := await self._adopter.run_of(job)) is not None:
@@ -216,7 +217,7 @@ class Reconciler:
 
     async def _mark_missing(self, job: Job, missing: bool, reachable: bool) -> None:
         lost = "Ray does not know it." if reachable else "Ray does not answer."
-        said = Happening("missing", lost) if missing else Happening("found", "Ray knows it again.")
+        said = Happening("missing", lost) if missing else Happening("found", "Ray has it.")
         async with self._store.writes() as session:
             await rows.change(session, job, said, missing_since=now() if missing else None)
 

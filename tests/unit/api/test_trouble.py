@@ -221,6 +221,15 @@ async def test_what_does_not_answer_a_reader_is_503(
     assert answer.headers["retry-after"]
 
 
+async def test_storage_that_hangs_keeps_no_reader_waiting(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada)
+    monkeypatch.setattr("api.threads._SECONDS", 0.05)
+    monkeypatch.setattr("api.services.runs.checkpoints", lambda _: time.sleep(0.5))
+    answer = await control.client.get(f"/v1/jobs/{job['id']}/checkpoints", headers=ada)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
 async def test_ray_that_cannot_be_asked_for_a_log_stops_no_other_call(control: Plane) -> None:
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
