@@ -42,6 +42,8 @@ Model = TypeVar("Model", bound=Out)
 _CONNECT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.2
 """Before the second try; twice as long before each further one."""
+_BUSY = (429, 503)
+"""What the service answers while it, or its database, cannot do what it is asked."""
 _AGAIN_SECONDS = 1.0
 """Before a log stream that ended too early is opened again."""
 
@@ -57,10 +59,19 @@ class RefusedError(TrialignError):
         super().__init__(f"{problem.detail} ({problem.code}){faults}")
 
 
+class _BusyError(Exception):
+    """The service is there and cannot answer now, for `reason`; it can again."""
+
+    def __init__(self, reason: TrialignError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class Client:
     """Calls the service. POSTs carry an Idempotency-Key, so they are repeated safely where the connection breaks.
 
-    A call that gets no answer is repeated for `patience` seconds, then every method raises ClusterError.
+    A call that gets no answer, or that the service cannot answer now, is repeated for `patience` seconds; then every
+    method raises ClusterError or what the service said.
     """
 
     def __init__(
@@ -161,8 +172,8 @@ class Client:
                             yield from data.split("\n")
                         elif event == "end":
                             return
-            except (ClusterError, httpx.TransportError):
-                if not reached:
+            except (ClusterError, RefusedError, httpx.TransportError) as error:
+                if not reached or (isinstance(error, RefusedError) and error.problem.status not in _BUSY):
                     raise
             time.sleep(_AGAIN_SECONDS)
 
@@ -216,10 +227,11 @@ class Client:
         while True:
             try:
                 return action()
-            except httpx.TransportError as error:
+            except (httpx.TransportError, _BusyError) as error:
                 end = min(end, time.monotonic() + self._patience)
                 if once or time.monotonic() + pause > end:
-                    raise self._unreachable(str(error) or type(error).__name__) from error
+                    said = self._unreachable(str(error) or type(error).__name__)
+                    raise (error.reason if isinstance(error, _BusyError) else said) from error
                 time.sleep(pause)
                 pause *= 2
 
@@ -231,7 +243,8 @@ class Client:
             return answer
         answer.read()
         if answer.headers.get("content-type", "").startswith("application/problem+json"):
-            raise RefusedError(Problem.model_validate_json(answer.content))
+            refused = RefusedError(Problem.model_validate_json(answer.content))
+            raise _BusyError(refused) if answer.status_code in _BUSY else refused
         raise self._unreachable(f"{answer.url.path}: HTTP {answer.status_code}, not from this service")
 
     @contextmanager

@@ -23,8 +23,8 @@ _START_SECONDS = 180
 _ANSWER_SECONDS = 20.0
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 30
-_NO_DRAIN = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
-"""There is no other node that could take over, so nothing to wait for."""
+_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_JOB_START_TIMEOUT_SECONDS": "86400"}
+"""There is no other node that could take over, so nothing to wait for. An audit waits behind a long training run."""
 
 
 def authenticate(data: Path) -> None:
@@ -104,7 +104,7 @@ def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
     command += [f"--num-cpus={cpus}"] if int(cpus) else []
     command += ['--system-config={"worker_maximum_startup_concurrency":16}']  # else a run's actors make Ray warn of it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    env = {**os.environ, **_NO_DRAIN}
+    env = {**os.environ, **_ENV}
     ray = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env, process_group=0
     )

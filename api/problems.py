@@ -132,7 +132,7 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_away(request: Request, error: Exception) -> JSONResponse:
-    _LOG.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
     detail = "The database, the storage or the cluster does not answer. Try again."
     return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"}).response()
 

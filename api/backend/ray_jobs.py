@@ -16,7 +16,8 @@ from api.backend import ClusterState, RayStatus, Record, Submission, SubmissionR
 from trialign_ray.errors import ClusterError
 
 T = TypeVar("T")
-_THREADS = 8
+_THREADS, _LOG_THREADS = 8, 4
+"""Long logs come slowly: whatever else is asked does not wait behind them."""
 _REFUSED = re.compile(r"status code (400|413|422)\b")
 """Of an answer to what Ray understood and will not do; it is the same however often it is asked."""
 
@@ -28,6 +29,7 @@ class RayJobsBackend:
         self.dashboard = address
         self._python, self._timeout = python, timeout
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ray-jobs")
+        self._log_threads = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix="ray-logs")
         self._client: JobSubmissionClient | None = None
 
     async def submit(self, submission: Submission) -> None:
@@ -45,7 +47,8 @@ class RayJobsBackend:
 
     async def logs(self, submission_id: str) -> str:
         """The driver's output so far. Raises ClusterError."""
-        found = await self._call(lambda client: _unless_missing(lambda: client.get_job_logs(submission_id)))
+        ask = lambda client: _unless_missing(lambda: client.get_job_logs(submission_id))  # noqa: E731
+        found = await self._call(ask, self._log_threads)
         return _storable(found or "")
 
     async def cluster(self) -> ClusterState:
@@ -54,12 +57,14 @@ class RayJobsBackend:
 
     async def close(self) -> None:
         """Threads end with their requests, at most a timeout from now."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._log_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _call(self, ask: Callable[[JobSubmissionClient], T]) -> T:
+    async def _call(self, ask: Callable[[JobSubmissionClient], T], threads: ThreadPoolExecutor | None = None) -> T:
         loop = asyncio.get_running_loop()
+        asked = loop.run_in_executor(threads or self._threads, self._ask, ask)
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, self._ask, ask), 2 * self._timeout)
+            return await asyncio.wait_for(asked, 2 * self._timeout)
         except (RuntimeError, OSError, requests.RequestException) as error:
             self._client = None
             reason = f"Ray at {self.dashboard}: {_first_line(error)}"

@@ -21,11 +21,12 @@ from api.store import jobs as rows
 from api.store.engine import Store
 from api.store.jobs import Happening
 from api.store.models import Job, now
+from trialign_ray.errors import ClusterError
 
 _LOG = logging.getLogger("api.reconcile")
 _TOGETHER = 500
 """Names in one query; databases have a limit."""
-_RUN = re.compile(r"^run: (\S.*)$", re.MULTILINE)
+_RUN = re.compile(r"^run: (\S.*)\n", re.MULTILINE)
 """As training announces it."""
 _LONGEST = 200
 """Of a submission's name."""
@@ -44,7 +45,7 @@ class Adopter:
     """Submissions that are over and dealt with: Ray remembers them for ever."""
 
     async def look(self, records: Sequence[Record]) -> None:
-        """Adopt strangers, stop orphans. Raises ClusterError."""
+        """Adopt strangers, stop orphans. Whatever is wrong with one, the others are looked at."""
         new = [record for record in records if record.submission_id not in self._settled]
         for start in range(0, len(new), _TOGETHER):
             await self._look(new[start : start + _TOGETHER])
@@ -54,7 +55,7 @@ class Adopter:
         """The run folder that the log of an adopted job names, where its owner may read it."""
         if job.kind != EXTERNAL or job.run is not None:
             return None
-        start = await threads.read(lambda: next(self.history.chunks(job.id), b""))
+        start = await threads.call(lambda: next(self.history.chunks(job.id), b""))
         found = _RUN.search(start.decode("utf-8", "replace"))
         try:
             return self.roots.of(job.owner).reading(found[1]) if found else None
@@ -70,19 +71,26 @@ class Adopter:
         for record in records:
             status = current.get(record.submission_id)
             if record.metadata.get(JOB_KEY) in ours:
-                await self._stop_orphan(record, status)
-            elif status is None and self.adopt and not await self._adopt(record):
+                done = await self._stop_orphan(record, status)
+            else:
+                done = status is not None or not self.adopt or await self._adopt(record)
+            if not done:
                 continue
             if record.status.ended:
                 self._settled.add(record.submission_id)
 
-    async def _stop_orphan(self, record: Record, status: Status | None) -> None:
+    async def _stop_orphan(self, record: Record, status: Status | None) -> bool:
         """An attempt that was given up, or a submission that arrived late, must not run beside its successor."""
-        if not record.status.ended and (status is None or status in ENDED):
+        if record.status.ended or (status is not None and status not in ENDED):
+            return True
+        try:
             await self.backend.stop(record.submission_id)
+        except ClusterError as error:
+            _LOG.warning("%s is to stop: %s", record.submission_id, error)
+        return False
 
     async def _adopt(self, record: Record) -> bool:
-        """List it; False where that did not work. Whatever is wrong with one, the others are adopted."""
+        """List it; False where that did not work."""
         if len(record.submission_id) > _LONGEST:
             _LOG.info("not adopted, its name is too long: %s", record.submission_id)
             return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from api.backend import RayStatus, Record
@@ -49,6 +49,7 @@ class Decision:
 
 
 STAY = Decision()
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,16 @@ class Sight:
     reachable: bool
     """Whether Ray answered."""
     log_tail: Sequence[str]
+    """Of the current attempt."""
     now: datetime
-    log_whole: bool = True
-    """Whether the log so far is all that Ray has."""
+    since: datetime = _EVER
+    """Since when Ray has answered, or not: neither patience counts the other's time."""
 
 
 def decide(job: JobView, sight: Sight, patience: Patience) -> Decision:
     """For a job that Ray may hold."""
     record = sight.record
-    if record is None and job.status is Status.STARTING and job.ours:
+    if record is None and job.status is Status.STARTING and job.ours and sight.reachable:
         return _unsent(job, sight, patience)
     if record is None:
         return _missing(job, sight, patience)
@@ -90,8 +92,6 @@ def decide(job: JobView, sight: Sight, patience: Patience) -> Decision:
 def _unsent(job: JobView, sight: Sight, patience: Patience) -> Decision:
     """Ray has not heard of it, or has lost it before the service saw it run."""
     told = job.missing_since is not None
-    if not sight.reachable:
-        return Decision(missing=told)
     if told and _missing_for(job, sight) >= patience.outage:
         return _failed(job, CLUSTER_UNAVAILABLE, f"Ray has taken no submission for {_seconds(job, sight)} s.")
     return Decision(act=Act.SUBMIT, missing=told)
@@ -110,7 +110,7 @@ def _missing(job: JobView, sight: Sight, patience: Patience) -> Decision:
 
 
 def _missing_for(job: JobView, sight: Sight) -> timedelta:
-    return sight.now - (job.missing_since or sight.now)
+    return sight.now - max(job.missing_since or sight.now, sight.since)
 
 
 def _seconds(job: JobView, sight: Sight) -> int:

@@ -106,7 +106,7 @@ class Starter:
         try:
             plan = await self.jobs.plan(job.effective)
         except TimeoutError:
-            await self._refuse(job, "bad_data", "Its inputs could not be read in time.")
+            await self._refuse(job, "unavailable", "Its inputs could not be read in time. Resume it when they can.")
         except TrialignError as error:
             await self._refuse(job, error.code, str(error))
         except Exception:

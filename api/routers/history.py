@@ -43,14 +43,14 @@ async def get_metrics(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> MetricsPage:
     """Training metrics by optimizer step."""
-    found = await threads.read(svc.history.metrics, job.id)
+    found = await threads.call(svc.history.metrics, job.id)
     return metrics.page(found, after, limit)
 
 
 @router.get("/groups", responses=ANY)
 async def get_groups(job: SeenJob, svc: Svc, after: After = -1) -> Groups:
     """Utility, fairness weight and accuracy of every group over the steps."""
-    return await threads.read(lambda: metrics.groups(svc.history.metrics(job.id), after))
+    return await threads.call(lambda: metrics.groups(svc.history.metrics(job.id), after))
 
 
 @router.get("/logs", responses={**_TEXT, **ANY}, response_class=PlainTextResponse)
@@ -58,7 +58,7 @@ async def get_logs(job: SeenJob, svc: Svc, tail: Tail = None) -> Response:
     """The log, all attempts after one another."""
     if tail is None:
         return StreamingResponse(svc.history.chunks(job.id), media_type="text/plain; charset=utf-8")
-    lines = await threads.read(svc.history.tail, job.id, tail)
+    lines = await threads.call(svc.history.tail, job.id, tail)
     return PlainTextResponse("".join(f"{line}\n" for line in lines))
 
 
@@ -80,19 +80,19 @@ async def stream_logs(
 @router.get("/checkpoints", responses=ANY)
 async def list_checkpoints(job: SeenJob) -> ListOf[Checkpoint]:
     """The checkpoints that a resume can start from."""
-    return ListOf[Checkpoint](data=await threads.read(runs.checkpoints, job.run))
+    return ListOf[Checkpoint](data=await threads.call(runs.checkpoints, job.run, place=job.run or ""))
 
 
 @router.get("/report", responses=ANY)
 async def get_report(job: SeenJob) -> JSONResponse:
     """report.json of the run; its page is the artifact report.html."""
-    return JSONResponse(await threads.read(runs.report, job.run))
+    return JSONResponse(await threads.call(runs.report, job.run, place=job.run or ""))
 
 
 @router.get("/artifacts", responses=ANY)
 async def list_artifacts(job: SeenJob) -> ListOf[Artifact]:
     """The files of the run that can be downloaded."""
-    return ListOf[Artifact](data=await threads.read(runs.artifacts, job.run))
+    return ListOf[Artifact](data=await threads.call(runs.artifacts, job.run, place=job.run or ""))
 
 
 @router.get("/artifacts/{name:path}", responses={**_FILE, **ANY}, response_class=StreamingResponse)
@@ -100,5 +100,5 @@ async def get_artifact(
     job: SeenJob, name: Annotated[str, Path(max_length=120, examples=["adapter/adapter_model.safetensors"])]
 ) -> StreamingResponse:
     """One file: report.html, report.json, metrics.jsonl, spec.json, or a file of the adapter."""
-    place = await threads.read(runs.open_artifact, job.run, name)
+    place = await threads.call(runs.open_artifact, job.run, name, place=job.run or "")
     return StreamingResponse(runs.chunks(place), media_type=runs.media_type(name), headers=_SANDBOX)

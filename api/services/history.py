@@ -48,7 +48,9 @@ class History:
         if len(data) > self.most_log_bytes:
             data = data[: self.most_log_bytes] + _NO_LOG
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        path.touch()
+        with path.open("r+b") as file:  # not appended: two that write the same meet
+            file.seek(have)
             file.write(data[have:])
         return len(data) - have
 
@@ -60,6 +62,11 @@ class History:
             if len(found) >= lines:
                 break
         return found
+
+    def tail_of(self, job_id: str, attempt: int, lines: int) -> list[str]:
+        """The last lines of one attempt."""
+        path = self.log(job_id, attempt)
+        return _tail(path, lines) if path.exists() else []
 
     def back(self, job_id: str, lines: int) -> tuple[int, int]:
         """Attempt and byte offset at which the last lines over all attempts begin."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api import paths, threads
 from api.auth import Principal
 from api.ids import new_job_id
 from api.kinds import EXTERNAL
@@ -21,7 +21,6 @@ from api.store.engine import Store
 from api.store.jobs import Filter, Happening, StaleJobError
 from api.store.models import Job, now
 
-_CHECK_SECONDS = 120
 _CHECKS = 4
 """At once: many read the same storage, and others want the processor too."""
 
@@ -34,8 +33,6 @@ class Jobs:
     specs: Specs
     default_retries: int
     _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHECKS))
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "checks"))
-    """More than run at once: a check of storage that hangs keeps its thread."""
 
     async def create(self, session: AsyncSession, who: Principal, body: JobCreate) -> JobOut:
         """Store a new job; raises ApiError for a bad specification."""
@@ -55,9 +52,9 @@ class Jobs:
     async def plan(self, effective: dict[str, Any]) -> Plan:
         """Open what the specification names, in a thread; raises TrialignError, and TimeoutError for slow storage."""
         kind, spec = self.specs.parse(effective)
+        places = ", ".join(str(paths.at(effective, field)) for field in kind.reads)
         async with self._checks:
-            check = asyncio.get_running_loop().run_in_executor(self._threads, kind.check, spec)
-            return await asyncio.wait_for(check, _CHECK_SECONDS)
+            return await threads.call(kind.check, spec, place=places or kind.module)
 
     async def get(self, who: Principal, job_id: str) -> Job:
         """One job; raises ApiError 404 also where it is somebody else's."""

@@ -68,7 +68,7 @@ class Watch:
     async def place(self, job_id: str, last: str | None, tail: int | None) -> Place:
         """Where a reader begins: behind what it has (Last-Event-ID), at the last `tail` lines, or at the start."""
         if last is None and tail is not None:
-            return Place(*await threads.read(self.history.back, job_id, tail))
+            return Place(*await threads.call(self.history.back, job_id, tail))
         return Place.parse(last)
 
     async def follow(self, job_id: str, start: Place) -> AsyncIterator[ServerSentEvent]:
@@ -108,7 +108,7 @@ class Watch:
 
     async def _piece(self, job_id: str, place: Place, seen: Seen) -> bytes:
         over = place.attempt < seen.attempt or seen.status in ENDED
-        return await threads.read(lambda: self.history.piece(job_id, place.attempt, place.offset, over=over))
+        return await threads.call(lambda: self.history.piece(job_id, place.attempt, place.offset, over=over))
 
     async def _look(self, watched: _Watched, job_id: str, began: float) -> Seen:
         """The job as it was a moment ago, but not before the reader came: who resumes a job may follow it at once."""

@@ -172,6 +172,7 @@ async def read_streams(client: ClientSession, readers: int, job_id: str, log: Pa
                     samples.seconds.append(time.time() - float(sent))
                 if last == LINES - 1:
                     return
+        raise ConnectionError("the stream ended early")
 
     tasks = [asyncio.create_task(read()) for _ in range(readers)]
     await asyncio.sleep(3)

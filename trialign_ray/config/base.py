@@ -84,12 +84,18 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
     """One line a fault: where, field, what is wrong and, with `quote`, what was given."""
     lines = []
     for fault in error.errors(include_url=False):
-        field = ".".join(str(part) for part in fault["loc"]) or "(top)"
+        told, fix = fault["loc"], _FIXES.get(fault["type"], fault["msg"])
+        if not quote and fault["type"] in _TELLING:
+            told, fix = told[:-1] if fault["type"] == "extra_forbidden" else told, _TELLING[fault["type"]]
+        field = ".".join(map(str, told)) or "(top)"
         given = "" if fault["type"] == "missing" or not quote else f" (given: {fault['input']!r:.80})"
-        lines.append(f"{where}: field '{field}': {_fix(fault['type'], fault['msg'])}{given}")
+        lines.append(f"{where}: field '{field}': {fix}{given}")
     return "\n".join(lines)
 
 
-def _fix(kind: str, message: str) -> str:
-    fixes = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
-    return fixes.get(kind, message)
+_FIXES = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
+_TELLING = {
+    "extra_forbidden": "has a field that is not known; remove it or fix its name",
+    "value_error": "does not hold together; `trialign audit` says how to who may read the file",
+}
+"""Of faults whose place or reason would say what is in the file."""

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from api.client import Client, RefusedError, parse_events
+from api.problems import ApiError
 from api.schemas import EventOut, Page
 from tests.unit.api.fake import plane
 from trialign_ray.errors import ClusterError
@@ -154,6 +155,8 @@ def test_a_log_that_was_reached_once_is_followed_patiently_with_a_pause_before_e
             raise httpx.ConnectError("refused")
         if len(asked) < 7:
             return httpx.Response(502)
+        if len(asked) < 9:
+            return problem(503)
         if len(asked) < 40:
             return httpx.Response(200, text="event: status\r\ndata: running\r\n\r\n")
         return httpx.Response(200, text="event: log\ndata: two\n\nevent: end\ndata: succeeded\n\n")
@@ -162,6 +165,23 @@ def test_a_log_that_was_reached_once_is_followed_patiently_with_a_pause_before_e
         assert list(client.follow("job-1")) == ["one", "two"]
     assert asked == [None] + ["1-4"] * 39
     assert pauses == [1.0] * 39
+
+
+def test_what_the_service_cannot_answer_now_is_asked_again_and_then_told(pauses: list[float]) -> None:
+    answers = [problem(503), problem(429), httpx.Response(200, text="one")]
+    with answering(lambda _: answers.pop(0), patience=1.0) as client:
+        assert client.logs("job-1") == "one"
+    with (
+        answering(lambda _: problem(503), patience=1.0) as client,
+        pytest.raises(RefusedError, match="cannot answer now"),
+    ):
+        client.logs("job-1")
+    assert pauses == [0.2, 0.4, 0.2, 0.4, 0.8]
+
+
+def problem(status: int) -> httpx.Response:
+    refused = ApiError(status, "unavailable", "It cannot answer now.").response()
+    return httpx.Response(status, content=bytes(refused.body), headers=dict(refused.headers))
 
 
 def test_a_followed_line_ends_only_where_the_event_stream_says_so() -> None:

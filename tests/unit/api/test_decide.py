@@ -78,6 +78,16 @@ def test_a_job_is_given_up_after_the_grace_where_ray_answers_and_after_the_outag
             assert (decision.error_code == "cluster_lost") == (view.missing_since is not None and gone >= limit)
 
 
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.STARTING])
+@pytest.mark.parametrize("reachable", [True, False])
+def test_an_outage_counts_for_the_outage_alone(status: Status, reachable: bool) -> None:
+    """Ray that has just come back, or gone, has its whole time."""
+    view = JobView(status, 0, True, NOW - timedelta(hours=1))
+    decision = decide(view, Sight(None, reachable, [], NOW, since=NOW - timedelta(seconds=30)), PATIENCE)
+    assert decision.to is None
+    assert (decision.act is Act.SUBMIT) == (status is Status.STARTING and reachable)
+
+
 def test_a_submission_that_ray_never_takes_is_given_up_too() -> None:
     for ago, act, code in ((29, Act.SUBMIT, None), (31, Act.NOTHING, "cluster_unavailable")):
         view = JobView(Status.STARTING, 0, True, NOW - timedelta(minutes=ago))

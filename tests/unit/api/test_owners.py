@@ -69,6 +69,7 @@ async def test_a_job_that_an_admin_tries_again_stays_in_its_owners_workspace(tmp
         (".env", "SECRET123: 1\nSECRET123: 2\n"),
         (".env", "a: !!int SECRET123\n"),
         (".env", "SECRET123"),
+        ("s.json", json.dumps({"SECRET123": 1})),
     ],
 )
 @pytest.mark.parametrize("field", ["questions", "groups"])

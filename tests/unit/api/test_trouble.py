@@ -154,6 +154,10 @@ async def test_a_reconciler_that_hangs_lets_its_lease_run_out(control: Plane) ->
     alive = [True]
     keeper = LeaseKeeper(control.store, 0.05, alive=lambda: alive[0])
     other = LeaseKeeper(control.store, 0.05)
+    reconciler = control.app.state.reconciler
+    assert reconciler._lease.alive()
+    reconciler._beat -= 3600
+    assert not reconciler._lease.alive()
     assert await keeper.renew()
     assert not await other.renew()
     alive[0] = False
@@ -178,7 +182,7 @@ async def test_a_burst_of_submissions_is_checked_a_few_at_a_time(
         return Plan(kind="tiny")
 
     monkeypatch.setitem(TINY, "tiny", replace(TINY["tiny"], check=check))
-    monkeypatch.setattr("api.services.jobs._CHECK_SECONDS", 0.3)
+    monkeypatch.setattr("api.threads._SECONDS", 0.3)
     ada = await control.key("ada", "submit")
     made = [await control.submit(ada, f"job{number}") for number in range(40)]
     await control.tick()
@@ -219,6 +223,103 @@ async def test_what_does_not_answer_a_reader_is_503(
     answer = await control.client.get("/v1/jobs", headers=reader)
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"]
+
+
+async def test_a_run_whose_storage_hangs_holds_up_no_other_and_costs_one_thread(
+    control: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await control.key("ada", "submit")
+    odd, well = await control.running(ada, name="odd"), await control.running(ada, name="well")
+    back, asked, real = threading.Event(), [], History.copy_metrics
+
+    def copy(self: History, job_id: str, run: str) -> bool:
+        if job_id == odd["id"]:
+            asked.append(run)
+            back.wait(30)
+        return real(self, job_id, run)
+
+    monkeypatch.setattr(History, "copy_metrics", copy)
+    monkeypatch.setattr("api.threads._SECONDS", 0.2)
+    monkeypatch.setattr("api.reconcile.loop._ROUND_SECONDS", 0.1)
+    control.backend.set(f"{well['id']}-a1", RayStatus.SUCCEEDED)
+    await control.client.post(f"/v1/jobs/{odd['id']}/cancel", headers=ada)
+    for _ in range(6):
+        await control.tick()
+        await asyncio.sleep(0.1)
+    assert (await control.job(ada, well["id"]))["status"] == "succeeded"
+    assert control.backend.stopped == [f"{odd['id']}-a1"]
+    assert len(asked) == 1
+    back.set()
+    for _ in range(3):
+        await control.tick()
+        await asyncio.sleep(0.1)
+    assert (await control.job(ada, odd["id"]))["status"] == "cancelled"
+
+
+async def test_a_job_whose_metrics_cannot_be_read_can_be_stopped_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    async with plane(tmp_path, grace_seconds=0) as control:
+        ada = await control.key("ada", "submit")
+        job = await control.running(ada)
+        monkeypatch.setattr(History, "copy_metrics", refuse)
+        await control.client.post(f"/v1/jobs/{job['id']}/cancel", headers=ada)
+        assert await control.app.state.reconciler.tick()
+        assert control.backend.stopped == [f"{job['id']}-a1"]
+        await control.tick()
+        assert (await events(control, ada, job["id"]))[-2:] == ["metrics_incomplete", "cancelled"]
+
+
+async def test_a_failure_is_told_from_the_log_of_its_own_attempt(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada, retries=2)
+    control.backend.text[f"{job['id']}-a1"] = "torch.OutOfMemoryError: no more\n"
+    control.backend.set(f"{job['id']}-a1", RayStatus.FAILED, exit_code=1)
+    await control.tick(2)
+    control.backend.set(f"{job['id']}-a2", RayStatus.FAILED, exit_code=1, message="odd")
+    await control.tick()
+    failed = await control.job(ada, job["id"])
+    assert (failed["status"], failed["error"]["code"], failed["error"]["log_tail"]) == ("failed", "error", [])
+
+
+async def test_an_orphan_that_cannot_be_stopped_holds_up_no_stranger(
+    control: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada)
+    await control.client.post(f"/v1/jobs/{job['id']}/cancel", headers=ada)
+    await control.tick(2)
+
+    async def ill(_: str) -> None:
+        raise ClusterError("Ray: status code 500.")
+
+    monkeypatch.setattr(control.backend, "stop", ill)
+    control.backend.set(f"{job['id']}-a1", RayStatus.RUNNING)
+    control.backend.records["stranger"] = Record("stranger", RayStatus.RUNNING)
+    assert await control.app.state.reconciler.tick()
+    listed = (await control.client.get("/v1/jobs?kind=external", headers=await control.key("root", "admin"))).json()
+    assert [found["submission_id"] for found in listed["data"]] == ["stranger"]
+
+
+def test_two_that_copy_the_same_log_at_once_leave_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history, meet = History(tmp_path, 1 << 20), threading.Barrier(2)
+    touch = Path.touch
+
+    def both(path: Path) -> None:
+        touch(path)
+        meet.wait(10)
+
+    history.extend_log("job", 1, "one\n")
+    monkeypatch.setattr(Path, "touch", both)
+    writers = [threading.Thread(target=history.extend_log, args=("job", 1, "one\ntwo\n")) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert history.log("job", 1).read_text() == "one\ntwo\n"
 
 
 async def test_storage_that_hangs_keeps_no_reader_waiting(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:

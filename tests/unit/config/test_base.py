@@ -119,7 +119,7 @@ def test_a_file_that_is_no_specification_is_an_error_that_names_it(tmp_path, con
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"aws_key: SECRET", "field 'aws_key': is not a field here"),
+        (b"aws_key: SECRET", "field '(top)': has a field that is not known"),
         (b"seed: SECRET", "field 'seed': Input should be a valid integer"),
         (b"a: 1\nb: [SECRET", "not YAML, line 2, column 11"),
         (b"a: 1\na: *SECRET", "not YAML, line 2, column 4"),
