@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def serve(
     """
     from api.local_ray import authenticate, local_ray
 
+    _must_be_free(host, port)
     settings = _settings(data)
     _first_key(settings, seen=address is None or sys.stdout.isatty())
     typer.echo(f"control plane: http://{host}:{port}")
@@ -58,6 +60,8 @@ def serve(
     authenticate(settings.data)
     with local_ray(cpus) as url:
         typer.echo(f"ray dashboard: {url}")
+        if token := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+            typer.echo(f"  it asks for the token in {token}")
         _serve(_on_this_machine(settings, url), host, port)
 
 
@@ -197,11 +201,31 @@ def cancel_job(job_id: str, key: _Key, url: _Url = _LOCAL) -> None:
         typer.echo(client.cancel(job_id).status)
 
 
+@jobs.command("retry")
+def retry_job(job_id: str, key: _Key, url: _Url = _LOCAL) -> None:
+    """Submit a job that failed or was cancelled anew, from the start, and print the new job's id."""
+    with _client(url, key) as client:
+        typer.echo(client.retry(job_id).id)
+
+
 @jobs.command("resume")
 def resume_job(job_id: str, key: _Key, url: _Url = _LOCAL) -> None:
     """Go on from the last checkpoint of a failed or cancelled job."""
     with _client(url, key) as client:
         typer.echo(client.resume(job_id).status)
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Raises SpecError: with a Ray started first, a taken port would be told late."""
+    import socket
+
+    from trialign_ray.errors import SpecError
+
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        said = f"{host}:{port}: {error.strerror}. Give another --port, or end what listens there."
+        raise SpecError(said) from None
 
 
 def _serve(settings: Settings, host: str, port: int) -> None:
@@ -226,6 +250,7 @@ def _settings(data: Path) -> Settings:
     from api.store.migrate import upgrade
 
     settings = Settings.from_env(data=data)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     upgrade(settings.database_url)
     return settings
 
@@ -272,7 +297,6 @@ async def _revoke_key(settings: Settings, key_id: str) -> bool:
 async def _audit(session: AsyncSession, action: str, key_id: str) -> None:
     """Who changes keys here has an account on this machine instead of a key."""
     import getpass
-    import os
     import socket
 
     from api.store import records

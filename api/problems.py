@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from trialign_ray.config.base import FIXES
 from trialign_ray.errors import TrialignError
 
 MEDIA_TYPE = "application/problem+json"
@@ -96,9 +97,18 @@ def escape(part: object) -> str:
 def faults_of(errors: list[Any], prefix: tuple[object, ...] = ()) -> list[Fault]:
     """Pydantic's errors as faults."""
     return [
-        Fault(pointer="/" + "/".join(map(escape, (*prefix, *error["loc"]))), code=error["type"], detail=error["msg"])
+        Fault(
+            pointer="/" + "/".join(map(escape, (*prefix, *error["loc"]))),
+            code=error["type"],
+            detail=FIXES.get(error["type"], error["msg"]),
+        )
         for error in errors
     ]
+
+
+def where(faults: list[Fault]) -> str:
+    """The first of the fields that are wrong; what is wrong with each is in the problem's errors."""
+    return ", ".join(fault.pointer for fault in faults[:5]) + (", ..." if len(faults) > 5 else "")
 
 
 def install(app: FastAPI) -> None:
@@ -140,8 +150,7 @@ async def _on_away(request: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 the handler is registered for it
     faults = faults_of(list(error.errors()))
-    shown = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults[:5])
-    return ApiError(422, "bad_request", f"The request is not valid. {shown}", faults).response()
+    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response()
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

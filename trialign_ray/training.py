@@ -70,6 +70,8 @@ def _train(
         check_resources(spec.learner, len(course.groups))
         progress.note(f"run: {absolute(folder.root.uri)}")
         progress.note(course.announce(spec))
+        if resume and (done := _steps(folder)):
+            progress.note(f"{done} steps were done before; going on from the last checkpoint")
         if dashboard:
             progress.note(f"Ray dashboard: {dashboard}")
         base = None if exam is None else exam.answers("answers/base", None, progress)

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import ids
 from api.deps import Changing, Limit, Reader, Svc
-from api.routers.responses import ANY, CHANGE
+from api.problems import ApiError
+from api.routers.responses import ANY, CHANGE, problems
 from api.schemas import DatasetOut, Page
 from api.services.datasets import Format
 
@@ -22,7 +23,9 @@ _BODY = {
 }
 
 
-@router.post("/datasets", status_code=201, response_model=DatasetOut, responses=CHANGE, openapi_extra=_BODY)
+@router.post(
+    "/datasets", status_code=201, response_model=DatasetOut, responses={**CHANGE, **problems(415)}, openapi_extra=_BODY
+)
 async def upload_dataset(
     request: Request,
     svc: Svc,
@@ -32,6 +35,9 @@ async def upload_dataset(
     strict: Annotated[bool, Query(description="Refuse the upload where any row is bad.")] = False,
 ) -> Response:
     """Upload logs: the file itself is the body. Bad rows are set aside and reported, as `trialign logs import` does."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        detail = "Send the file itself as the body, such as `curl --data-binary @logs.jsonl`, and no form."
+        raise ApiError(415, "bad_media_type", detail)
     upload = await svc.datasets.receive(request.stream(), format)
     report = await svc.datasets.check(upload, strict=strict)
     said = hashlib.sha256(f"{upload.sha256} {name} {strict}".encode()).hexdigest()

@@ -13,6 +13,7 @@ _WHAT = {
     404: "There is no such thing, or not for this key",
     409: "It conflicts with what is there",
     413: "The body is too long",
+    415: "The body is a form and not the file itself",
     422: "A field is wrong; `errors` points at it",
     429: "Too many requests; see Retry-After",
     500: "The service failed",

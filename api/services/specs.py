@@ -13,7 +13,7 @@ from api import paths
 from api.auth import Principal
 from api.kinds import JobKind
 from api.paths import Refused, Roots
-from api.problems import ApiError, Fault, faults_of
+from api.problems import ApiError, Fault, faults_of, where
 from api.store.models import Dataset
 from trialign_ray.config.base import Strict
 
@@ -50,8 +50,7 @@ class Specs:
             return kind, kind.spec.model_validate(given)
         except ValidationError as error:
             faults = faults_of(error.errors(include_url=False), ("body", "spec"))
-        shown = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults[:5])
-        raise ApiError(422, "bad_spec", f"The specification is not valid. {shown}", faults)
+        raise ApiError(422, "bad_spec", f"The specification is not valid at {where(faults)}.", faults)
 
     async def resolve(self, session: AsyncSession, given: Mapping[str, Any], who: Principal, job_id: str) -> Resolved:
         """What the job `job_id` gets.
@@ -69,8 +68,7 @@ class Specs:
                 except Refused as refused:
                     faults.append(paths.refusal(field, refused.reason))
         if faults:
-            shown = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
-            raise ApiError(422, "bad_place", shown, faults)
+            raise ApiError(422, "bad_place", f"What it names at {where(faults)} may not be used.", faults)
         return self._with_run(kind, spec, effective, job_id)
 
     async def _place(self, session: AsyncSession, place: str, who: Principal, *, writes: bool) -> str:

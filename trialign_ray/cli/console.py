@@ -84,6 +84,7 @@ class Lines:
         self._clock = clock
         self._label, self._total, self._done = "", 0, 0
         self._began = self._written = clock()
+        self._first: tuple[int, float] | None = None
 
     def begin(self, label: str, total: int) -> None:
         """Say that the task starts."""
@@ -93,9 +94,11 @@ class Lines:
     def advance(self, n: int = 1) -> None:
         """Count, and write a line when the last is old enough."""
         self._done += n
+        if n and self._first is None:
+            self._first = self._done, self._clock()
         if n and self._clock() - self._written >= LINE_EVERY_S:
             self._written = self._clock()
-            self.note(f"{self._state()}, {duration(self._left())} left")
+            self.note(self._state() + self._left())
 
     def end(self) -> None:
         """Say how far the task came and how long it took."""
@@ -109,13 +112,18 @@ class Lines:
     def _start(self, label: str, total: int) -> None:
         self._label, self._total, self._done = label, total, 0
         self._began = self._written = self._clock()
+        self._first = None
 
     def _state(self) -> str:
         return f"{self._label}: {self._done}/{self._total}"
 
-    def _left(self) -> float:
-        elapsed = self._clock() - self._began
-        return elapsed / self._done * max(0, self._total - self._done) if self._done else 0.0
+    def _left(self) -> str:
+        """By the speed since the first units: those take longer, or were done in an earlier run."""
+        done, then = self._first or (0, 0.0)
+        if self._done <= done:
+            return ""
+        seconds = (self._clock() - then) / (self._done - done) * max(0, self._total - self._done)
+        return f", {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:

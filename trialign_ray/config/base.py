@@ -84,7 +84,7 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
     """One line a fault: where, field, what is wrong and, with `quote`, what was given."""
     lines = []
     for fault in error.errors(include_url=False):
-        told, fix = fault["loc"], _FIXES.get(fault["type"], fault["msg"])
+        told, fix = fault["loc"], FIXES.get(fault["type"], fault["msg"])
         if not quote and fault["type"] in _TELLING:
             told, fix = told[:-1] if fault["type"] == "extra_forbidden" else told, _TELLING[fault["type"]]
         field = ".".join(map(str, told)) or "(top)"
@@ -93,7 +93,8 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
     return "\n".join(lines)
 
 
-_FIXES = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
+FIXES = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
+"""What pydantic says otherwise, by its names of faults."""
 _TELLING = {
     "extra_forbidden": "has a field that is not known; remove it or fix its name",
     "value_error": "does not hold together; `trialign audit` says how to who may read the file",

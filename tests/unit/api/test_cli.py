@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -85,18 +86,20 @@ def serve(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(local_ray, "authenticate", lambda _: None)
     monkeypatch.setattr(local_ray, "local_ray", lambda _: nullcontext("http://127.0.0.1:8265"))
     monkeypatch.delenv("TRIALIGN_RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/secret/ray-token")
 
     def invoke(*arguments: str) -> Result:
-        command = ["serve", "--data", str(tmp_path), *arguments]
+        command = ["serve", "--data", str(tmp_path), "--port", "0", *arguments]
         return CliRunner().invoke(app, command, catch_exceptions=False)
 
     return invoke
 
 
 def test_beside_a_local_ray_serve_prints_the_first_key_and_both_addresses_once(serve: Callable[..., Result]) -> None:
-    key, plane, ray = serve().stdout.splitlines()
+    key, plane, ray, token = serve().stdout.splitlines()
     assert key.split()[-1].startswith("tk_")
-    assert (plane.split()[-1], ray.split()[-1]) == ("http://127.0.0.1:8000", "http://127.0.0.1:8265")
+    assert (plane.split()[-1], ray.split()[-1]) == ("http://127.0.0.1:0", "http://127.0.0.1:8265")
+    assert token.endswith("/secret/ray-token")
     assert "tk_" not in serve().output
 
 
@@ -112,8 +115,16 @@ def test_on_a_terminal_serve_prints_the_first_key(
 ) -> None:
     monkeypatch.setattr(cli, "_serve", lambda *_: None)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    cli.serve(tmp_path, address="http://ray.test")
+    cli.serve(tmp_path, address="http://ray.test", port=0)
     assert "first key (admin, shown once): tk_" in capsys.readouterr().out
+
+
+def test_a_taken_port_is_told_before_anything_starts(app: typer.Typer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        arguments = ["serve", "--data", str(tmp_path / "data"), "--port", str(taken.getsockname()[1])]
+        with pytest.raises(SpecError, match="Give another --port"):
+            CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_label_that_is_no_pair_is_refused_before_anything_is_sent(app: typer.Typer, tmp_path: Path) -> None:

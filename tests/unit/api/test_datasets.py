@@ -145,3 +145,11 @@ async def test_a_start_of_the_service_sweeps(tmp_path: Path) -> None:
                 break
             await asyncio.sleep(0.05)
     assert not home.exists()
+
+
+async def test_a_form_is_no_dataset(control: Plane) -> None:
+    """Its boundaries would be bad rows."""
+    ada = await control.key("ada", "submit")
+    answer = await control.client.post("/v1/datasets", params={"name": "x"}, files={"file": lines(row())}, headers=ada)
+    assert (answer.status_code, answer.json()["code"]) == (415, "bad_media_type")
+    assert "--data-binary" in answer.json()["detail"]

@@ -31,7 +31,7 @@ async def test_nothing_in_the_services_own_folder_is_read_or_replaced(tmp_path: 
                 problem = (await create(control, auth, **spec)).json()
                 field = "output" if "output" in spec else "input"
                 assert problem["errors"][0]["pointer"] == f"/body/spec/{field}"
-                assert "own folder" in problem["detail"]
+                assert "own folder" in problem["errors"][0]["detail"]
 
 
 async def test_owners_of_private_workspaces_do_not_meet(tmp_path: Path) -> None:

@@ -57,12 +57,14 @@ def test_a_task_that_stands_still_writes_no_line(stream: io.StringIO, clock: Clo
     assert stream.getvalue().splitlines() == ["training: 0/10"]
 
 
-def test_the_time_left_is_that_of_the_speed_so_far(stream: io.StringIO, clock: Clock) -> None:
+def test_the_time_left_is_that_of_the_speed_since_the_first_units(stream: io.StringIO, clock: Clock) -> None:
+    """They take longer, or were done by an earlier run that this one continues."""
     lines = Lines(stream, clock)
     lines.begin("training", 10)
-    clock.now = 40.0
-    lines.advance(2)
-    assert stream.getvalue().splitlines()[-1] == "training: 2/10, 2 min 40 s left"
+    for now, units in ((40.0, 4), (60.0, 2)):
+        clock.now = now
+        lines.advance(units)
+    assert stream.getvalue().splitlines()[-2:] == ["training: 4/10", "training: 6/10, 40 s left"]
 
 
 @pytest.mark.parametrize(
