@@ -101,7 +101,8 @@ def _sha256(content: Strict) -> str:
 
 def _steps(folder: RunFolder) -> int:
     """Optimizer steps done."""
-    return int(read_metrics(folder.part("metrics.jsonl"))[-1]["step"])
+    rows = read_metrics(folder.part("metrics.jsonl"))
+    return int(rows[-1]["step"]) if rows else 0
 
 
 def _published(folder: RunFolder) -> TrainingReport | None:

@@ -56,6 +56,12 @@ def test_run_is_not_started_twice_by_accident(world: World, undisturbed: Losses)
         train(world.train_spec("undisturbed", **LONG | {"seed": 5}), resume=True)
 
 
+def test_resume_of_a_run_that_never_began_begins_it(world: World) -> None:
+    spec = world.train_spec("never-began", epochs=1)
+    outcome = train(spec, resume=True)
+    assert (outcome.finished, outcome.step) == (True, 2)
+
+
 def test_too_large_a_step_is_refused_before_anything_starts(world: World) -> None:
     with pytest.raises(SpecError, match="questions_per_step"):
         train(world.train_spec("large", questions_per_step=100))
