@@ -25,10 +25,9 @@ from trialign_ray.errors import SpecError
 Scope = Literal["read", "submit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _KEY = re.compile(r"tk_([0-9a-f]{12})_([0-9a-f]{64})")
-
-
 _FRESH_SECONDS = 1.0
 _MOST = 10_000
+"""Keys that are remembered at once."""
 
 
 @dataclass(frozen=True, slots=True)

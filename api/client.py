@@ -230,8 +230,9 @@ class Client:
             except (httpx.TransportError, _BusyError) as error:
                 end = min(end, time.monotonic() + self._patience)
                 if once or time.monotonic() + pause > end:
-                    said = self._unreachable(str(error) or type(error).__name__)
-                    raise (error.reason if isinstance(error, _BusyError) else said) from error
+                    if isinstance(error, _BusyError):
+                        raise error.reason from error
+                    raise self._unreachable(str(error) or type(error).__name__) from error
                 time.sleep(pause)
                 pause *= 2
 

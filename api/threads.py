@@ -15,7 +15,7 @@ _HUNG: set[str] = set()
 """Places of which a call has not come back: another one would lose its thread too."""
 
 
-async def call(action: Callable[..., T], *given: object, place: str = "", seconds: float = _SECONDS) -> T:
+async def call(action: Callable[..., T], *given: object, place: str | None = None) -> T:
     """What `action` gives. Raises TimeoutError, at once where an earlier call of the same `place` still hangs.
 
     A place is storage that is not the service's own disk, such as a run's folder.
@@ -24,7 +24,7 @@ async def call(action: Callable[..., T], *given: object, place: str = "", second
         raise TimeoutError(f"{place} has not answered for a while")
     loop = asyncio.get_running_loop()
     future = loop.run_in_executor(_STORAGE if place else None, lambda: action(*given))
-    done, _ = await asyncio.wait({future}, timeout=min(seconds, _SECONDS))
+    done, _ = await asyncio.wait({future}, timeout=_SECONDS)
     if done:
         return future.result()
     if place:

@@ -47,7 +47,10 @@ class RayJobsBackend:
 
     async def logs(self, submission_id: str) -> str:
         """The driver's output so far. Raises ClusterError."""
-        ask = lambda client: _unless_missing(lambda: client.get_job_logs(submission_id))  # noqa: E731
+
+        def ask(client: JobSubmissionClient) -> str | None:
+            return _unless_missing(lambda: client.get_job_logs(submission_id))
+
         found = await self._call(ask, self._log_threads)
         return _storable(found or "")
 

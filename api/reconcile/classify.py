@@ -31,16 +31,15 @@ _EXIT_CODES = {
 CODES = frozenset(_EXIT_CODES.values()) | {errors.RowError.code, errors.WorkerError.code}
 """With which the last line of a job begins that failed for a reason it knows."""
 _KILLED, _TERMINATED = (137, -9), (143, -15)
+CLUSTER_LOST, CLUSTER_UNAVAILABLE = "cluster_lost", errors.ClusterError.code
 _RAY_TYPES = {
     "RUNTIME_ENV_SETUP_FAILURE": "bad_environment",
-    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE": "cluster_unavailable",
-    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": "cluster_unavailable",
-    "JOB_SUPERVISOR_ACTOR_START_FAILURE": "cluster_unavailable",
+    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE": CLUSTER_UNAVAILABLE,
+    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": CLUSTER_UNAVAILABLE,
+    "JOB_SUPERVISOR_ACTOR_START_FAILURE": CLUSTER_UNAVAILABLE,
     "JOB_SUPERVISOR_ACTOR_DIED": "worker_died",
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": "worker_died",
 }
-
-CLUSTER_LOST, CLUSTER_UNAVAILABLE = "cluster_lost", errors.ClusterError.code
 RETRIABLE = frozenset({"out_of_memory", "worker_died", CLUSTER_UNAVAILABLE, CLUSTER_LOST})
 """What a retry may cure. Bad input stays bad."""
 

@@ -53,9 +53,8 @@ class Reconciler:
         settings: Settings,
         telemetry: Telemetry,
     ) -> None:
-        self._store, self._backend, self._history = store, backend, history
+        self._store, self._backend = store, backend
         self._settings, self._telemetry = settings, telemetry
-        self._patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
         self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive)
         self._starter = Starter(store, backend, jobs, kinds, settings)
         self._adopter = Adopter(store, backend, history, jobs.specs.roots, settings.adopt)

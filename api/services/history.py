@@ -58,7 +58,7 @@ class History:
         """The last lines over all attempts."""
         found: list[str] = []
         for attempt in reversed(self.attempts(job_id)):
-            found = _tail(self.log(job_id, attempt), lines - len(found)) + found
+            found = self.tail_of(job_id, attempt, lines - len(found)) + found
             if len(found) >= lines:
                 break
         return found

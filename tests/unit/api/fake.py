@@ -136,6 +136,13 @@ class Plane:
     async def job(self, auth: dict[str, str], job_id: str) -> Any:
         return (await self.client.get(f"/v1/jobs/{job_id}", headers=auth)).json()
 
+    async def events(self, auth: dict[str, str], job_id: str) -> Any:
+        return (await self.client.get(f"/v1/jobs/{job_id}/events", headers=auth)).json()["data"]
+
+    async def told(self, auth: dict[str, str], job_id: str) -> list[str]:
+        """Types of a job's events."""
+        return [event["type"] for event in await self.events(auth, job_id)]
+
     async def run(self, auth: dict[str, str], job_id: str) -> Any:
         """Bring a new job to `running`; the job."""
         await self.tick(2)

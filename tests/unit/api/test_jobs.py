@@ -23,7 +23,7 @@ async def test_a_job_goes_from_submission_to_success(control: Plane) -> None:
     control.backend.set(running["submission_id"], RayStatus.SUCCEEDED)
     await control.tick()
     assert (await control.job(ada, job["id"]))["status"] == "succeeded"
-    events = (await control.client.get(f"/v1/jobs/{job['id']}/events", headers=ada)).json()["data"]
+    events = await control.events(ada, job["id"])
     assert [event["type"] for event in events] == ["created", "queued", "starting", "running", "succeeded"]
     assert events[1]["data"]["plan"]["derived"] == {"steps": 3}
 

@@ -80,7 +80,7 @@ async def test_a_submission_that_ray_cannot_take_is_told_once_and_sent_again_unt
     await control.tick(5)
     control.backend.submit = real  # type: ignore[method-assign]
     await control.run(ada, job["id"])
-    events = (await control.client.get(f"/v1/jobs/{job['id']}/events", headers=ada)).json()["data"]
+    events = await control.events(ada, job["id"])
     told = [event for event in events if event["type"] == "delayed"]
     assert [("the head is ill" in event["message"]) for event in told] == [True]
     assert events[-1]["type"] == "running"
@@ -109,7 +109,7 @@ async def test_within_the_grace_a_forgotten_job_goes_on_when_ray_knows_it_again(
     assert (await control.job(ada, job["id"]))["status"] == "running"
     control.backend.down = False
     await control.tick(2)
-    events = (await control.client.get(f"/v1/jobs/{job['id']}/events", headers=ada)).json()["data"]
+    events = await control.events(ada, job["id"])
     assert [event["type"] for event in events][-2:] == ["missing", "found"]
     assert len(control.backend.submissions) == 1
 
@@ -229,5 +229,5 @@ async def test_two_reconcilers_of_one_database_submit_each_job_once(tmp_path: Pa
             await asyncio.gather(one.tick(), other.tick())
         assert {sent.submission_id for sent in ray.submissions} == {f"{job}-a1" for job in jobs}
         for job in jobs:
-            events = (await one.client.get(f"/v1/jobs/{job}/events", headers=ada)).json()["data"]
+            events = await one.events(ada, job)
             assert [event["type"] for event in events].count("starting") == 1

@@ -25,9 +25,10 @@ from trialign_ray.errors import ClusterError, DataError
 pytestmark = pytest.mark.anyio
 
 
-async def events(control: Plane, auth: dict[str, str], job_id: str) -> list[str]:
-    found = (await control.client.get(f"/v1/jobs/{job_id}/events", headers=auth)).json()["data"]
-    return [event["type"] for event in found]
+async def strangers(control: Plane) -> list[str]:
+    """What Ray calls the jobs that were adopted."""
+    listed = await control.client.get("/v1/jobs?kind=external", headers=await control.key("root", "admin"))
+    return [job["submission_id"] for job in listed.json()["data"]]
 
 
 async def test_jobs_go_on_through_an_outage_that_is_longer_than_the_grace(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ async def test_jobs_go_on_through_an_outage_that_is_longer_than_the_grace(tmp_pa
         control.backend.down = False
         await control.tick()
         assert control.backend.stopped == []
-        assert (await events(control, ada, job["id"]))[-2:] == ["missing", "found"]
+        assert (await control.told(ada, job["id"]))[-2:] == ["missing", "found"]
 
 
 async def test_one_job_that_cannot_be_tended_holds_up_no_other(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +61,7 @@ async def test_one_job_that_cannot_be_tended_holds_up_no_other(control: Plane, m
     assert not await control.app.state.reconciler.tick()
     assert (await control.job(ada, odd["id"]))["status"] == "running"
     assert (await control.job(ada, well["id"]))["status"] == "succeeded"
-    listed = (await control.client.get("/v1/jobs?kind=external", headers=await control.key("root", "admin"))).json()
-    assert [job["submission_id"] for job in listed["data"]] == ["stranger"]
+    assert await strangers(control) == ["stranger"]
 
 
 async def test_the_end_of_a_log_that_ray_does_not_give_yet_is_waited_for(control: Plane) -> None:
@@ -86,7 +86,7 @@ async def test_after_the_grace_a_job_ends_without_the_end_of_its_log_and_says_so
         control.backend.silent = True
         control.backend.set(f"{job['id']}-a1", RayStatus.SUCCEEDED)
         await control.tick()
-        assert (await events(control, ada, job["id"]))[-2:] == ["log_incomplete", "succeeded"]
+        assert (await control.told(ada, job["id"]))[-2:] == ["log_incomplete", "succeeded"]
 
 
 async def test_a_job_whose_metrics_cannot_be_kept_waits(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ async def test_a_job_whose_metrics_cannot_be_read_can_be_stopped_and_ends(
         assert await control.app.state.reconciler.tick()
         assert control.backend.stopped == [f"{job['id']}-a1"]
         await control.tick()
-        assert (await events(control, ada, job["id"]))[-2:] == ["metrics_incomplete", "cancelled"]
+        assert (await control.told(ada, job["id"]))[-2:] == ["metrics_incomplete", "cancelled"]
 
 
 async def test_a_failure_is_told_from_the_log_of_its_own_attempt(control: Plane) -> None:
@@ -300,8 +300,7 @@ async def test_an_orphan_that_cannot_be_stopped_holds_up_no_stranger(
     control.backend.set(f"{job['id']}-a1", RayStatus.RUNNING)
     control.backend.records["stranger"] = Record("stranger", RayStatus.RUNNING)
     assert await control.app.state.reconciler.tick()
-    listed = (await control.client.get("/v1/jobs?kind=external", headers=await control.key("root", "admin"))).json()
-    assert [found["submission_id"] for found in listed["data"]] == ["stranger"]
+    assert await strangers(control) == ["stranger"]
 
 
 def test_two_that_copy_the_same_log_at_once_leave_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
