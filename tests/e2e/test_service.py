@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +18,12 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from transformers import AutoModelForCausalLM
 
 from api.client import Client, parse_events
 from api.schemas import JobOut
+from tests.browser import Seen, chromium
 from tests.integration.api.serving import ended, free_port, ready, wait_for
 from tests.world import World, make_world
 
@@ -210,15 +210,12 @@ def test_the_job_of_ray_job_submit_is_listed_with_its_log(served: Served, by_han
 
 
 def test_the_page_shows_both_runs_with_their_curves_and_logs(served: Served, finished: JobOut, by_hand: str) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no 'chromium' on the PATH; Debian's package of that name has it")
-    with served.client() as client, sync_playwright() as playwright:
+    seen = Seen()
+    with served.client() as client, chromium() as browser:
         external = ended(client, next(client.jobs(kind="external")).id, SECONDS)
-        page = playwright.chromium.launch(executable_path=chromium).new_page()
-        wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page = seen.watch(browser.new_page())
+        failed: list[str] = []
+        page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
         page.goto(f"{served.url}/#key={served.key}")
         expect(page.locator("tbody tr")).to_have_count(2)
         expect(page.locator("tbody tr").filter(has_text="succeeded")).to_have_count(2)
@@ -227,7 +224,7 @@ def test_the_page_shows_both_runs_with_their_curves_and_logs(served: Served, fin
             weights = page.locator("figure").filter(has=page.get_by_role("heading", name="Fairness weight by group"))
             expect(weights.locator(".series path")).to_have_count(3)
             expect(page.get_by_role("log")).to_contain_text("4 questions x 3 groups")
-        assert wrong == []
+        assert (seen.errors, failed) == ([], [])
 
 
 def test_who_has_rays_dashboard_alone_finds_the_job_too(served: Served, finished: JobOut) -> None:
