@@ -56,7 +56,7 @@ class Reconciler:
         self._store, self._backend = store, backend
         self._settings, self._telemetry = settings, telemetry
         self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive)
-        self._starter = Starter(store, backend, jobs, kinds, settings)
+        self._starter = Starter(store, backend, jobs, kinds, settings, self.wake)
         self._adopter = Adopter(store, backend, history, jobs.specs.roots, settings.adopt)
         patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
         copier, run_of = Copier(backend, history), self._adopter.run_of
@@ -169,11 +169,15 @@ class Reconciler:
         return records
 
     async def _begin(self, records: list[Record] | None) -> None:
+        """Hand over what is queued, then check what is new: a check that ends wakes the next round."""
+        if records is not None:
+            await self._start(records)
         async with self._store.reads() as session:
             self._starter.check(await rows.in_status(session, {Status.VALIDATING}))
-        async with self._store.reads() as session:  # a session would give rows that it has seen as they were then
+
+    async def _start(self, records: list[Record]) -> None:
+        async with self._store.reads() as session:
             room = max(0, self._settings.active_jobs - await rows.count(session, ON_RAY, besides=EXTERNAL))
-            running = sum(not record.status.ended for record in records or [])
+            running = sum(not record.status.ended for record in records)
             queued = await rows.in_status(session, {Status.QUEUED}, room + running)
-        if records is not None:
-            await self._starter.start(queued, room, records)
+        await self._starter.start(queued, room, records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from api.backend import JobsBackend, Record, Submission, SubmissionRefusedError
@@ -34,6 +34,8 @@ class Starter:
     jobs: Jobs
     kinds: Mapping[str, JobKind]
     settings: Settings
+    checked: Callable[[], None]
+    """Called when a check has ended."""
     _checking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def check(self, waiting: Sequence[Job]) -> None:
@@ -41,7 +43,8 @@ class Starter:
         self._checking = {job_id: task for job_id, task in self._checking.items() if not task.done()}
         for job in waiting:
             if job.id not in self._checking:
-                self._checking[job.id] = asyncio.create_task(self._check(job))
+                task = self._checking[job.id] = asyncio.create_task(self._check(job))
+                task.add_done_callback(lambda _: self.checked())
 
     async def drain(self) -> None:
         """End the checks that run; the next process does them again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -126,6 +126,15 @@ class Plane:
         for _ in range(rounds):
             await self.app.state.reconciler.tick()
             await self.app.state.reconciler.settle()
+
+    async def rounds_until(self, done: Callable[[], Awaitable[bool]]) -> None:
+        """Rounds, with time between them, until `done`; fails after 200."""
+        for _ in range(200):
+            await self.tick()
+            if await done():
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("it did not come to that in 200 rounds")
 
     async def submit(self, auth: dict[str, str], name: str = "one", **body: Any) -> Any:
         spec = {"kind": "tiny", "name": name, **body.pop("spec", {})}

@@ -57,6 +57,21 @@ async def test_a_crash_after_ray_heard_submits_no_second_time(control: Plane) ->
     assert (await control.job(ada, job["id"]))["status"] == "running"
 
 
+async def test_a_new_job_reaches_ray_without_waiting_for_a_round(tmp_path: Path) -> None:
+    """It wakes one for its check, and the check that ends wakes the next."""
+    async with plane(tmp_path, reconcile_seconds=60) as control:
+        ada = await control.key("ada", "submit")
+        loop = asyncio.create_task(control.app.state.reconciler.run())
+        await asyncio.sleep(0.5)
+        await control.submit(ada)
+        for _ in range(400):
+            if control.backend.submissions:
+                break
+            await asyncio.sleep(0.05)
+        await control.app.state.reconciler.stop(loop)
+        assert len(control.backend.submissions) == 1
+
+
 async def test_jobs_wait_while_ray_is_away(control: Plane) -> None:
     ada = await control.key("ada", "submit")
     control.backend.down = True

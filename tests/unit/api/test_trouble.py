@@ -7,6 +7,7 @@ import errno
 import threading
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from api.reconcile.lease import LeaseKeeper
 from api.schemas import Plan
 from api.services.history import History
 from api.store import jobs as rows
+from api.store.models import now
 from tests.unit.api.fake import TINY, Plane, plane
 from tests.unit.api.test_history import metrics_row, write_metrics
 from trialign_ray.errors import ClusterError, DataError
@@ -138,7 +140,7 @@ async def test_a_long_log_is_fetched_more_rarely_but_whole_at_its_end(control: P
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
     name = f"{job['id']}-a1"
-    control.backend.slow = 0.2
+    control.backend.slow = 0.5
     for said in ("one\n", "one\ntwo\n"):
         control.backend.text[name] = said
         await asyncio.sleep(0.05)
@@ -150,10 +152,10 @@ async def test_a_long_log_is_fetched_more_rarely_but_whole_at_its_end(control: P
     assert (await control.client.get(log, headers=ada)).text == "one\ntwo\n"
 
 
-async def test_a_reconciler_that_hangs_lets_its_lease_run_out(control: Plane) -> None:
+async def test_a_reconciler_that_hangs_lets_its_lease_run_out(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     alive = [True]
-    keeper = LeaseKeeper(control.store, 0.05, alive=lambda: alive[0])
-    other = LeaseKeeper(control.store, 0.05)
+    keeper = LeaseKeeper(control.store, 60, alive=lambda: alive[0])
+    other = LeaseKeeper(control.store, 60)
     reconciler = control.app.state.reconciler
     assert reconciler._lease.alive()
     reconciler._beat -= 3600
@@ -161,8 +163,9 @@ async def test_a_reconciler_that_hangs_lets_its_lease_run_out(control: Plane) ->
     assert await keeper.renew()
     assert not await other.renew()
     alive[0] = False
-    await asyncio.sleep(0.06)
     assert not await keeper.renew()
+    assert not await other.renew()
+    monkeypatch.setattr("api.store.records.now", lambda: now() + timedelta(seconds=61))
     assert await other.renew()
 
 
@@ -170,19 +173,19 @@ async def test_a_burst_of_submissions_is_checked_a_few_at_a_time(
     control: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each has its whole time from when its turn comes."""
-    lock, now, most = threading.Lock(), [0], [0]
+    lock, busy, most = threading.Lock(), [0], [0]
 
     def check(_: Any) -> Plan:
         with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        time.sleep(0.05)
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+        time.sleep(0.15)
         with lock:
-            now[0] -= 1
+            busy[0] -= 1
         return Plan(kind="tiny")
 
     monkeypatch.setitem(TINY, "tiny", replace(TINY["tiny"], check=check))
-    monkeypatch.setattr("api.threads._SECONDS", 0.3)
+    monkeypatch.setattr("api.threads._SECONDS", 1.0)
     ada = await control.key("ada", "submit")
     made = [await control.submit(ada, f"job{number}") for number in range(40)]
     await control.tick()
@@ -239,21 +242,24 @@ async def test_a_run_whose_storage_hangs_holds_up_no_other_and_costs_one_thread(
         return real(self, job_id, run)
 
     monkeypatch.setattr(History, "copy_metrics", copy)
-    monkeypatch.setattr("api.threads._SECONDS", 0.2)
+    monkeypatch.setattr("api.threads._SECONDS", 1.0)
     monkeypatch.setattr("api.reconcile.loop._ROUND_SECONDS", 0.1)
     control.backend.set(f"{well['id']}-a1", RayStatus.SUCCEEDED)
     await control.client.post(f"/v1/jobs/{odd['id']}/cancel", headers=ada)
-    for _ in range(6):
-        await control.tick()
-        await asyncio.sleep(0.1)
-    assert (await control.job(ada, well["id"]))["status"] == "succeeded"
+
+    async def is_now(job: dict[str, Any], status: str) -> bool:
+        return bool((await control.job(ada, job["id"]))["status"] == status)
+
+    async def stopped() -> bool:
+        return bool(control.backend.stopped)
+
+    await control.rounds_until(stopped)
+    await control.rounds_until(lambda: is_now(well, "succeeded"))
+    await control.tick(5)
     assert control.backend.stopped == [f"{odd['id']}-a1"]
     assert len(asked) == 1
     back.set()
-    for _ in range(3):
-        await control.tick()
-        await asyncio.sleep(0.1)
-    assert (await control.job(ada, odd["id"]))["status"] == "cancelled"
+    await control.rounds_until(lambda: is_now(odd, "cancelled"))
 
 
 async def test_a_job_whose_metrics_cannot_be_read_can_be_stopped_and_ends(
