@@ -10,12 +10,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    import socket
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from api.client import Client
@@ -50,19 +53,19 @@ def serve(
     """
     from api.local_ray import authenticate, local_ray
 
-    _must_be_free(host, port)
+    listener = _listen(host, port)
     settings = _settings(data)
     _first_key(settings, seen=address is None or sys.stdout.isatty())
     typer.echo(f"control plane: http://{host}:{port}")
     if address is not None:
-        _serve(settings.model_copy(update={"ray_address": address}), host, port)
+        _serve(settings.model_copy(update={"ray_address": address}), listener)
         return
     authenticate(settings.data)
     with local_ray(cpus) as url:
         typer.echo(f"ray dashboard: {url}")
         if token := os.environ.get("RAY_AUTH_TOKEN_PATH"):
             typer.echo(f"  it asks for the token in {token}")
-        _serve(_on_this_machine(settings, url), host, port)
+        _serve(_on_this_machine(settings, url), listener)
 
 
 def openapi(
@@ -215,25 +218,30 @@ def resume_job(job_id: str, key: _Key, url: _Url = _LOCAL) -> None:
         typer.echo(client.resume(job_id).status)
 
 
-def _must_be_free(host: str, port: int) -> None:
-    """Raises SpecError: with a Ray started first, a taken port would be told late."""
+def _listen(host: str, port: int) -> socket.socket:
+    """Before a Ray is started, which takes a while; raises SpecError where the port is taken."""
     import socket
 
     from trialign_ray.errors import SpecError
 
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         said = f"{host}:{port}: {error.strerror}. Give another --port, or end what listens there."
         raise SpecError(said) from None
 
 
-def _serve(settings: Settings, host: str, port: int) -> None:
+def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from api.app import create_app
 
-    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(3)  # uvicorn has said why
 
 
 def _on_this_machine(settings: Settings, url: str) -> Settings:

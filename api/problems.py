@@ -66,9 +66,10 @@ class ApiError(Exception):
         self.errors, self.headers = errors or [], headers or {}
 
     @classmethod
-    def of(cls, error: TrialignError, pointer: str = "") -> ApiError:
+    def of(cls, error: TrialignError) -> ApiError:
         """The problem that the library's error is."""
-        faults = [Fault(pointer=pointer, code=error.code, detail=str(error))] if pointer else []
+        pointer = f"/body/spec/{(error.field or '').replace('.', '/')}"
+        faults = [Fault(pointer=pointer, code=error.code, detail=str(error))] if error.field else []
         return cls(_STATUS.get(error.code, 500), error.code, str(error), faults)
 
     @classmethod

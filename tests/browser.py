@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 _CHROMIUM = shutil.which("chromium")
+expect.set_options(timeout=30_000)
 _HTTP_FAILURE = "Failed to load resource: the server responded with a status of"
 
 

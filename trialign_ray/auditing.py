@@ -10,10 +10,9 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from trialign_ray.collecting import asked_questions, game_config
-from trialign_ray.config.base import load_yaml
-from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, load_game
 from trialign_ray.config.tasks import AuditSpec
-from trialign_ray.errors import DataError, RowError
+from trialign_ray.errors import DataError, RowError, naming
 from trialign_ray.evaluation import Bootstrap, audit_report, publish
 from trialign_ray.evaluation.report import AuditReport
 from trialign_ray.game.generate import Sampling
@@ -39,10 +38,11 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
     """
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
-    questions, groups = load_yaml(QuestionSet, spec.questions), load_yaml(GroupSet, spec.groups)
+    questions, groups = load_game(spec.questions, spec.groups)
     facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed}
     if spec.answers is not None:
-        answers, left_out = _given(spec.answers, spec, questions, groups)
+        with naming("answers"):
+            answers, left_out = _given(spec.answers, spec, questions, groups)
         facts |= {"answers": locate(spec.answers).uri, "rows_left_out": left_out}
         if left_out:
             progress.note(f"{left_out} rows left out: their questions are not of split '{spec.split}'")
@@ -69,17 +69,21 @@ def _folder(spec: AuditSpec) -> Location:
 def _asked(
     spec: AuditSpec, questions: QuestionSet, groups: GroupSet, progress: Progress
 ) -> tuple[pa.Table, dict[str, JsonValue]]:
-    asked = asked_questions(questions, spec.split, spec.questions)
-    model = local_folder(str(spec.model))
+    with naming("questions"):
+        asked = asked_questions(questions, spec.split, spec.questions)
+    with naming("model"):
+        model = local_folder(str(spec.model))
+        game = game_config(questions, groups, model, 1, spec.max_new_tokens)
     temperature = spec.temperature if spec.samples > 1 else 0.0
     plan = Rollout(
-        game=game_config(questions, groups, model, 1, spec.max_new_tokens),
+        game=game,
         sampling=Sampling(spec.max_new_tokens, temperature, spec.samples),
         seed=spec.seed,
         model_hash=model_hash(model),
     )
-    adapter = None if spec.adapter is None else local_folder(spec.adapter)
-    network = load_adapted(model, adapter)
+    with naming("model" if spec.adapter is None else "adapter"):
+        adapter = None if spec.adapter is None else local_folder(spec.adapter)
+        network = load_adapted(model, adapter)
     progress.begin("answering", prompts_of(plan, asked))
     table = pa.concat_tables(roll_out(network, plan, asked, progress))
     progress.end()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trialign_ray.config.base import load_yaml
-from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, load_game
 from trialign_ray.config.tasks import CollectSpec
-from trialign_ray.errors import DataError
+from trialign_ray.errors import DataError, naming
 from trialign_ray.game.env import GameConfig
 from trialign_ray.game.generate import Sampling
 from trialign_ray.game.rollout import Rollout, prompts_of, roll_out
@@ -23,10 +22,14 @@ from trialign_ray.rewards.answers import AnswerReader
 def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
     """Write the log dataset at `spec.output`; raises DataError, ModelError and SpecError."""
     progress = progress or Silent()
-    questions, groups = load_yaml(QuestionSet, spec.questions), load_yaml(GroupSet, spec.groups)
-    asked, folder = asked_questions(questions, spec.split, spec.questions), local_folder(spec.model)
+    questions, groups = load_game(spec.questions, spec.groups)
+    with naming("questions"):
+        asked = asked_questions(questions, spec.split, spec.questions)
+    with naming("model"):
+        folder = local_folder(spec.model)
+        game = game_config(questions, groups, folder, spec.turns, spec.max_new_tokens)
     plan = Rollout(
-        game=game_config(questions, groups, folder, spec.turns, spec.max_new_tokens),
+        game=game,
         sampling=Sampling(spec.max_new_tokens, spec.temperature, spec.samples),
         seed=spec.seed,
         questions_per_batch=spec.questions_per_batch,

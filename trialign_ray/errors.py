@@ -17,6 +17,8 @@ an exit status and the API to a problem type.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -25,6 +27,22 @@ class TrialignError(Exception):
 
     code = "error"
     exit_status = 1
+    field: str | None = None
+    """The specification's field, dotted, that named what is wrong, where that is known."""
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return said if self.field is None else f"field '{self.field}': {said}"
+
+
+@contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Errors from within tell the field of the specification that led there."""
+    try:
+        yield
+    except TrialignError as error:
+        error.field = field
+        raise
 
 
 class SpecError(TrialignError):
@@ -106,3 +124,7 @@ class RowError(DataError):
         shown = "\n".join(str(problem) for problem in problems[:20])
         more = f"\n(and {len(problems) - 20} more)" if len(problems) > 20 else ""
         super().__init__(f"{shown}{more}\n{fix}")
+
+    def __str__(self) -> str:
+        """Each line tells its file already."""
+        return Exception.__str__(self)

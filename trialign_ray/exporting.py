@@ -57,6 +57,8 @@ class Exported:
     """Mean over tokens of KL(policy || merged), in nats."""
     same_likeliest_token: float
     """Share of the tokens on which policy and merged model agree on the likeliest."""
+    merged_bound: float
+    """What `merged_divergence` may be."""
 
 
 def export(run: str, target: str | None = None) -> Exported:
@@ -94,7 +96,7 @@ def _write(model: Path, adapter: Path, staging: Path, dtype: str) -> None:
 
 def _compare(
     model: Path, adapter: Path, staging: Path, dtype: str, probes: list[Probe]
-) -> tuple[int, int, float, float, float]:
+) -> tuple[int, int, float, float, float, float]:
     policy = _logprobs(load_policy(model, adapter, dtype), probes)
     adapter_difference = float((policy - _logprobs(load_policy(model, staging / "adapter", dtype), probes)).abs().max())
     merged = _logprobs(load_model(staging / "merged", dtype), probes)
@@ -107,7 +109,7 @@ def _compare(
             f"adapter by {adapter_difference:.3g} (bound {ADAPTER_BOUND}), "
             f"merged model by {divergence:.3g} nats a token (bound {MERGED_BOUND[dtype]}). Nothing was written."
         )
-    return len(probes), len(policy), adapter_difference, divergence, agree
+    return len(probes), len(policy), adapter_difference, divergence, agree, MERGED_BOUND[dtype]
 
 
 @torch.inference_mode()

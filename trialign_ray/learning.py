@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from trialign_ray.agents.group import group_actors
 from trialign_ray.cluster import no_place, wait_seconds
 from trialign_ray.config.derived import Derived, derive
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.errors import CheckpointError, ClusterError, DataError, TrialignError, WorkerError
+from trialign_ray.errors import CheckpointError, ClusterError, DataError, TrialignError, WorkerError, naming
 from trialign_ray.learner.plan import Plan
 from trialign_ray.logs.dataset import manifest, read_logs
 from trialign_ray.places import upload_folder
@@ -32,6 +33,7 @@ from trialign_ray.runs import RunFolder
 from trialign_ray.worker import train_loop
 
 _POLL_SECONDS = 0.5
+_SIGNAL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,12 @@ class Course:
 
 def plan_course(spec: TrainSpec) -> Course:
     """Steps take questions that every group was asked; raises DataError where there are none, and SpecError."""
-    groups = manifest(spec.logs).names
-    asked = [_first_turn_questions(spec.logs, group) for group in groups]
-    shared, every = set.intersection(*asked), set.union(*asked)
-    if not shared:
-        raise DataError(f"{spec.logs}: no training question was asked of all {len(groups)} groups. Log some.")
+    with naming("logs"):
+        groups = manifest(spec.logs).names
+        asked = [_first_turn_questions(spec.logs, group) for group in groups]
+        shared, every = set.intersection(*asked), set.union(*asked)
+        if not shared:
+            raise DataError(f"{spec.logs}: no training question was asked of all {len(groups)} groups. Log some.")
     derived = derive(spec, len(shared), len(groups))
     plan = Plan(tuple(sorted(shared)), spec.questions_per_step, spec.seed, derived.steps)
     return Course(groups, plan, derived, len(every - shared))
@@ -151,7 +154,7 @@ def _watch(trainer: TorchTrainer, actors: Sequence[Any], derived: Derived, progr
     with _signals(asked.set):
         thread.start()
         while thread.is_alive():
-            thread.join(_POLL_SECONDS)
+            _pause(thread, asked)
             if asked.is_set():
                 asked.clear()
                 _stop(actors, progress)
@@ -166,6 +169,16 @@ def _watch(trainer: TorchTrainer, actors: Sequence[Any], derived: Derived, progr
     if "error" in held:
         raise _cause(held["error"])
     return held["result"]
+
+
+def _pause(thread: threading.Thread, asked: threading.Event) -> None:
+    """A while, or until the run ends or is asked to stop.
+
+    Not `asked.wait()`: it would hold the event's lock where a signal, handled in this very thread, sets the event.
+    """
+    until = time.monotonic() + _POLL_SECONDS
+    while thread.is_alive() and not asked.is_set() and time.monotonic() < until:
+        thread.join(_SIGNAL_SECONDS)
 
 
 def _fit(trainer: TorchTrainer, held: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -161,7 +162,7 @@ class Elapsed:
 
     def _write(self) -> None:
         with atomic_file(self._place) as file:
-            file.write(json.dumps({"seconds": round(self.seconds(), 3)}).encode())
+            file.write(json.dumps({"seconds": math.floor(1000 * self.seconds()) / 1000}).encode())
 
 
 def _seconds(place: Location) -> float:

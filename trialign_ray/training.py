@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from trialign_ray.cluster import check_resources, connected
 from trialign_ray.collecting import asked_questions
-from trialign_ray.config.base import Strict, load_yaml
-from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.base import Strict
+from trialign_ray.config.game import Question, load_game
 from trialign_ray.config.train import Evaluation, TrainSpec
+from trialign_ray.errors import naming
 from trialign_ray.evaluating import Exam, examine
 from trialign_ray.evaluation import Bootstrap, publish, training_report
 from trialign_ray.evaluation.report import TrainingReport, from_json
@@ -58,8 +59,11 @@ def train(
 def _train(
     spec: TrainSpec, folder: RunFolder, resume: bool, address: str | None, progress: Progress
 ) -> TrainingOutcome:
-    elapsed, model = Elapsed(folder), local_folder(spec.model)
-    tokens, course = chat_tokens(model), plan_course(spec)
+    elapsed = Elapsed(folder)
+    with naming("model"):
+        model = local_folder(spec.model)
+        tokens = chat_tokens(model)
+    course = plan_course(spec)
     exam = None if spec.evaluation is None else _Examination(spec, spec.evaluation, folder)
     hashes = _hashes(spec, model)
     folder.claim(spec, hashes | ({} if exam is None else exam.hashes()), resume)
@@ -120,8 +124,9 @@ class _Examination:
 
     def __init__(self, spec: TrainSpec, evaluation: Evaluation, folder: RunFolder) -> None:
         self._spec, self._evaluation, self._folder = spec, evaluation, folder
-        questions, groups = load_yaml(QuestionSet, evaluation.questions), load_yaml(GroupSet, evaluation.groups)
-        self._asked: Sequence[Question] = asked_questions(questions, "heldout", evaluation.questions)
+        questions, groups = load_game(evaluation.questions, evaluation.groups, under="evaluation.")
+        with naming("evaluation.questions"):
+            self._asked: Sequence[Question] = asked_questions(questions, "heldout", evaluation.questions)
         sampling = Sampling(evaluation.max_new_tokens)
         self._exam = Exam(absolute(spec.model), None, questions, groups, sampling, spec.learner.dtype)
 

@@ -31,6 +31,7 @@ class JobView:
     ours: bool = True
     """Whether the service can submit it; False for what came by `ray job submit`."""
     missing_since: datetime | None = None
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Decision:
     to: Status | None = None
     act: Act = Act.NOTHING
     event: str = ""
+    """To be told; once, where the status stays."""
     message: str = ""
     error_code: str | None = None
     missing: bool = False
@@ -86,6 +88,8 @@ def decide(job: JobView, sight: Sight, patience: Patience) -> Decision:
         return _missing(job, sight, patience)
     if job.status is Status.CANCELLING:
         return _cancelling(record)
+    if record.status is RayStatus.PENDING and sight.now - (job.changed_at or sight.now) >= patience.grace:
+        return Decision(event="delayed", message=record.message.strip() or "Ray has not started it yet.")
     return _active(job, record, sight.log_tail)
 
 
@@ -152,4 +156,4 @@ def _reason(record: Record, log_tail: Sequence[str]) -> str:
 def view(job: Job) -> JobView:
     """What a decision needs of a row."""
     left = max(0, job.retries - job.retries_used)
-    return JobView(Status(job.status), left, job.kind != EXTERNAL, job.missing_since)
+    return JobView(Status(job.status), left, job.kind != EXTERNAL, job.missing_since, job.updated_at)

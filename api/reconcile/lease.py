@@ -27,6 +27,8 @@ class LeaseKeeper:
     held: bool = False
     alive: Callable[[], bool] = lambda: True
     """Whether the work that the lease is for goes on; one who hangs lets it run out."""
+    taken: Callable[[], None] = lambda: None
+    """Called when the lease comes to this process."""
 
     async def run(self) -> None:
         """Take and renew until cancelled."""
@@ -39,12 +41,15 @@ class LeaseKeeper:
         if not self.alive():
             self.held = False
             return False
+        before = self.held
         try:
             async with self.store.writes() as session:
                 self.held = await records.take_lease(session, _NAME, self.holder, self.seconds)
         except Exception:
             _LOG.exception("the lease cannot be renewed")
             self.held = False
+        if self.held and not before:
+            self.taken()
         return self.held
 
     async def drop(self) -> None:

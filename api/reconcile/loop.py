@@ -55,7 +55,7 @@ class Reconciler:
     ) -> None:
         self._store, self._backend = store, backend
         self._settings, self._telemetry = settings, telemetry
-        self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive)
+        self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive, taken=self.wake)
         self._starter = Starter(store, backend, jobs, kinds, settings, self.wake)
         self._adopter = Adopter(store, backend, history, jobs.specs.roots, settings.adopt)
         patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))

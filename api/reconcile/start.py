@@ -35,7 +35,7 @@ class Starter:
     kinds: Mapping[str, JobKind]
     settings: Settings
     checked: Callable[[], None]
-    """Called when a check has ended."""
+    """Called when a check has ended well: one that cannot be noted down is left to a later round."""
     _checking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def check(self, waiting: Sequence[Job]) -> None:
@@ -44,7 +44,11 @@ class Starter:
         for job in waiting:
             if job.id not in self._checking:
                 task = self._checking[job.id] = asyncio.create_task(self._check(job))
-                task.add_done_callback(lambda _: self.checked())
+                task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self.checked()
 
     async def drain(self) -> None:
         """End the checks that run; the next process does them again."""

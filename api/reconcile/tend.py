@@ -91,6 +91,8 @@ class Tender:
             await self._move(job, decision, decision.to, sight, copied)
         elif decision.missing != (job.missing_since is not None):
             await self._mark_missing(job, decision.missing, sight.reachable)
+        elif decision.event:
+            await self._tell_once(job, Happening(decision.event, decision.message))
         if decision.act is Act.SUBMIT:
             await self.starter.submit(job, again=True)
         elif decision.act is Act.STOP and job.submission_id is not None:
@@ -105,6 +107,12 @@ class Tender:
             await rows.change(session, job, Happening(decision.event, decision.message, data), to, **fields)
         if _over(decision):
             self.copier.forget(attempt)
+
+    async def _tell_once(self, job: Job, said: Happening) -> None:
+        async with self.store.writes() as session:
+            last = await rows.events_of(session, job.id, after=job.events - 1, limit=1)
+            if not last or last[0].type != said.type:
+                await rows.change(session, job, said)
 
     async def _mark_missing(self, job: Job, missing: bool, reachable: bool) -> None:
         lost = "Ray does not know it." if reachable else "Ray does not answer."

@@ -52,7 +52,7 @@ class Jobs:
     async def plan(self, effective: dict[str, Any]) -> Plan:
         """Open what the specification names, in a thread; raises TrialignError, and TimeoutError for slow storage."""
         kind, spec = self.specs.parse(effective)
-        places = ", ".join(str(paths.at(effective, field)) for field in kind.reads)
+        places = ", ".join(place for field in kind.reads if (place := paths.at(effective, field)) is not None)
         async with self._checks:
             return await threads.call(kind.check, spec, place=places or kind.module)
 

@@ -9,12 +9,11 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from api.schemas import MemoryEstimate, Plan
-from trialign_ray.config.base import load_yaml
 from trialign_ray.config.derived import derive
-from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.config.game import GroupSet, QuestionSet, load_game
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.errors import DataError, ModelError
+from trialign_ray.errors import DataError, ModelError, naming
 from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.logs.dataset import manifest, read_logs
 from trialign_ray.logs.storage import locate, reading
@@ -31,11 +30,12 @@ def nothing(spec: Any) -> Plan:
 
 def train(spec: TrainSpec) -> Plan:
     """Steps, batch and memory of a training run. Raises DataError, ModelError and SpecError."""
-    said = manifest(spec.logs)
-    questions, prompt = _training_questions(spec.logs, said.names)
+    with naming("logs"):
+        said = manifest(spec.logs)
+        questions, prompt = _training_questions(spec.logs, said.names)
     numbers = derive(spec, len(questions), len(said.names))
     if spec.evaluation is not None:
-        _game(spec.evaluation.questions, spec.evaluation.groups)
+        _game(spec.evaluation.questions, spec.evaluation.groups, "evaluation.")
     shape = _model_shape(spec.model)
     derived = {name: getattr(numbers, name) for name in numbers.__slots__}
     return Plan(
@@ -50,7 +50,8 @@ def train(spec: TrainSpec) -> Plan:
 def audit(spec: AuditSpec) -> Plan:
     """Prompts of an audit. Raises DataError, ModelError and SpecError."""
     questions, groups = _game(spec.questions, spec.groups)
-    parse_gates(spec.fail_if, groups.names)
+    with naming("fail_if"):
+        parse_gates(spec.fail_if, groups.names)
     if spec.model is not None:
         _model_shape(spec.model)
     asked = questions.questions if spec.split == "all" else questions.split(spec.split)
@@ -65,14 +66,15 @@ def collect(spec: CollectSpec) -> Plan:
     return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns, spec.questions)
 
 
-def _game(questions: str, groups: str) -> tuple[QuestionSet, GroupSet]:
+def _game(questions: str, groups: str, under: str = "") -> tuple[QuestionSet, GroupSet]:
     """Without quotes: a caller who names some other file is not shown what it holds."""
-    return load_yaml(QuestionSet, questions, quote=False), load_yaml(GroupSet, groups, quote=False)
+    return load_game(questions, groups, under=under, quote=False)
 
 
 def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int, where: str) -> Plan:
     if not questions:
-        raise DataError(f"{where}: has no question of the split. Choose another split, or mark questions with it.")
+        with naming("questions"):
+            raise DataError(f"{where}: has no question of the split. Choose another, or mark questions with it.")
     derived = {"prompts": questions * groups * turns, "responses": questions * groups * turns * samples}
     return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived)
 
@@ -93,15 +95,15 @@ def _training_questions(logs: str, groups: tuple[str, ...]) -> tuple[set[str], i
 def _model_shape(model: str) -> dict[str, Any]:
     """The model's config.json with the bytes of its weights as 'weight_bytes'; raises ModelError."""
     folder = locate(model)
-    with reading(folder.uri):
+    with naming("model"), reading(folder.uri):
         if not folder.child("config.json").exists():
             raise ModelError(f"{model}: no config.json. Give a folder that holds a Hugging Face model.")
         with folder.filesystem.open_input_stream(folder.child("config.json").path) as stream:
             shape = _shape(model, stream.read())
         files = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
-    weights = sum(file.size for file in files if file.base_name.endswith(".safetensors"))
-    if not weights:
-        raise ModelError(f"{model}: no .safetensors file. Save the model with save_pretrained().")
+        weights = sum(file.size for file in files if file.base_name.endswith(".safetensors"))
+        if not weights:
+            raise ModelError(f"{model}: no .safetensors file. Save the model with save_pretrained().")
     return {**shape, "weight_bytes": weights}
 
 

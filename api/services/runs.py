@@ -82,4 +82,5 @@ def chunks(place: Location) -> Iterator[bytes]:
 
 
 def _size(place: Location, path: str) -> int:
-    return sum(info.size or 0 for info in place.filesystem.get_file_info(fs.FileSelector(path, recursive=True)))
+    inside = fs.FileSelector(path, recursive=True, allow_not_found=True)  # Ray deletes older ones meanwhile
+    return sum(info.size or 0 for info in place.filesystem.get_file_info(inside))

@@ -21,8 +21,10 @@ export function pause(ms, signal) {
  */
 export function poll(task, seconds, { signal, onerror }) {
   let wake = () => {};
+  let again = false;
   const run = async () => {
     for (let wait = seconds; !signal.aborted;) {
+      again = false;
       try {
         if ((await task()) === false) return;
         wait = seconds;
@@ -31,12 +33,17 @@ export function poll(task, seconds, { signal, onerror }) {
         onerror(error);
         wait = Math.min(60, 2 * wait);
       }
-      await rest(wait * 1000, signal, (early) => (wake = early));
+      if (!again) await rest(wait * 1000, signal, (early) => (wake = early));
       await visible(signal);
     }
   };
   run().catch((error) => signal.aborted || onerror(error));
-  return { now: () => wake() };
+  return {
+    now: () => {
+      again = true;
+      wake();
+    },
+  };
 }
 
 function rest(ms, signal, offer) {

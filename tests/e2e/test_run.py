@@ -66,12 +66,12 @@ def gone(processes: list[psutil.Process]) -> bool:
 def test_killed_run_resumes_to_the_same_losses(world: World, undisturbed: Losses) -> None:
     spec = world.train_spec("killed", **LONG)
     process = start(spec, world.folder)
-    wait_for_step(spec, 7, process)
+    wait_for_step(spec, 12, process)
     started = [child for child in ray_processes_of(process) if not name_of(child).startswith(DAEMONS)]
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert gone(started)
-    assert 7 <= len(losses(spec)) < len(undisturbed)
+    assert 12 <= len(losses(spec)) < len(undisturbed)
     again = start(spec, world.folder, "--resume")
     _, said = again.communicate(timeout=240)
     assert again.returncode == 0, said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -140,6 +141,8 @@ def test_place_that_others_hold_is_waited_for_and_then_said(
     with pytest.raises(ClusterError, match="no place for 3 group actors within 3 s"):
         train(spec_of(world, "nodes-busy", max_restarts=0))
     ray.kill(held.pop())
+    while ray.available_resources().get("CPU", 0) < 1:  # type: ignore[no-untyped-call]
+        time.sleep(0.1)
     with pytest.raises(ClusterError, match="no place for the workers within 3 s: the cluster is busy"):
         train(spec_of(world, "nodes-busy", max_restarts=0))
     for holder in held:

@@ -84,7 +84,7 @@ def test_an_error_of_the_work_has_its_own_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: World, tmp_path: Path
 ) -> None:
     assert run(monkeypatch, collect_spec(world, tmp_path, model=str(tmp_path / "nowhere"))) == 4
-    assert "bad_model:" in capsys.readouterr().err
+    assert "bad_model: field 'model': " in capsys.readouterr().err
     assert not (tmp_path / "logs").exists()
 
 

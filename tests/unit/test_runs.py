@@ -149,7 +149,7 @@ def test_time_adds_up_over_invocations(tmp_path: Path) -> None:
         time.sleep(0.05)
     assert first.seconds() >= 0.05
     assert 0.1 <= written(tmp_path) <= second.seconds()
-    assert Elapsed(run).seconds() == pytest.approx(written(tmp_path), abs=0.05)
+    assert written(tmp_path) <= Elapsed(run).seconds() < written(tmp_path) + 5
 
 
 def test_time_of_a_failed_invocation_counts(tmp_path: Path) -> None:

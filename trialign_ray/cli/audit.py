@@ -24,15 +24,14 @@ def command(
     samples: Annotated[int | None, Option(help="Responses to each prompt: 1 (default) is greedy.")] = None,
     temperature: Annotated[float | None, Option(help="Of several samples.")] = None,
     max_new_tokens: Annotated[int | None, Option(help="Longest response.")] = None,
-    seed: Annotated[int | None, Option(help="Of sampling and bootstrap.")] = None,
+    seed: Annotated[int | None, Option(help="Of sampling.")] = None,
     bootstrap: Annotated[int | None, Option(help="Resamples behind each interval.")] = None,
     fail_if: Annotated[list[str] | None, Option(metavar="CONDITION", help="Fails with 8: 'gap.low>0.05'.")] = None,
     runs: Annotated[str | None, Option("--runs", "--out", help="Where the run's folder is made.")] = None,
     name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
 ) -> None:
     """Measure who is told the truth: table, report.json and report.html."""
-    from trialign_ray.config.base import load_yaml
-    from trialign_ray.config.game import GroupSet
+    from trialign_ray.config.game import load_game
     from trialign_ray.config.tasks import AuditSpec
     from trialign_ray.evaluation.gates import check_gates, parse_gates
 
@@ -43,7 +42,7 @@ def command(
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
     }
     job = specs.build(AuditSpec, spec, flags)
-    gates = parse_gates(job.fail_if, load_yaml(GroupSet, job.groups).names)
+    gates = parse_gates(job.fail_if, load_game(job.questions, job.groups)[1].names)
     from trialign_ray.auditing import audit
     from trialign_ray.evaluation.table import report_table
 

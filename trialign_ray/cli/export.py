@@ -13,12 +13,15 @@ def command(
     target: Annotated[str | None, Option(help="Where to write; by default RUN/export.")] = None,
 ) -> None:
     """Write a PEFT adapter and a merged model, each loaded again and compared with the trained policy."""
-    from trialign_ray.exporting import export
+    from trialign_ray.exporting import ADAPTER_BOUND, export
 
     done = export(run, target)
     typer.echo(f"compared at {done.tokens} tokens of {done.responses} logged responses, over the whole vocabulary")
-    typer.echo(f"{done.adapter}: log-probs differ by at most {done.adapter_difference:.2g}")
     typer.echo(
-        f"{done.merged}: KL divergence {done.merged_divergence:.2g} nats a token, "
+        f"{done.adapter}: log-probs differ by at most {done.adapter_difference:.2g} (allowed: {ADAPTER_BOUND:.0e})"
+    )
+    typer.echo(
+        f"{done.merged}: KL divergence {done.merged_divergence:.2g} nats a token (allowed: {done.merged_bound:g}), "
         f"the same likeliest token at {done.same_likeliest_token:.1%} of them"
     )
+    typer.echo("both answer as the trained policy does, within what is allowed")

@@ -13,21 +13,27 @@ class Utility(Strict):
     """u = w_truth * truth + (1 - w_truth) * preference; truth alone where a row has no preference."""
 
     w_truth: float = Field(default=0.7, gt=0.5, le=1)
+    """Above one half: no preference is worth a falsehood."""
 
 
 class AlphaFairWelfare(Strict):
     """alpha 0: mean; 1: Nash social welfare; large: max-min."""
 
     family: Literal["alpha_fair"] = "alpha_fair"
+    """Which welfare function."""
     alpha: float = Field(default=1.0, ge=0, le=64)
+    """Aversion to inequality between groups."""
     eps: float = Field(default=0.05, gt=0, le=1)
+    """Added to each utility, so that a group at 0 has a finite weight."""
 
 
 class GiniWelfare(Strict):
     """Generalised Gini: the group of rank r, the worst first, counts decay ** r."""
 
     family: Literal["gini"] = "gini"
+    """Which welfare function."""
     decay: float = Field(default=0.5, gt=0, le=1)
+    """Weight of a group over that of the next worse one; 1: mean."""
 
 
 WelfareSpec = Annotated[AlphaFairWelfare | GiniWelfare, Field(discriminator="family")]
@@ -46,6 +52,7 @@ class Awr(Strict):
     """Advantage-weighted regression on the logged and borrowed responses."""
 
     name: Literal["awr"] = "awr"
+    """Which policy loss."""
     temperature: float = Field(default=0.5, gt=0, le=10)
     """Weights are softmax(advantage / temperature) over the candidates of one question and group."""
 
@@ -54,6 +61,7 @@ class Candidate(Strict):
     """Exact expected utility under the policy renormalised over the candidates."""
 
     name: Literal["candidate"] = "candidate"
+    """Which policy loss."""
     likelihood: float = Field(default=0.3, ge=0, le=10)
     """Weight of the log-likelihood of the best candidates. Without it probability leaks off the candidate set,
     because only ratios between candidates would be trained."""
@@ -66,11 +74,15 @@ class Algorithm(Strict):
     """The TriAlign objective (a reconstruction: the paper's equations are not public)."""
 
     loss: PolicyLoss = Awr()
+    """How the policy follows the advantages."""
     utility: Utility = Utility()
+    """What an answer is worth to a group."""
     welfare: WelfareSpec = AlphaFairWelfare()
+    """What utilities of all groups are worth together, and so each group's weight."""
     utility_decay: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the moving average of each group's utility, from which its weight follows."""
     inconsistency: Inconsistency = Inconsistency()
+    """What different answers to one question cost."""
     kl: float = Field(default=0.0, ge=0, le=10)
     """beta: weight of KL(policy || reference) over the candidates. Above 0 every response is scored once with the
     adapter off, which makes a first pass over the logs about 1.4 times as long."""

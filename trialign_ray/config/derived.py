@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.errors import SpecError
+from trialign_ray.errors import SpecError, naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,8 @@ class Derived:
 
 def derive(spec: TrainSpec, questions: int, groups: int) -> Derived:
     """Derive from `questions` training questions over `groups` groups; raises SpecError where no step is left."""
-    if questions < spec.questions_per_step:
-        raise SpecError(
-            f"field 'questions_per_step': is {spec.questions_per_step}, but the logs have only {questions} training "
-            "questions that every group was asked. Lower it, or log more questions."
-        )
-    if spec.questions_per_step < spec.learner.workers:
-        raise SpecError(
-            f"field 'questions_per_step': is {spec.questions_per_step}, but 'learner.workers' is "
-            f"{spec.learner.workers} and each worker needs a whole question. Raise it, or use fewer workers."
-        )
+    with naming("questions_per_step"):
+        _check_batch(spec, questions)
     steps = max(1, math.floor(spec.epochs * questions / spec.questions_per_step))
     prompts = spec.questions_per_step * groups
     return Derived(
@@ -46,3 +38,16 @@ def derive(spec: TrainSpec, questions: int, groups: int) -> Derived:
         most_responses_per_step=prompts * (spec.candidates.own + spec.candidates.borrowed),
         checkpoints=math.ceil(steps / spec.checkpoint_every),
     )
+
+
+def _check_batch(spec: TrainSpec, questions: int) -> None:
+    if questions < spec.questions_per_step:
+        raise SpecError(
+            f"is {spec.questions_per_step}, but the logs have only {questions} training questions that every group was "
+            "asked. Lower it, or log more questions."
+        )
+    if spec.questions_per_step < spec.learner.workers:
+        raise SpecError(
+            f"is {spec.questions_per_step}, but 'learner.workers' is {spec.learner.workers} and each worker needs a "
+            "whole question. Raise it, or use fewer workers."
+        )

@@ -8,8 +8,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from trialign_ray.config.base import Strict
+from trialign_ray.config.base import Strict, load_yaml
 from trialign_ray.config.preferences import Preference
+from trialign_ray.errors import naming
 
 NEUTRAL = "neutral"
 """The control group: no persona, no preference. Always the first."""
@@ -132,3 +133,14 @@ def _hash_unit(*parts: object) -> float:
     """A uniform number in [0, 1) that depends on nothing but `parts`: the same on every machine."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def load_game(questions: str, groups: str, *, under: str = "", quote: bool = True) -> tuple[QuestionSet, GroupSet]:
+    """Read both files; raises SpecError, which tells the specification's field, the one below `under`.
+
+    Without `quote` the error says nothing of what a file holds.
+    """
+    with naming(f"{under}questions"):
+        asked = load_yaml(QuestionSet, questions, quote=quote)
+    with naming(f"{under}groups"):
+        return asked, load_yaml(GroupSet, groups, quote=quote)

@@ -34,23 +34,33 @@ class AuditSpec(Strict):
     model_config = ConfigDict(json_schema_extra=_ONE_SOURCE)
 
     kind: Literal["audit"] = "audit"
+    """What the job does."""
     name: RunName
+    """Of the run: its folder and its Ray job."""
     model: Place | None = None
+    """Folder of a Hugging Face causal LM (safetensors)."""
     adapter: Place | None = None
     """A PEFT adapter to put on the model."""
     answers: Place | None = None
     """A log dataset, JSONL or Parquet of answers instead of a model."""
     questions: Place
+    """Question set, YAML or JSON."""
     groups: Place
+    """Group set, YAML or JSON: the personas that ask."""
     runs: Place = "runs"
+    """Where the run's folder is made."""
     split: Literal["train", "heldout", "all"] = "heldout"
+    """Which questions are asked."""
     samples: int = Field(default=1, ge=1, le=64)
     """Responses to each prompt; 1 is greedy, more are sampled and give the disagreement of a group with itself."""
     temperature: float = Field(default=0.7, gt=0, le=5)
     """Of the samples, where there are several."""
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
+    """Longest answer, in tokens."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of sampling."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    """Resamples behind each confidence interval."""
     fail_if: tuple[str, ...] = ()
     """Conditions such as 'gap.low>0.05' under which the job fails."""
 
@@ -69,23 +79,35 @@ class CollectSpec(Strict):
     model_config = ConfigDict(json_schema_extra=_TURNS_OF_PROTOCOL)
 
     kind: Literal["collect"] = "collect"
+    """What the job does."""
     name: RunName
+    """Of the Ray job."""
     model: Place
+    """Folder of a Hugging Face causal LM (safetensors)."""
     questions: Place
+    """Question set, YAML or JSON."""
     groups: Place
+    """Group set, YAML or JSON: the personas that ask."""
     output: Place
     """Where the log dataset is written."""
     split: Literal["train", "heldout", "all"] = "train"
+    """Which questions are asked."""
     protocol: Literal["independent", "cooperative"] = "independent"
+    """Whether agents answer alone, or see each other's answers from turn 2 on."""
     turns: int = Field(default=1, ge=1, le=8)
+    """Answers of each agent to one question."""
     samples: int = Field(default=6, ge=1, le=64)
     """K: trajectories of each question."""
     temperature: float = Field(default=0.7, ge=0, le=5)
+    """Of sampling; 0 is greedy."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
+    """Longest answer, in tokens."""
     questions_per_batch: int = Field(default=8, ge=1, le=4096)
     """Questions whose responses are generated together."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of sampling."""
     overwrite: bool = False
+    """Whether a dataset that is there may be replaced; it stays until the new one is whole."""
 
     @model_validator(mode="after")
     def _turns_of_protocol(self) -> Self:

@@ -30,8 +30,11 @@ class Lora(Strict):
     """The adapter; everything else is frozen."""
 
     rank: int = Field(default=16, ge=1, le=512)
+    """Of the two factors of each adapted matrix."""
     alpha: float = Field(default=32, gt=0)
+    """The update counts alpha / rank."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
+    """Names of the linear layers that are adapted, or all but the output layer."""
 
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -41,20 +44,28 @@ class Optimizer(Strict):
     """AdamW with a cosine schedule after a linear warm-up."""
 
     learning_rate: float = Field(default=5e-4, gt=0, le=1)
+    """At its highest, after the warm-up."""
     warmup_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the optimizer steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled, of the adapter's weights (Loshchilov & Hutter 2019)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay of the moving averages of the gradient and of its square."""
     clip_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients, in the L2 norm over the whole adapter, are scaled down to it."""
 
 
 class Learner(Strict):
     """The learner group: Ray Train workers under DeepSpeed ZeRO."""
 
     workers: int = Field(default=2, ge=1, le=1024)
+    """Processes; each takes its share of a step's prompts."""
     zero_stage: Literal[1, 2, 3] = 2
+    """What is split over the workers: 1 optimizer states, 2 also gradients, 3 also the frozen weights."""
     gpu: bool = False
     """One GPU a worker, NCCL; without it CPU and gloo. Never chosen for you."""
     cpus_per_worker: float = Field(default=0.9, gt=0)
+    """What Ray sets aside for one; fractions leave room for the group actors."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Of the frozen weights and the forward; the adapter's master weights are always float32."""
     activation_checkpointing: bool = False
@@ -67,16 +78,22 @@ class Evaluation(Strict):
     """The truth report before and after, on held-out questions."""
 
     questions: Place
+    """Question set, YAML or JSON; the held-out ones are asked."""
     groups: Place
+    """Group set, YAML or JSON: the personas that ask."""
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
+    """Longest answer, in tokens."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    """Resamples behind each confidence interval."""
 
 
 class TrainSpec(Strict):
     """One run: offline logs in, adapter and report out."""
 
     kind: Literal["train"] = "train"
+    """What the job does."""
     name: RunName
+    """Of the run: its folder, its actors and its Ray job."""
     model: Place
     """Folder of a Hugging Face causal LM (safetensors)."""
     logs: Place
@@ -84,15 +101,22 @@ class TrainSpec(Strict):
     runs: Place = "runs"
     """Where the run's folder is made."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of the order of questions and of the adapter's first weights."""
     questions_per_step: int = Field(default=4, ge=1, le=4096)
     """The batch size: whole questions, all groups, per optimizer step, over all workers."""
     epochs: float = Field(default=1.0, gt=0, le=1000)
     """Passes over the training questions; the last may be partial."""
     algorithm: Algorithm = Algorithm()
+    """The objective."""
     candidates: Candidates = Candidates()
+    """Which responses compete."""
     lora: Lora = Lora()
+    """The adapter."""
     optimizer: Optimizer = Optimizer()
+    """AdamW and its schedule."""
     learner: Learner = Learner()
+    """The processes that train, and their precision."""
     checkpoint_every: int = Field(default=10, ge=1)
     """Optimizer steps between checkpoints; the last step always writes one."""
     evaluation: Evaluation | None = None
+    """The truth report before and after; none without it."""

@@ -128,7 +128,7 @@ def test_the_report_is_read_in_the_page_with_its_own_look(open_page: Open) -> No
     page.get_by_role("link", name="Read the report").click()
     report = page.frame_locator("iframe[title='Truth report']")
     expect(report.get_by_role("heading", name="smollm2-nash-lambda-1")).to_be_visible()
-    assert report.locator(".card").first.evaluate("card => getComputedStyle(card).borderRadius") == "12px"
+    expect(report.locator(".card").first).to_have_css("border-radius", "12px")
     assert page.locator("iframe").get_attribute("sandbox") == "allow-same-origin"
     page.get_by_role("link", name="← Job").click()
     expect(page.get_by_role("heading", name="smollm2-nash-lambda-1")).to_be_visible()

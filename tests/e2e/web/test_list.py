@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from . import data
 from .conftest import Open
@@ -45,6 +45,20 @@ def test_filter_by_status(open_page: Open, status: str, names: list[str]) -> Non
     assert page.url.endswith(f"#/?status={status}")
     page.reload()
     expect(rows(page).get_by_role("link")).to_have_text(names)
+
+
+def test_a_filter_chosen_while_the_list_is_on_its_way_takes_effect_at_once(open_page: Open) -> None:
+    page = open_page()
+    expect(rows(page)).to_have_count(6)
+    page.clock.install()
+    held: list[Route] = []
+    page.route("**/v1/jobs?*", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/v1/jobs?*"):
+        page.clock.fast_forward("01:00")
+    page.clock.pause_at(page.evaluate("Date.now() / 1000") + 1)
+    page.get_by_label("Filter by status").select_option("failed")
+    held[0].continue_()
+    expect(rows(page).get_by_role("link")).to_have_text(["smollm2-maxmin"])
 
 
 @pytest.mark.parametrize(

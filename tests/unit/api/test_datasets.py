@@ -140,7 +140,7 @@ async def test_a_start_of_the_service_sweeps(tmp_path: Path) -> None:
     home = aged(broken(tmp_path / "data" / "datasets", 1, "upload.jsonl"), hours=25)
     app = create_app(settings_for(tmp_path), kinds=TINY, backend=FakeBackend())
     async with app.router.lifespan_context(app):
-        for _ in range(100):
+        for _ in range(1200):
             if not home.exists():
                 break
             await asyncio.sleep(0.05)

@@ -84,17 +84,22 @@ async def test_a_config_that_is_none_is_a_bad_model(control: Plane, inputs: Path
 
 
 @pytest.mark.parametrize(
-    ("spec", "code", "word"),
+    ("spec", "code", "word", "field"),
     [
-        ({**TRAIN, "logs": "nowhere"}, "bad_data", "nowhere"),
-        ({**TRAIN, "model": "logs"}, "bad_model", "config.json"),
-        ({**TRAIN, "questions_per_step": 50}, "bad_spec", "questions_per_step"),
-        ({**AUDIT, "questions": "groups.yaml"}, "bad_spec", "name"),
-        ({**AUDIT, "split": "train"}, "bad_data", "split"),
-        ({**AUDIT, "fail_if": ["gapp>0.05"]}, "bad_spec", "gapp"),
+        ({**TRAIN, "logs": "nowhere"}, "bad_data", "nowhere", "logs"),
+        ({**TRAIN, "model": "logs"}, "bad_model", "config.json", "model"),
+        ({**TRAIN, "questions_per_step": 50}, "bad_spec", "training questions", "questions_per_step"),
+        ({**AUDIT, "questions": "groups.yaml"}, "bad_spec", "name", "questions"),
+        ({**AUDIT, "groups": "questions.json"}, "bad_spec", "is required", "groups"),
+        ({**AUDIT, "split": "train"}, "bad_data", "split", "questions"),
+        ({**AUDIT, "fail_if": ["gapp>0.05"]}, "bad_spec", "gapp", "fail_if"),
     ],
 )
-async def test_bad_inputs_are_named(control: Plane, inputs: Path, spec: dict[str, Any], code: str, word: str) -> None:
+async def test_bad_inputs_are_named(
+    control: Plane, inputs: Path, spec: dict[str, Any], code: str, word: str, field: str
+) -> None:
     answer = await validate(control, **spec)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert answer.json()["detail"].startswith(f"field '{field}': ")
     assert word in answer.json()["detail"]
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [f"/body/spec/{field}"]

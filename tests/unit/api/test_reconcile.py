@@ -62,7 +62,6 @@ async def test_a_new_job_reaches_ray_without_waiting_for_a_round(tmp_path: Path)
     async with plane(tmp_path, reconcile_seconds=60) as control:
         ada = await control.key("ada", "submit")
         loop = asyncio.create_task(control.app.state.reconciler.run())
-        await asyncio.sleep(0.5)
         await control.submit(ada)
         for _ in range(400):
             if control.backend.submissions:
@@ -101,7 +100,25 @@ async def test_a_submission_that_ray_cannot_take_is_told_once_and_sent_again_unt
     assert events[-1]["type"] == "running"
 
 
-async def test_a_job_that_ray_has_forgotten_ends_as_cluster_lost_after_the_grace(tmp_path: Path) -> None:
+async def test_a_job_that_no_node_has_room_for_says_once_what_it_waits_for(tmp_path: Path) -> None:
+    async with plane(tmp_path, grace_seconds=0) as control:
+        ada = await control.key("ada", "submit")
+        job = await control.submit(ada)
+        await control.tick(2)
+        name = f"{job['id']}-a1"
+        control.backend.set(name, RayStatus.PENDING, message="It may be waiting for resources (CPUs).")
+        await control.tick(3)
+        assert await control.told(ada, job["id"]) == ["created", "queued", "starting", "delayed"]
+        assert "CPUs" in (await control.events(ada, job["id"]))[-1]["message"]
+        control.backend.set(name, RayStatus.RUNNING)
+        await control.tick()
+        assert (await control.job(ada, job["id"]))["status"] == "running"
+
+
+async def test_a_job_that_ray_has_forgotten_ends_as_cluster_lost_after_the_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.reconcile.copy._QUICK_SECONDS", 60.0)
     async with plane(tmp_path, grace_seconds=0) as control:
         ada = await control.key("ada", "submit")
         job = await control.running(ada, retries=0)

@@ -136,7 +136,10 @@ async def test_what_is_over_on_ray_is_looked_up_once(control: Plane, monkeypatch
     assert asked[40:] == ["new", "new"]
 
 
-async def test_a_long_log_is_fetched_more_rarely_but_whole_at_its_end(control: Plane) -> None:
+async def test_a_long_log_is_fetched_more_rarely_but_whole_at_its_end(
+    control: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.reconcile.copy._QUICK_SECONDS", 0.4)
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
     name = f"{job['id']}-a1"
@@ -179,19 +182,39 @@ async def test_a_burst_of_submissions_is_checked_a_few_at_a_time(
         with lock:
             busy[0] += 1
             most[0] = max(most[0], busy[0])
-        time.sleep(0.15)
+        time.sleep(0.35)
         with lock:
             busy[0] -= 1
         return Plan(kind="tiny")
 
     monkeypatch.setitem(TINY, "tiny", replace(TINY["tiny"], check=check))
-    monkeypatch.setattr("api.threads._SECONDS", 1.0)
+    monkeypatch.setattr("api.threads._SECONDS", 3.0)
     ada = await control.key("ada", "submit")
     made = [await control.submit(ada, f"job{number}") for number in range(40)]
     await control.tick()
     status = {(await control.job(ada, job["id"]))["status"] for job in made}
     assert status == {"queued"}
     assert 1 < most[0] <= 4
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_check_that_cannot_be_noted_down_waits_for_the_next_round(
+    control: Plane, monkeypatch: pytest.MonkeyPatch, noted: bool
+) -> None:
+    """It would be repeated without a pause."""
+    reconciler, real = control.app.state.reconciler, rows.change
+
+    async def full(*given: Any, **fields: Any) -> None:
+        if not noted:
+            raise OperationalError("UPDATE", {}, Exception("disk full"))
+        await real(*given, **fields)
+
+    await control.submit(await control.key("ada", "submit"))
+    monkeypatch.setattr(rows, "change", full)
+    reconciler._work.clear()
+    await control.tick()
+    await asyncio.sleep(0)
+    assert reconciler._work.is_set() == noted
 
 
 async def test_a_resumed_job_is_checked_like_a_new_one(control: Plane) -> None:
@@ -238,7 +261,7 @@ async def test_a_run_whose_storage_hangs_holds_up_no_other_and_costs_one_thread(
     def copy(self: History, job_id: str, run: str) -> bool:
         if job_id == odd["id"]:
             asked.append(run)
-            back.wait(30)
+            back.wait()
         return real(self, job_id, run)
 
     monkeypatch.setattr(History, "copy_metrics", copy)
@@ -330,9 +353,11 @@ def test_two_that_copy_the_same_log_at_once_leave_it_whole(tmp_path: Path, monke
 async def test_storage_that_hangs_keeps_no_reader_waiting(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
+    back = threading.Event()
     monkeypatch.setattr("api.threads._SECONDS", 0.05)
-    monkeypatch.setattr("api.services.runs.checkpoints", lambda _: time.sleep(0.5))
+    monkeypatch.setattr("api.services.runs.checkpoints", lambda _: back.wait())
     answer = await control.client.get(f"/v1/jobs/{job['id']}/checkpoints", headers=ada)
+    back.set()
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
 

@@ -143,3 +143,13 @@ def test_the_json_schema_says_what_fields_mean_and_their_bounds():
     batch = definitions()["TrainSpec"]["properties"]["questions_per_step"]
     assert (rank["minimum"], rank["maximum"]) == (1, 512)
     assert "per optimizer step" in batch["description"]
+
+
+def test_the_json_schema_says_of_every_field_what_it_means():
+    silent = [
+        f"{name}.{field}"
+        for name, schema in definitions().items()
+        for field, told in schema.get("properties", {}).items()
+        if not told.get("description")
+    ]
+    assert silent == []
