@@ -22,7 +22,8 @@ from trialign_ray.tokens import ChatTokens
 Losses = list[tuple[int, float]]
 """Step and loss."""
 LONG = {"epochs": 30, "checkpoint_every": 10, "algorithm": {"kl": 0.05}}
-"""60 steps of 2 of the 4 questions; with a KL, so that the actors' reference caches are in the checkpoints."""
+"""Steps of 2 of the 4 questions; with a KL, so that the actors' reference caches are in the checkpoints."""
+LONG_STEPS = 60
 CAPITALS = {"france": "paris", "peru": "lima", "egypt": "cairo", "kenya": "nairobi"}
 
 

@@ -15,7 +15,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.integration.conftest import LEARNER, beside, kill_one
-from tests.world import LONG, Losses, World, losses
+from tests.world import LONG, LONG_STEPS, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation import from_json
@@ -94,10 +94,10 @@ def stopped_and_resumed(world: World, bucket: Bucket, workers: None) -> Done:
     with beside(spec, lambda: os.kill(os.getpid(), signal.SIGINT)):
         stopped = train(spec)
     assert not stopped.finished
-    assert 5 <= stopped.step < 30
+    assert 0 < stopped.step < LONG_STEPS
     resumed = train(spec, resume=True)
     assert resumed.finished
-    assert resumed.step == 30
+    assert resumed.step == LONG_STEPS
     return Done(spec, time.monotonic() - started)
 
 
