@@ -197,6 +197,18 @@ async def test_a_burst_of_submissions_is_checked_a_few_at_a_time(
     assert 1 < most[0] <= 4
 
 
+async def test_a_lease_that_comes_to_a_process_wakes_its_loop(control: Plane) -> None:
+    """Once: the round before it did nothing."""
+    woken: list[bool] = []
+    keeper = LeaseKeeper(control.store, 60, taken=lambda: woken.append(keeper.held))
+    for _ in range(2):
+        assert await keeper.renew()
+    await keeper.drop()
+    assert await keeper.renew()
+    assert woken == [True, True]
+    assert control.app.state.reconciler._lease.taken == control.app.state.reconciler.wake
+
+
 @pytest.mark.parametrize("noted", [True, False])
 async def test_a_check_that_cannot_be_noted_down_waits_for_the_next_round(
     control: Plane, monkeypatch: pytest.MonkeyPatch, noted: bool
