@@ -68,9 +68,11 @@ class ApiError(Exception):
     @classmethod
     def of(cls, error: TrialignError) -> ApiError:
         """The problem that the library's error is."""
-        pointer = f"/body/spec/{(error.field or '').replace('.', '/')}"
-        faults = [Fault(pointer=pointer, code=error.code, detail=str(error))] if error.field else []
-        return cls(_STATUS.get(error.code, 500), error.code, str(error), faults)
+        said, faults = str(error), []
+        if error.field is not None:
+            pointer = "/".join(("/body/spec", *error.field.split(".")))
+            faults = [Fault(pointer=pointer, code=error.code, detail=said)]
+        return cls(_STATUS.get(error.code, 500), error.code, said, faults)
 
     @classmethod
     def not_found(cls, what: str) -> ApiError:

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 from pydantic import JsonValue
 
-from trialign_ray.collecting import asked_questions, game_config
-from trialign_ray.config.game import GroupSet, Question, QuestionSet, load_game
+from trialign_ray.collecting import game_config
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.errors import DataError, RowError, naming
 from trialign_ray.evaluation import Bootstrap, audit_report, publish
@@ -69,8 +69,7 @@ def _folder(spec: AuditSpec) -> Location:
 def _asked(
     spec: AuditSpec, questions: QuestionSet, groups: GroupSet, progress: Progress
 ) -> tuple[pa.Table, dict[str, JsonValue]]:
-    with naming("questions"):
-        asked = asked_questions(questions, spec.split, spec.questions)
+    asked = asked_questions(questions, spec.split, spec.questions)
     with naming("model"):
         model = local_folder(str(spec.model))
         game = game_config(questions, groups, model, 1, spec.max_new_tokens)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from trialign_ray.config.game import GroupSet, Question, QuestionSet, load_game
+from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import CollectSpec
-from trialign_ray.errors import DataError, naming
+from trialign_ray.errors import naming
 from trialign_ray.game.env import GameConfig
 from trialign_ray.game.generate import Sampling
 from trialign_ray.game.rollout import Rollout, prompts_of, roll_out
@@ -23,8 +22,7 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
     """Write the log dataset at `spec.output`; raises DataError, ModelError and SpecError."""
     progress = progress or Silent()
     questions, groups = load_game(spec.questions, spec.groups)
-    with naming("questions"):
-        asked = asked_questions(questions, spec.split, spec.questions)
+    asked = asked_questions(questions, spec.split, spec.questions)
     with naming("model"):
         folder = local_folder(spec.model)
         game = game_config(questions, groups, folder, spec.turns, spec.max_new_tokens)
@@ -50,13 +48,3 @@ def game_config(
     """The game that the model at `model` plays; raises ModelError."""
     tokens, reader = chat_tokens(model), AnswerReader(questions)
     return GameConfig(questions, groups, tokens, reader, turns=turns, response_tokens=max_new_tokens)
-
-
-def asked_questions(questions: QuestionSet, split: Any, where: str) -> tuple[Question, ...]:
-    """The questions of a split, or of both under 'all'; raises DataError where there are none."""
-    asked = questions.questions if split == "all" else questions.split(split)
-    if not asked:
-        raise DataError(
-            f"{where}: has no question of split '{split}'. Choose another split, or mark questions with it."
-        )
-    return asked

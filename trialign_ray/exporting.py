@@ -80,7 +80,8 @@ def export(run: str, target: str | None = None) -> Exported:
     try:
         _write(model, adapter, staging, spec.learner.dtype)
         compared = _compare(model, adapter, staging, spec.learner.dtype, _probes(spec.logs))
-        exported = Exported(f"{place.uri}/adapter", f"{place.uri}/merged", *compared)
+        bound = MERGED_BOUND[spec.learner.dtype]
+        exported = Exported(f"{place.uri}/adapter", f"{place.uri}/merged", *compared, bound)
         (staging / "export.json").write_text(json.dumps(asdict(exported) | {"base": model_hash(model)}, indent=2))
         upload_folder(staging, place)
     finally:
@@ -96,7 +97,7 @@ def _write(model: Path, adapter: Path, staging: Path, dtype: str) -> None:
 
 def _compare(
     model: Path, adapter: Path, staging: Path, dtype: str, probes: list[Probe]
-) -> tuple[int, int, float, float, float, float]:
+) -> tuple[int, int, float, float, float]:
     policy = _logprobs(load_policy(model, adapter, dtype), probes)
     adapter_difference = float((policy - _logprobs(load_policy(model, staging / "adapter", dtype), probes)).abs().max())
     merged = _logprobs(load_model(staging / "merged", dtype), probes)
@@ -109,7 +110,7 @@ def _compare(
             f"adapter by {adapter_difference:.3g} (bound {ADAPTER_BOUND}), "
             f"merged model by {divergence:.3g} nats a token (bound {MERGED_BOUND[dtype]}). Nothing was written."
         )
-    return len(probes), len(policy), adapter_difference, divergence, agree, MERGED_BOUND[dtype]
+    return len(probes), len(policy), adapter_difference, divergence, agree
 
 
 @torch.inference_mode()

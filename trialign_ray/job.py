@@ -53,10 +53,10 @@ def _train(spec: Any, progress: Progress) -> int:
 
 def _audit(spec: Any, progress: Progress) -> int:
     from trialign_ray.auditing import audit
-    from trialign_ray.config.game import load_game
+    from trialign_ray.config.game import load_groups
     from trialign_ray.evaluation import check_gates, parse_gates
 
-    gates = parse_gates(spec.fail_if, load_game(spec.questions, spec.groups)[1].names)
+    gates = parse_gates(spec.fail_if, load_groups(spec.groups).names)
     check_gates(gates, audit(spec, progress).audit)
     return 0
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import threading
 import time
 from collections.abc import Iterator
@@ -162,7 +161,7 @@ class Elapsed:
 
     def _write(self) -> None:
         with atomic_file(self._place) as file:
-            file.write(json.dumps({"seconds": math.floor(1000 * self.seconds()) / 1000}).encode())
+            file.write(json.dumps({"seconds": round(self.seconds(), 3)}).encode())
 
 
 def _seconds(place: Location) -> float:

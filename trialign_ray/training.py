@@ -11,9 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from trialign_ray.cluster import check_resources, connected
-from trialign_ray.collecting import asked_questions
 from trialign_ray.config.base import Strict
-from trialign_ray.config.game import Question, load_game
+from trialign_ray.config.game import Question, asked_questions, load_game
 from trialign_ray.config.train import Evaluation, TrainSpec
 from trialign_ray.errors import naming
 from trialign_ray.evaluating import Exam, examine
@@ -125,8 +124,9 @@ class _Examination:
     def __init__(self, spec: TrainSpec, evaluation: Evaluation, folder: RunFolder) -> None:
         self._spec, self._evaluation, self._folder = spec, evaluation, folder
         questions, groups = load_game(evaluation.questions, evaluation.groups, under="evaluation.")
-        with naming("evaluation.questions"):
-            self._asked: Sequence[Question] = asked_questions(questions, "heldout", evaluation.questions)
+        self._asked: Sequence[Question] = asked_questions(
+            questions, "heldout", evaluation.questions, under="evaluation."
+        )
         sampling = Sampling(evaluation.max_new_tokens)
         self._exam = Exam(absolute(spec.model), None, questions, groups, sampling, spec.learner.dtype)
 

@@ -109,9 +109,10 @@ class Tender:
             self.copier.forget(attempt)
 
     async def _tell_once(self, job: Job, said: Happening) -> None:
-        async with self.store.writes() as session:
-            last = await rows.events_of(session, job.id, after=job.events - 1, limit=1)
-            if not last or last[0].type != said.type:
+        async with self.store.reads() as session:
+            [last] = await rows.events_of(session, job.id, after=job.events - 1, limit=1)
+        if last.type != said.type:
+            async with self.store.writes() as session:
                 await rows.change(session, job, said)
 
     async def _mark_missing(self, job: Job, missing: bool, reachable: bool) -> None:

@@ -10,10 +10,10 @@ from pyarrow import fs
 
 from api.schemas import MemoryEstimate, Plan
 from trialign_ray.config.derived import derive
-from trialign_ray.config.game import GroupSet, QuestionSet, load_game
+from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.errors import DataError, ModelError, naming
+from trialign_ray.errors import ModelError, naming
 from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.logs.dataset import manifest, read_logs
 from trialign_ray.logs.storage import locate, reading
@@ -54,16 +54,16 @@ def audit(spec: AuditSpec) -> Plan:
         parse_gates(spec.fail_if, groups.names)
     if spec.model is not None:
         _model_shape(spec.model)
-    asked = questions.questions if spec.split == "all" else questions.split(spec.split)
-    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, 1, spec.questions)
+    asked = asked_questions(questions, spec.split, spec.questions)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, 1)
 
 
 def collect(spec: CollectSpec) -> Plan:
     """Prompts of a collection. Raises DataError, ModelError and SpecError."""
     questions, groups = _game(spec.questions, spec.groups)
     _model_shape(spec.model)
-    asked = questions.questions if spec.split == "all" else questions.split(spec.split)
-    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns, spec.questions)
+    asked = asked_questions(questions, spec.split, spec.questions)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns)
 
 
 def _game(questions: str, groups: str, under: str = "") -> tuple[QuestionSet, GroupSet]:
@@ -71,10 +71,7 @@ def _game(questions: str, groups: str, under: str = "") -> tuple[QuestionSet, Gr
     return load_game(questions, groups, under=under, quote=False)
 
 
-def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int, where: str) -> Plan:
-    if not questions:
-        with naming("questions"):
-            raise DataError(f"{where}: has no question of the split. Choose another, or mark questions with it.")
+def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int) -> Plan:
     derived = {"prompts": questions * groups * turns, "responses": questions * groups * turns * samples}
     return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived)
 

@@ -20,11 +20,10 @@ export function pause(ms, signal) {
  * `task` returns false to end. After an error the wait doubles, to a minute at most. Returns { now } to run it early.
  */
 export function poll(task, seconds, { signal, onerror }) {
-  let wake = () => {};
-  let again = false;
+  let now;
   const run = async () => {
     for (let wait = seconds; !signal.aborted;) {
-      again = false;
+      const early = new Promise((resolve) => (now = resolve)); // before the task: what is asked meanwhile counts
       try {
         if ((await task()) === false) return;
         wait = seconds;
@@ -33,22 +32,12 @@ export function poll(task, seconds, { signal, onerror }) {
         onerror(error);
         wait = Math.min(60, 2 * wait);
       }
-      if (!again) await rest(wait * 1000, signal, (early) => (wake = early));
+      await Promise.race([pause(wait * 1000, signal), early]);
       await visible(signal);
     }
   };
   run().catch((error) => signal.aborted || onerror(error));
-  return {
-    now: () => {
-      again = true;
-      wake();
-    },
-  };
-}
-
-function rest(ms, signal, offer) {
-  const early = new Promise((resolve) => offer(resolve));
-  return Promise.race([pause(ms, signal), early]);
+  return { now: () => now() };
 }
 
 /** Resolves when the tab can be seen; never after the signal. */

@@ -75,12 +75,13 @@ def ours(work: Work) -> Measure:
 
 
 class _Lines(threading.Thread):
-    """Notes when each line of a growing file appears."""
+    """Notes when each line of a growing file appears; those that appear between two looks share that time."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(daemon=True)
         self._path, self._over = path, threading.Event()
         self.seen: list[float] = []
+        self._looked = time.perf_counter()
 
     def run(self) -> None:
         while not self._over.wait(0.02):
@@ -93,7 +94,9 @@ class _Lines(threading.Thread):
 
     def _look(self) -> None:
         lines = self._path.read_bytes().count(b"\n") if self._path.exists() else 0
-        self.seen += [time.perf_counter()] * (lines - len(self.seen))
+        now, new = time.perf_counter(), lines - len(self.seen)
+        self.seen += [self._looked + (now - self._looked) * (nth + 1) / new for nth in range(new)]
+        self._looked = now
 
 
 def bare(work: Work) -> Measure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from tests.integration.api.serving import wait_for
 from tests.integration.conftest import GROUP, LEARNER, beside
 from tests.processes import name_of
 from tests.world import LONG, Losses, World, losses
@@ -141,8 +141,7 @@ def test_place_that_others_hold_is_waited_for_and_then_said(
     with pytest.raises(ClusterError, match="no place for 3 group actors within 3 s"):
         train(spec_of(world, "nodes-busy", max_restarts=0))
     ray.kill(held.pop())
-    while ray.available_resources().get("CPU", 0) < 1:  # type: ignore[no-untyped-call]
-        time.sleep(0.1)
+    wait_for(lambda: ray.available_resources().get("CPU", 0) >= 1)  # type: ignore[no-untyped-call]
     with pytest.raises(ClusterError, match="no place for the workers within 3 s: the cluster is busy"):
         train(spec_of(world, "nodes-busy", max_restarts=0))
     for holder in held:

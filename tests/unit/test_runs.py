@@ -6,6 +6,7 @@ import json
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -140,16 +141,18 @@ def test_training_has_ended_when_its_adapter_is_there(tmp_path: Path) -> None:
     assert run.trained()
 
 
-def test_time_adds_up_over_invocations(tmp_path: Path) -> None:
+def test_time_adds_up_over_invocations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("trialign_ray.runs.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run = claimed(tmp_path)
     with Elapsed(run) as first:
-        time.sleep(0.05)
-    time.sleep(0.2)  # between two invocations nobody works on the run
+        clock[0] += 0.5
+        assert first.seconds() == 0.5
+    clock[0] += 8  # between two invocations nobody works on the run
     with Elapsed(run) as second:
-        time.sleep(0.05)
-    assert first.seconds() >= 0.05
-    assert 0.1 <= written(tmp_path) <= second.seconds()
-    assert written(tmp_path) <= Elapsed(run).seconds() < written(tmp_path) + 5
+        clock[0] += 0.25
+    assert written(tmp_path) == second.seconds() == 0.75
+    assert Elapsed(run).seconds() == 0.75
 
 
 def test_time_of_a_failed_invocation_counts(tmp_path: Path) -> None:

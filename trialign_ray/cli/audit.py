@@ -31,7 +31,7 @@ def command(
     name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
 ) -> None:
     """Measure who is told the truth: table, report.json and report.html."""
-    from trialign_ray.config.game import load_game
+    from trialign_ray.config.game import load_groups
     from trialign_ray.config.tasks import AuditSpec
     from trialign_ray.evaluation.gates import check_gates, parse_gates
 
@@ -42,7 +42,7 @@ def command(
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
     }
     job = specs.build(AuditSpec, spec, flags)
-    gates = parse_gates(job.fail_if, load_game(job.questions, job.groups)[1].names)
+    gates = parse_gates(job.fail_if, load_groups(job.groups).names)
     from trialign_ray.auditing import audit
     from trialign_ray.evaluation.table import report_table
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from trialign_ray.config.base import Strict, load_yaml
 from trialign_ray.config.preferences import Preference
-from trialign_ray.errors import naming
+from trialign_ray.errors import DataError, naming
 
 NEUTRAL = "neutral"
 """The control group: no persona, no preference. Always the first."""
@@ -142,5 +142,26 @@ def load_game(questions: str, groups: str, *, under: str = "", quote: bool = Tru
     """
     with naming(f"{under}questions"):
         asked = load_yaml(QuestionSet, questions, quote=quote)
+    return asked, load_groups(groups, under=under, quote=quote)
+
+
+def load_groups(place: str, *, under: str = "", quote: bool = True) -> GroupSet:
+    """The half of `load_game` for who needs no questions."""
     with naming(f"{under}groups"):
-        return asked, load_yaml(GroupSet, groups, quote=quote)
+        return load_yaml(GroupSet, place, quote=quote)
+
+
+def asked_questions(
+    questions: QuestionSet, split: Split | Literal["all"], where: str, *, under: str = ""
+) -> tuple[Question, ...]:
+    """The questions of a split, or of both under 'all'; raises DataError where there are none.
+
+    `where` is the file, and the specification's field lies below `under`, as in `load_game`.
+    """
+    asked = questions.questions if split == "all" else questions.split(split)
+    with naming(f"{under}questions"):
+        if not asked:
+            raise DataError(
+                f"{where}: has no question of split '{split}'. Choose another split, or mark questions with it."
+            )
+    return asked

@@ -78,6 +78,11 @@ def ended(client: Client, job_id: str, seconds: float = SECONDS) -> JobOut:
     return wait_for(look, seconds)
 
 
+def told(client: Client, job_id: str) -> list[str]:
+    """Types of a job's events."""
+    return [event.type for event in client.events(job_id)]
+
+
 def wait_for(found: Callable[[], T | None], seconds: float = SECONDS) -> T:
     """The first true answer; AssertionError after `seconds`."""
     end = time.monotonic() + seconds

@@ -18,7 +18,7 @@ from api.client import Client
 from api.local_ray import local_ray
 from api.schemas import ClusterOut
 from api.settings import Settings
-from tests.integration.api.serving import SECONDS, Server, ended, free_port, key_of, wait_for
+from tests.integration.api.serving import SECONDS, Server, ended, free_port, key_of, told, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -75,7 +75,7 @@ def test_a_job_runs_its_log_streams_and_its_metrics_are_kept(client: Client) -> 
     assert [row["step"] for row in client.metrics(job.id).data] == [0, 1, 2]
     assert client.groups(job.id).groups[0].name == "neutral"
     assert "step 2" in client.logs(job.id)
-    assert [event.type for event in client.events(job.id)][:3] == ["created", "queued", "starting"]
+    assert told(client, job.id)[:3] == ["created", "queued", "starting"]
 
 
 def test_cancel_writes_a_checkpoint_and_resume_goes_on_from_it(client: Client) -> None:

@@ -166,6 +166,13 @@ class Plane:
         return await self.run(auth, job["id"])
 
 
+async def eventually(done: Callable[[], bool]) -> None:
+    """Wait for what a task beside the test does; fails after a minute."""
+    async with asyncio.timeout(60):
+        while not done():
+            await asyncio.sleep(0.05)
+
+
 def settings_for(folder: Path, **changes: Any) -> Settings:
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)

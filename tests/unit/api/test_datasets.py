@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from tests.unit.api.fake import TINY, FakeBackend, Plane, settings_for
+from tests.unit.api.fake import TINY, FakeBackend, Plane, eventually, settings_for
 from tests.unit.logs.samples import row
 
 pytestmark = pytest.mark.anyio
@@ -140,10 +139,7 @@ async def test_a_start_of_the_service_sweeps(tmp_path: Path) -> None:
     home = aged(broken(tmp_path / "data" / "datasets", 1, "upload.jsonl"), hours=25)
     app = create_app(settings_for(tmp_path), kinds=TINY, backend=FakeBackend())
     async with app.router.lifespan_context(app):
-        for _ in range(1200):
-            if not home.exists():
-                break
-            await asyncio.sleep(0.05)
+        await eventually(lambda: not home.exists())
     assert not home.exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.backend import RayStatus, Record, Submission
-from tests.unit.api.fake import FakeBackend, Plane, plane
+from tests.unit.api.fake import FakeBackend, Plane, eventually, plane
 from tests.unit.api.test_history import metrics_row, write_metrics
 from trialign_ray.errors import ClusterError
 
@@ -63,10 +63,7 @@ async def test_a_new_job_reaches_ray_without_waiting_for_a_round(tmp_path: Path)
         ada = await control.key("ada", "submit")
         loop = asyncio.create_task(control.app.state.reconciler.run())
         await control.submit(ada)
-        for _ in range(400):
-            if control.backend.submissions:
-                break
-            await asyncio.sleep(0.05)
+        await eventually(lambda: bool(control.backend.submissions))
         await control.app.state.reconciler.stop(loop)
         assert len(control.backend.submissions) == 1
 
@@ -141,8 +138,7 @@ async def test_within_the_grace_a_forgotten_job_goes_on_when_ray_knows_it_again(
     assert (await control.job(ada, job["id"]))["status"] == "running"
     control.backend.down = False
     await control.tick(2)
-    events = await control.events(ada, job["id"])
-    assert [event["type"] for event in events][-2:] == ["missing", "found"]
+    assert (await control.told(ada, job["id"]))[-2:] == ["missing", "found"]
     assert len(control.backend.submissions) == 1
 
 
