@@ -8,17 +8,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from trialign_ray.agents.share import GroupShare
-from trialign_ray.config.algorithm import Algorithm
-from trialign_ray.config.train import Optimizer
-from trialign_ray.learner.batch import assemble
-from trialign_ray.learner.engine import adamw, cosine
-from trialign_ray.learner.policy import Policy
+from trialign_ray.config.algorithm import AlgorithmSpec
+from trialign_ray.config.train import OptimizerSpec
+from trialign_ray.data.batch import GroupBatch
 from trialign_ray.objective.step import first_utilities, step_objective
+from trialign_ray.trainer.collate import assemble
+from trialign_ray.trainer.engine import adamw, cosine
+from trialign_ray.trainer.policy import Policy
 
 
 def plain_train(
-    policy: Policy, algorithm: Algorithm, optimizer: Optimizer, steps: Iterable[Sequence[GroupShare]], total: int
+    policy: Policy,
+    algorithm: AlgorithmSpec,
+    optimizer: OptimizerSpec,
+    steps: Iterable[Sequence[GroupBatch]],
+    total: int,
 ) -> tuple[list[float], list[Tensor]]:
     """Loss of every step, and the adapter's parameters after the last."""
     parameters = policy.trainable()

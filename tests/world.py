@@ -10,14 +10,14 @@ import pyarrow as pa
 import yaml
 
 from tests.tiny import save_tiny, tiny_tokenizer
-from trialign_ray.collecting import collect
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.logs.dataset import read_logs, write_logs
-from trialign_ray.logs.schema import SCHEMA
-from trialign_ray.metrics import Row, read_metrics
-from trialign_ray.runs import RunFolder
-from trialign_ray.tokens import ChatTokens
+from trialign_ray.data.dataset import read_logs, write_logs
+from trialign_ray.data.schema import SCHEMA
+from trialign_ray.entrypoints.collect import collect
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.models.chat_tokens import ChatTokens
+from trialign_ray.trainer.metric_writers import Row, read_metrics
 
 Losses = list[tuple[int, float]]
 """Step and loss."""

@@ -8,17 +8,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trialign_ray.config.train import Optimizer, TrainSpec
-from trialign_ray.learner.engine import adamw, cosine
-from trialign_ray.learner.packing import Tree
-from trialign_ray.learner.policy import Policy, adapt
-from trialign_ray.models import load_model
+from trialign_ray.config.train import OptimizerSpec, TrainSpec
+from trialign_ray.models.loading import load_model
+from trialign_ray.trainer.engine import adamw, cosine
+from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.policy import Policy, adapt
 
 
 class BareEngine:
     """What `learner.Learner` needs of an engine, in plain torch: gradients are averaged over the ranks."""
 
-    def __init__(self, policy: Policy, optimizer: Optimizer, steps: int) -> None:
+    def __init__(self, policy: Policy, optimizer: OptimizerSpec, steps: int) -> None:
         self.module = policy
         self.device = torch.device("cpu")
         self._clip = optimizer.clip_norm

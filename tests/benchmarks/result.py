@@ -18,11 +18,11 @@ from rich.table import Table
 
 from tests.benchmarks.measure import Measure, spread
 from tests.benchmarks.settings import PROCESSES, Work
-from trialign_ray.learner.batch import assemble
-from trialign_ray.logs.dataset import manifest
-from trialign_ray.logs.storage import atomic_file, locate
-from trialign_ray.models import model_hash
-from trialign_ray.training import PACKAGES
+from trialign_ray.data.dataset import manifest
+from trialign_ray.entrypoints.train import PACKAGES
+from trialign_ray.io.storage import atomic_file, locate
+from trialign_ray.models.loading import model_hash
+from trialign_ray.trainer.collate import assemble
 
 Rounds = Sequence[Mapping[str, Measure]]
 """For each round the measure of each contender."""

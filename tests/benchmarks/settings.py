@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from trialign_ray.agents.buffer import BufferSpec, RolloutBuffer
-from trialign_ray.agents.share import GroupShare
-from trialign_ray.config.train import Candidates, Learner, Lora, Optimizer, TrainSpec
-from trialign_ray.learning import plan_course
-from trialign_ray.logs.dataset import manifest, read_logs, write_logs
-from trialign_ray.logs.schema import SCHEMA
-from trialign_ray.models import chat_tokens
-from trialign_ray.tokens import ChatTokens
+from trialign_ray.actors.replay_buffer import BufferSpec, RolloutBuffer
+from trialign_ray.config.train import CandidateSpec, LearnerSpec, LoraSpec, OptimizerSpec, TrainSpec
+from trialign_ray.data.batch import GroupBatch
+from trialign_ray.data.dataset import manifest, read_logs, write_logs
+from trialign_ray.data.schema import SCHEMA
+from trialign_ray.models.chat_tokens import ChatTokens
+from trialign_ray.models.loading import chat_tokens
+from trialign_ray.trainer.driver import plan_training
 
 PROCESSES = 2
 """Of the contenders that have several, one thread each."""
@@ -40,8 +40,8 @@ class Setting:
     """The first so many groups of the logs; all of them where it is None."""
     response_tokens: int | None = None
     """Length to which every response is continued; as logged where it is None."""
-    candidates: Candidates = field(default_factory=Candidates)
-    lora: Lora = field(default_factory=Lora)
+    candidates: CandidateSpec = field(default_factory=CandidateSpec)
+    lora: LoraSpec = field(default_factory=LoraSpec)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seed: int = 0
     threads: int = PROCESSES
@@ -73,7 +73,7 @@ class Work:
 
     setting: Setting
     spec: TrainSpec
-    steps: tuple[tuple[GroupShare, ...], ...]
+    steps: tuple[tuple[GroupBatch, ...], ...]
     """For each step the shares of all groups."""
 
 
@@ -97,7 +97,7 @@ def prepare(setting: Setting, model: str, logs: str, folder: Path) -> Work:
     if setting.groups is not None or setting.response_tokens is not None:
         logs = _changed_logs(setting, logs, tokens, folder / f"logs-{setting.name}")
     spec = _spec(setting, model, logs, folder)
-    course = plan_course(spec)
+    course = plan_training(spec)
     buffers = [
         RolloutBuffer(BufferSpec(logs, name, setting.candidates, spec.algorithm.utility, tokens.stop_ids))
         for name in course.groups
@@ -118,8 +118,8 @@ def _spec(setting: Setting, model: str, logs: str, folder: Path) -> TrainSpec:
         questions_per_step=setting.questions_per_step,
         candidates=setting.candidates,
         lora=setting.lora,
-        optimizer=Optimizer(warmup_share=1 / setting.steps),  # one step, as in the plain loop
-        learner=Learner(workers=PROCESSES, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
+        optimizer=OptimizerSpec(warmup_share=1 / setting.steps),  # one step, as in the plain loop
+        learner=LearnerSpec(workers=PROCESSES, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
         checkpoint_every=setting.steps,
     )
 

@@ -15,7 +15,7 @@ from tests.benchmarks.measure import Measure
 from tests.benchmarks.result import document, table, write
 from tests.benchmarks.settings import Setting, Work, own_cache, prepare
 from tests.world import World, make_world
-from trialign_ray.config.train import Lora
+from trialign_ray.config.train import LoraSpec
 
 TINY = Setting(
     "tiny",
@@ -25,7 +25,7 @@ TINY = Setting(
     slow_steps=3,
     questions_per_step=2,
     dtype="float32",
-    lora=Lora(rank=4),
+    lora=LoraSpec(rank=4),
     threads=1,
 )
 

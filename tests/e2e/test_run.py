@@ -14,9 +14,9 @@ import psutil
 import pytest
 import yaml
 
-from api.local_ray import local_ray
 from tests.processes import name_of
 from tests.world import LONG, Losses, World, losses
+from trialign_api.local_ray import local_ray
 from trialign_ray.config.train import TrainSpec
 
 pytestmark = pytest.mark.e2e

@@ -21,11 +21,11 @@ from peft import PeftModel
 from playwright.sync_api import expect
 from transformers import AutoModelForCausalLM
 
-from api.client import Client, parse_events
-from api.schemas import JobOut
 from tests.browser import Seen, chromium
 from tests.integration.api.serving import ended, free_port, ready, wait_for
 from tests.world import World, make_world
+from trialign_api.client import Client, parse_events
+from trialign_api.schemas import JobOut
 
 pytestmark = pytest.mark.e2e
 

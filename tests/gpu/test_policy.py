@@ -12,21 +12,21 @@ import torch.distributed as dist
 from tests.plain import plain_train
 from tests.shares import random_shares
 from tests.tiny import tiny_model
-from trialign_ray.config.algorithm import Algorithm
-from trialign_ray.config.train import Learner, Lora, Optimizer
-from trialign_ray.learner.batch import assemble
-from trialign_ray.learner.policy import Policy, adapt
+from trialign_ray.config.algorithm import AlgorithmSpec
+from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
+from trialign_ray.trainer.collate import assemble
+from trialign_ray.trainer.policy import Policy, adapt
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
 ]
-LEARNER = Learner(workers=1, zero_stage=2, gpu=True, dtype="float32")
-OPTIMIZER = Optimizer(learning_rate=1e-2)
+LEARNER = LearnerSpec(workers=1, zero_stage=2, gpu=True, dtype="float32")
+OPTIMIZER = OptimizerSpec(learning_rate=1e-2)
 
 
 def policy() -> Policy:
-    return adapt(tiny_model(), Lora(rank=4), LEARNER, seed=1)
+    return adapt(tiny_model(), LoraSpec(rank=4), LEARNER, seed=1)
 
 
 def test_log_probs_equal_those_of_the_cpu() -> None:
@@ -37,17 +37,17 @@ def test_log_probs_equal_those_of_the_cpu() -> None:
 
 
 def test_zero_on_a_gpu_takes_the_steps_of_the_plain_loop(tmp_path: Path) -> None:
-    from trialign_ray.learner.engine import initialize
-    from trialign_ray.learner.learner import Learner as StepLearner
     from trialign_ray.objective.step import first_utilities
+    from trialign_ray.trainer.engine import initialize
+    from trialign_ray.trainer.learner import Learner
 
     os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1")
     dist.init_process_group("nccl", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
         engine = initialize(policy().cuda(), OPTIMIZER, LEARNER, 4, 1)
-        stepper = StepLearner(engine, Algorithm(kl=0.1), first_utilities(3))
+        stepper = Learner(engine, AlgorithmSpec(kl=0.1), first_utilities(3))
         losses = [float(stepper.step(random_shares(step)).outputs.loss.detach()) for step in range(4)]
     finally:
         dist.destroy_process_group()
-    expected, _ = plain_train(policy(), Algorithm(kl=0.1), OPTIMIZER, map(random_shares, range(4)), 4)
+    expected, _ = plain_train(policy(), AlgorithmSpec(kl=0.1), OPTIMIZER, map(random_shares, range(4)), 4)
     assert losses == pytest.approx(expected, abs=1e-3)

@@ -13,8 +13,8 @@ import ray
 
 from tests.processes import name_of
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.logs.storage import Location
-from trialign_ray.runs import RunFolder
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.io.storage import Location
 
 LEARNER, GROUP = "ray::RayTrainWork", "ray::GroupActor"
 """How the names of Ray's processes begin: of a rank of the learner group, and of a group's actor."""

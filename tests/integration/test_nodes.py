@@ -16,9 +16,9 @@ from tests.integration.conftest import GROUP, LEARNER, beside
 from tests.processes import name_of
 from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
+from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import ClusterError
-from trialign_ray.runs import RunFolder
-from trialign_ray.training import train
+from trialign_ray.io.run_folder import RunFolder
 
 pytestmark = pytest.mark.integration
 

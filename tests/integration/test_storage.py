@@ -17,16 +17,16 @@ from moto.server import ThreadedMotoServer
 from tests.integration.conftest import LEARNER, beside, kill_one
 from tests.world import LONG, LONG_STEPS, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
+from trialign_ray.data.dataset import read_logs
+from trialign_ray.entrypoints.export import export
+from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation import from_json
-from trialign_ray.evaluation.report import TrainingReport
-from trialign_ray.exporting import export
-from trialign_ray.logs.dataset import read_logs
-from trialign_ray.logs.storage import locate
-from trialign_ray.models import load_policy
-from trialign_ray.places import local_folder, upload_folder
-from trialign_ray.runs import RunFolder
-from trialign_ray.training import train
+from trialign_ray.evaluation.report.report import TrainingReport
+from trialign_ray.io.cache import local_folder, upload_folder
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.io.storage import locate
+from trialign_ray.models.loading import load_policy
 
 pytestmark = pytest.mark.integration
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.integration.conftest import GROUP, LEARNER, beside, kill_one
 from tests.world import LONG, Losses, World, losses, steps
+from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import CheckpointError, SpecError
 from trialign_ray.evaluation import from_json
-from trialign_ray.evaluation.report import TrainingReport
-from trialign_ray.training import train
+from trialign_ray.evaluation.report.report import TrainingReport
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("local_ray")]
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from api.cli import register
 from trialign_ray.cli import audit, collect, doctor, export, logs, model, schema, train
+from trialign_ray.cli.service import register
 from trialign_ray.errors import TrialignError
 
 INTERRUPTED = 130

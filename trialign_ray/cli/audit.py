@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from trialign_ray.cli import console, specs
+from trialign_ray.cli import specs
+from trialign_ray.io import console
 
 SpecFile = Annotated[Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Fields not given as options.")]
 
@@ -43,8 +44,8 @@ def command(
     }
     job = specs.build(AuditSpec, spec, flags)
     gates = parse_gates(job.fail_if, load_groups(job.groups).names)
-    from trialign_ray.auditing import audit
-    from trialign_ray.evaluation.table import report_table
+    from trialign_ray.entrypoints.audit import audit
+    from trialign_ray.evaluation.report.table import report_table
 
     with console.progress() as progress:
         report = audit(job, progress)

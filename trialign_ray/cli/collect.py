@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from trialign_ray.cli import console, specs
+from trialign_ray.cli import specs
 from trialign_ray.cli.audit import SpecFile
+from trialign_ray.io import console
 
 
 def command(
@@ -39,7 +40,7 @@ def command(
         **{"overwrite": overwrite},
     }
     job = specs.build(CollectSpec, spec, flags)
-    from trialign_ray.collecting import collect
+    from trialign_ray.entrypoints.collect import collect
 
     with console.progress() as progress:
         manifest = collect(job, progress)

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 from typer import Option
 
-from trialign_ray.cli import console
+from trialign_ray.io import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trialign_ray.doctor import Finding
+    from trialign_ray.cluster.doctor import Finding
 
 UNREADY = 1
 _STYLES = {"ok": "green", "attention": "yellow", "missing": "bold red"}
@@ -25,7 +25,7 @@ _STYLES = {"ok": "green", "attention": "yellow", "missing": "bold red"}
 
 def command(as_json: Annotated[bool, Option("--json", help="For programs.")] = False) -> None:
     """Say what this machine has for a run. The exit status is 1 where something required is missing."""
-    from trialign_ray.doctor import examine, ready
+    from trialign_ray.cluster.doctor import examine, ready
 
     findings = examine()
     if as_json:

@@ -13,7 +13,7 @@ def command(
     target: Annotated[str | None, Option(help="Where to write; by default RUN/export.")] = None,
 ) -> None:
     """Write a PEFT adapter and a merged model, each loaded again and compared with the trained policy."""
-    from trialign_ray.exporting import ADAPTER_BOUND, export
+    from trialign_ray.entrypoints.export import ADAPTER_BOUND, export
 
     done = export(run, target)
     typer.echo(f"compared at {done.tokens} tokens of {done.responses} logged responses, over the whole vocabulary")

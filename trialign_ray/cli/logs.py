@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from trialign_ray.cli import console
+from trialign_ray.io import console
 
 if TYPE_CHECKING:
-    from trialign_ray.logs.complete import Completion
-    from trialign_ray.logs.importers import ImportReport
-    from trialign_ray.logs.validate import Validation
+    from trialign_ray.data.importers import ImportReport
+    from trialign_ray.data.normalisation import Completion
+    from trialign_ray.data.validation import Validation
 
 app = typer.Typer(help="Import, check and look at offline logs.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def import_command(
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the dataset and the reject file.")] = False,
 ) -> None:
     """Bring logs into one dataset. Every row is imported or set aside with its reason, none is dropped."""
-    from trialign_ray.logs.importers import import_logs
+    from trialign_ray.data.importers import import_logs
 
     report = import_logs(
         sources,
@@ -60,10 +60,10 @@ def validate_command(
     ignore: Ignore = None,
 ) -> None:
     """Check logs without writing: one dataset as it stands, or files as `import` with these options takes them."""
+    from trialign_ray.data.importers import validate_sources
+    from trialign_ray.data.validation import validate_logs
     from trialign_ray.errors import RowError
-    from trialign_ray.logs.importers import validate_sources
-    from trialign_ray.logs.storage import locate
-    from trialign_ray.logs.validate import validate_logs
+    from trialign_ray.io.storage import locate
 
     if (model, questions, groups, ignore) == (None,) * 4 and len(sources) == 1 and locate(sources[0]).is_folder():
         found = validate_logs(sources[0])
@@ -80,7 +80,7 @@ def show_command(
     question: Annotated[str | None, Option(metavar="ID", help="Show every response to this question.")] = None,
 ) -> None:
     """Summarise a dataset by group, or show one question across the groups."""
-    from trialign_ray.logs.show import question_table, question_view, summarise, summary_table
+    from trialign_ray.data.inspection import question_table, question_view, summarise, summary_table
 
     if question is None:
         console.show(summary_table(summarise(dataset)))
@@ -89,17 +89,17 @@ def show_command(
 
 
 def _completion(model: str | None, questions: str | None, ignore: list[str] | None) -> Completion:
-    from trialign_ray.logs.complete import Completion
+    from trialign_ray.data.normalisation import Completion
 
     tokenize, scorer = None, None
     if model is not None:
-        from trialign_ray.models import chat_tokens
+        from trialign_ray.models.loading import chat_tokens
 
         tokenize = chat_tokens(model)
     if questions is not None:
         from trialign_ray.config.base import load_yaml
         from trialign_ray.config.game import QuestionSet
-        from trialign_ray.rewards.scorer import QuestionScorer
+        from trialign_ray.data.scoring import QuestionScorer
 
         scorer = QuestionScorer(load_yaml(QuestionSet, questions))
     return Completion(scorer, tokenize, frozenset(ignore or ()))

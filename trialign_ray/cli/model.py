@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from trialign_ray.cli import console
+from trialign_ray.io import console
 
 
 def command() -> None:
     """Fetch the demo's model into the cache if it is not there, and print its folder."""
-    from trialign_ray.demo_model import fetch
+    from trialign_ray.models.demo import fetch
 
     with console.progress() as progress:
         folder = fetch(progress)

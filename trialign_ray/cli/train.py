@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from trialign_ray.cli import console, specs
+from trialign_ray.cli import specs
+from trialign_ray.io import console
 
 
 def command(
@@ -21,8 +22,8 @@ def command(
     from trialign_ray.config.train import TrainSpec
 
     job = specs.build(TrainSpec, spec, {}, settings or ())
-    from trialign_ray.evaluation.table import report_table
-    from trialign_ray.training import train
+    from trialign_ray.entrypoints.train import train
+    from trialign_ray.evaluation.report.table import report_table
 
     with console.progress() as progress:
         outcome = train(job, resume=resume, address=address, progress=progress)

@@ -9,14 +9,14 @@ from pydantic import Field
 from trialign_ray.config.base import Strict
 
 
-class Utility(Strict):
+class UtilitySpec(Strict):
     """u = w_truth * truth + (1 - w_truth) * preference; truth alone where a row has no preference."""
 
     w_truth: float = Field(default=0.7, gt=0.5, le=1)
     """Above one half: no preference is worth a falsehood."""
 
 
-class AlphaFairWelfare(Strict):
+class AlphaFairSpec(Strict):
     """alpha 0: mean; 1: Nash social welfare; large: max-min."""
 
     family: Literal["alpha_fair"] = "alpha_fair"
@@ -27,7 +27,7 @@ class AlphaFairWelfare(Strict):
     """Added to each utility, so that a group at 0 has a finite weight."""
 
 
-class GiniWelfare(Strict):
+class GiniSpec(Strict):
     """Generalised Gini: the group of rank r, the worst first, counts decay ** r."""
 
     family: Literal["gini"] = "gini"
@@ -36,19 +36,19 @@ class GiniWelfare(Strict):
     """Weight of a group over that of the next worse one; 1: mean."""
 
 
-WelfareSpec = Annotated[AlphaFairWelfare | GiniWelfare, Field(discriminator="family")]
+WelfareSpec = Annotated[AlphaFairSpec | GiniSpec, Field(discriminator="family")]
 
 
-class Inconsistency(Strict):
+class InconsistencySpec(Strict):
     """The penalty on groups that get different answers."""
 
-    strength: float = Field(default=0.2, ge=0, le=1)
+    coefficient: float = Field(default=0.2, ge=0, le=1)
     """lambda; lowered in a step where it would let a shared falsehood pay."""
     form: Literal["anchored", "symmetric"] = "anchored"
     """anchored: where the truth is known only wrong answers are pulled; other questions are symmetric always."""
 
 
-class Awr(Strict):
+class AwrSpec(Strict):
     """Advantage-weighted regression on the logged and borrowed responses."""
 
     name: Literal["awr"] = "awr"
@@ -57,7 +57,7 @@ class Awr(Strict):
     """Weights are softmax(advantage / temperature) over the candidates of one question and group."""
 
 
-class Candidate(Strict):
+class CandidateLossSpec(Strict):
     """Exact expected utility under the policy renormalised over the candidates."""
 
     name: Literal["candidate"] = "candidate"
@@ -67,21 +67,21 @@ class Candidate(Strict):
     because only ratios between candidates would be trained."""
 
 
-PolicyLoss = Annotated[Awr | Candidate, Field(discriminator="name")]
+PolicyLossSpec = Annotated[AwrSpec | CandidateLossSpec, Field(discriminator="name")]
 
 
-class Algorithm(Strict):
+class AlgorithmSpec(Strict):
     """The TriAlign objective (a reconstruction: the paper's equations are not public)."""
 
-    loss: PolicyLoss = Awr()
+    loss: PolicyLossSpec = AwrSpec()
     """How the policy follows the advantages."""
-    utility: Utility = Utility()
+    utility: UtilitySpec = UtilitySpec()
     """What an answer is worth to a group."""
-    welfare: WelfareSpec = AlphaFairWelfare()
+    welfare: WelfareSpec = AlphaFairSpec()
     """What utilities of all groups are worth together, and so each group's weight."""
     utility_decay: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the moving average of each group's utility, from which its weight follows."""
-    inconsistency: Inconsistency = Inconsistency()
+    inconsistency: InconsistencySpec = InconsistencySpec()
     """What different answers to one question cost."""
     kl: float = Field(default=0.0, ge=0, le=10)
     """beta: weight of KL(policy || reference) over the candidates. Above 0 every response is scored once with the

@@ -28,7 +28,7 @@ class Question(Strict):
     references: tuple[str, ...] = ()
     """Accepted answers; the first is the canonical one."""
     verifier: Literal["vocabulary", "number", "open"] = "open"
-    """How the answer is read out of a free response; see `trialign_ray.rewards.answers`."""
+    """How the answer is read out of a free response; see `trialign_ray.rewards.verifiers`."""
     vocabulary: str | None = None
     """Name of the closed answer set, for verifier 'vocabulary'."""
     split: Split = "heldout"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from trialign_ray.config.base import Strict
-from trialign_ray.config.train import Place, RunName, TrainSpec
+from trialign_ray.config.train import PathOrUri, RunName, TrainSpec
 
 _ABSENT = {"type": "null"}
 _ONE_SOURCE: dict[str, Any] = {
@@ -37,17 +37,17 @@ class AuditSpec(Strict):
     """What the job does."""
     name: RunName
     """Of the run: its folder and its Ray job."""
-    model: Place | None = None
+    model: PathOrUri | None = None
     """Folder of a Hugging Face causal LM (safetensors)."""
-    adapter: Place | None = None
+    adapter: PathOrUri | None = None
     """A PEFT adapter to put on the model."""
-    answers: Place | None = None
+    answers: PathOrUri | None = None
     """A log dataset, JSONL or Parquet of answers instead of a model."""
-    questions: Place
+    questions: PathOrUri
     """Question set, YAML or JSON."""
-    groups: Place
+    groups: PathOrUri
     """Group set, YAML or JSON: the personas that ask."""
-    runs: Place = "runs"
+    runs: PathOrUri = "runs"
     """Where the run's folder is made."""
     split: Literal["train", "heldout", "all"] = "heldout"
     """Which questions are asked."""
@@ -82,13 +82,13 @@ class CollectSpec(Strict):
     """What the job does."""
     name: RunName
     """Of the Ray job."""
-    model: Place
+    model: PathOrUri
     """Folder of a Hugging Face causal LM (safetensors)."""
-    questions: Place
+    questions: PathOrUri
     """Question set, YAML or JSON."""
-    groups: Place
+    groups: PathOrUri
     """Group set, YAML or JSON: the personas that ask."""
-    output: Place
+    output: PathOrUri
     """Where the log dataset is written."""
     split: Literal["train", "heldout", "all"] = "train"
     """Which questions are asked."""

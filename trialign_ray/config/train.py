@@ -6,17 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trialign_ray.config.algorithm import Algorithm
+from trialign_ray.config.algorithm import AlgorithmSpec
 from trialign_ray.config.base import Strict
 
 RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
 RunName = Annotated[str, Field(pattern=RUN_NAME)]
 """A folder's, an actor's and a Ray job's name at once."""
-Place = Annotated[str, Field(min_length=1, max_length=1000)]
+PathOrUri = Annotated[str, Field(min_length=1, max_length=1000)]
 """A path, or a pyarrow filesystem URI (file://, s3://, gs://)."""
 
 
-class Candidates(Strict):
+class CandidateSpec(Strict):
     """Which responses compete in one group's prompt."""
 
     own: int = Field(default=6, ge=1, le=64)
@@ -26,7 +26,7 @@ class Candidates(Strict):
     first: how a fact that only one persona elicits reaches the others."""
 
 
-class Lora(Strict):
+class LoraSpec(Strict):
     """The adapter; everything else is frozen."""
 
     rank: int = Field(default=16, ge=1, le=512)
@@ -40,7 +40,7 @@ class Lora(Strict):
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Optimizer(Strict):
+class OptimizerSpec(Strict):
     """AdamW with a cosine schedule after a linear warm-up."""
 
     learning_rate: float = Field(default=5e-4, gt=0, le=1)
@@ -55,7 +55,7 @@ class Optimizer(Strict):
     """Longer gradients, in the L2 norm over the whole adapter, are scaled down to it."""
 
 
-class Learner(Strict):
+class LearnerSpec(Strict):
     """The learner group: Ray Train workers under DeepSpeed ZeRO."""
 
     workers: int = Field(default=2, ge=1, le=1024)
@@ -74,12 +74,12 @@ class Learner(Strict):
     """How often the group may be started again from the last checkpoint after a worker or an actor died."""
 
 
-class Evaluation(Strict):
+class EvaluationSpec(Strict):
     """The truth report before and after, on held-out questions."""
 
-    questions: Place
+    questions: PathOrUri
     """Question set, YAML or JSON; the held-out ones are asked."""
-    groups: Place
+    groups: PathOrUri
     """Group set, YAML or JSON: the personas that ask."""
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
     """Longest answer, in tokens."""
@@ -94,11 +94,11 @@ class TrainSpec(Strict):
     """What the job does."""
     name: RunName
     """Of the run: its folder, its actors and its Ray job."""
-    model: Place
+    model: PathOrUri
     """Folder of a Hugging Face causal LM (safetensors)."""
-    logs: Place
+    logs: PathOrUri
     """Log dataset, as `trialign collect` or `trialign logs import` writes it."""
-    runs: Place = "runs"
+    runs: PathOrUri = "runs"
     """Where the run's folder is made."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the order of questions and of the adapter's first weights."""
@@ -106,17 +106,17 @@ class TrainSpec(Strict):
     """The batch size: whole questions, all groups, per optimizer step, over all workers."""
     epochs: float = Field(default=1.0, gt=0, le=1000)
     """Passes over the training questions; the last may be partial."""
-    algorithm: Algorithm = Algorithm()
+    algorithm: AlgorithmSpec = AlgorithmSpec()
     """The objective."""
-    candidates: Candidates = Candidates()
+    candidates: CandidateSpec = CandidateSpec()
     """Which responses compete."""
-    lora: Lora = Lora()
+    lora: LoraSpec = LoraSpec()
     """The adapter."""
-    optimizer: Optimizer = Optimizer()
+    optimizer: OptimizerSpec = OptimizerSpec()
     """AdamW and its schedule."""
-    learner: Learner = Learner()
+    learner: LearnerSpec = LearnerSpec()
     """The processes that train, and their precision."""
     checkpoint_every: int = Field(default=10, ge=1)
     """Optimizer steps between checkpoints; the last step always writes one."""
-    evaluation: Evaluation | None = None
+    evaluation: EvaluationSpec | None = None
     """The truth report before and after; none without it."""

@@ -3,11 +3,9 @@
 from trialign_ray.evaluation.answers import Answers, read_answers
 from trialign_ray.evaluation.figures import Audit, Figure, Figures
 from trialign_ray.evaluation.gates import Gate, check_gates, known_metrics, parse_gates
-from trialign_ray.evaluation.hypervolume import hypervolume
-from trialign_ray.evaluation.intervals import Bootstrap
-from trialign_ray.evaluation.page import to_html
-from trialign_ray.evaluation.publish import publish
-from trialign_ray.evaluation.report import (
+from trialign_ray.evaluation.report.page import to_html
+from trialign_ray.evaluation.report.publish import publish
+from trialign_ray.evaluation.report.report import (
     AuditReport,
     Report,
     TrainingReport,
@@ -16,7 +14,9 @@ from trialign_ray.evaluation.report import (
     to_json,
     training_report,
 )
-from trialign_ray.evaluation.table import report_table
+from trialign_ray.evaluation.report.table import report_table
+from trialign_ray.evaluation.stats.hypervolume import hypervolume
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 __all__ = [
     "Answers",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.answers import Answers
-from trialign_ray.evaluation.exchange import exchange_test
-from trialign_ray.evaluation.extremes import estimate_changes
 from trialign_ray.evaluation.figures import Difference
-from trialign_ray.evaluation.intervals import Bootstrap, Floats, Statistic
 from trialign_ray.evaluation.metrics import extremes, statistics
+from trialign_ray.evaluation.stats.exchange import exchange_test
+from trialign_ray.evaluation.stats.extremes import estimate_changes
+from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic
 
 
 def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Difference:

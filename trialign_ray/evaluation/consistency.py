@@ -14,7 +14,7 @@ from scipy import sparse
 
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Key
-from trialign_ray.evaluation.intervals import Floats, Statistic, divide, ratio
+from trialign_ray.evaluation.stats.intervals import Floats, Statistic, divide, ratio
 
 
 def consistency_statistics(answers: Answers) -> dict[Key, Statistic]:

@@ -9,10 +9,10 @@ import numpy as np
 from trialign_ray.config.game import NEUTRAL
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
-from trialign_ray.evaluation.extremes import Extreme, estimate_extremes
 from trialign_ray.evaluation.figures import Audit, Figure, Key
-from trialign_ray.evaluation.intervals import Bootstrap, Floats, Statistic, wilson
-from trialign_ray.evaluation.permutation import gap_null
+from trialign_ray.evaluation.stats.extremes import Extreme, estimate_extremes
+from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic, wilson
+from trialign_ray.evaluation.stats.permutation import gap_null
 from trialign_ray.evaluation.style import RATES, preference_statistics, rate_statistics
 from trialign_ray.evaluation.truth import accuracy, truth_extremes, truth_statistics
 

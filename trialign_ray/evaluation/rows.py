@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from trialign_ray.data.schema import ANSWER_KINDS, CUES, KINDS, SCHEMA
 from trialign_ray.errors import DataError, RowError, RowProblem
-from trialign_ray.logs.schema import ANSWER_KINDS, CUES, KINDS, SCHEMA
 
 COLUMNS = (
     "question_id", "question", "group", "sample", "response", "answer", "answer_kind", "references",

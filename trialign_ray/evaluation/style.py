@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trialign_ray.data.schema import CUES
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Key
-from trialign_ray.evaluation.intervals import Floats, Statistic, ratio
-from trialign_ray.logs.schema import CUES
+from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio
 
 RATES = {"refusal_by_group": "refusal", "unextracted_by_group": "unextracted"}
 """Metric -> the `answer_kind` that it counts."""

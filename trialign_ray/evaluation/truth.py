@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 
 from trialign_ray.evaluation.answers import Answers
-from trialign_ray.evaluation.extremes import Extreme, pairs
 from trialign_ray.evaluation.figures import Key
-from trialign_ray.evaluation.intervals import Floats, Statistic, divide, ratio
+from trialign_ray.evaluation.stats.extremes import Extreme, pairs
+from trialign_ray.evaluation.stats.intervals import Floats, Statistic, divide, ratio
 
 
 def truth_statistics(answers: Answers) -> dict[Key, Statistic]:

@@ -55,12 +55,12 @@ def inconsistency(policy_qgk: Tensor, candidates: Candidates, always_symmetric: 
     return torch.where(known_q, anchored(policy_qgk, candidates), symmetric(policy_qgk, candidates)).mean()
 
 
-def clamp_strength(strength: float, weight_g: Tensor, w_truth: float, always_symmetric: bool = False) -> float:
-    """The largest lambda up to `strength` under which no group that knows the truth gains by a shared falsehood.
+def clamp_coefficient(coefficient: float, weight_g: Tensor, w_truth: float, always_symmetric: bool = False) -> float:
+    """The largest lambda up to `coefficient` under which no group that knows the truth gains by a shared falsehood.
 
     A falsehood loses omega_i * w_truth and may gain omega_i * (1 - w_truth) in preference: omega_i * (2 w_truth - 1) at
     least. By joining the others it gains at most lambda under `anchored`, and twice that under `symmetric`, where it is
     paid once for itself and once in its peers' terms.
     """
     loss = float(weight_g.min()) * (2 * w_truth - 1)
-    return min(strength, 0.99 * loss / (2 if always_symmetric else 1))
+    return min(coefficient, 0.99 * loss / (2 if always_symmetric else 1))

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trialign_ray.config.algorithm import Algorithm, AlphaFairWelfare, WelfareSpec
+from trialign_ray.config.algorithm import AlgorithmSpec, AlphaFairSpec, WelfareSpec
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.candidates import Candidates, candidate_policy
-from trialign_ray.objective.inconsistency import clamp_strength, inconsistency
-from trialign_ray.objective.policy_losses import POLICY_LOSSES, LossInputs
+from trialign_ray.objective.inconsistency import clamp_coefficient, inconsistency
+from trialign_ray.objective.losses import POLICY_LOSSES, LossInputs
 from trialign_ray.objective.welfare import AlphaFair, GeneralisedGini, Welfare
 
 
@@ -30,7 +30,7 @@ class StepOutputs:
     penalty: Tensor
     kl: Tensor | None
     """None where beta is 0: the reference is not asked then."""
-    strength: float
+    coefficient: float
     """lambda as used."""
     clamped: bool
     """Whether lambda was lowered, so that no shared falsehood pays."""
@@ -45,14 +45,14 @@ class StepOutputs:
     """Mean over the pairs with signal."""
 
 
-def step_objective(spec: Algorithm, logp_qgk: Tensor, candidates: Candidates, utility_g: Tensor) -> StepOutputs:
+def step_objective(spec: AlgorithmSpec, logp_qgk: Tensor, candidates: Candidates, utility_g: Tensor) -> StepOutputs:
     """Objective of one step. utility_g: moving average of each group's utility before it, [groups]."""
     log_policy_qgk = candidate_policy(logp_qgk, candidates)
     policy_qgk = log_policy_qgk.exp()
     average_g = _moving_average(spec.utility_decay, utility_g, policy_qgk.detach(), candidates)
     weight_g = welfare(spec.welfare).weights(average_g)
     always_symmetric = spec.inconsistency.form == "symmetric"
-    strength = clamp_strength(spec.inconsistency.strength, weight_g, spec.utility.w_truth, always_symmetric)
+    coefficient = clamp_coefficient(spec.inconsistency.coefficient, weight_g, spec.utility.w_truth, always_symmetric)
     inputs = LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates)
     outputs = POLICY_LOSSES[spec.loss.name](spec.loss, inputs)
     policy_loss = (weight_g * outputs.loss_qg).mean()
@@ -60,12 +60,12 @@ def step_objective(spec: Algorithm, logp_qgk: Tensor, candidates: Candidates, ut
     kl = kl_to_reference(log_policy_qgk, candidates) if spec.kl > 0 else None
     signal_qg = candidates.with_signal_qg()
     return StepOutputs(
-        loss=policy_loss + strength * penalty + (0.0 if kl is None else spec.kl * kl),
+        loss=policy_loss + coefficient * penalty + (0.0 if kl is None else spec.kl * kl),
         policy_loss=policy_loss.detach(),
         penalty=penalty.detach(),
         kl=None if kl is None else kl.detach(),
-        strength=strength,
-        clamped=strength < spec.inconsistency.strength,
+        coefficient=coefficient,
+        clamped=coefficient < spec.inconsistency.coefficient,
         utility_g=average_g,
         weight_g=weight_g,
         mass_right_g=_mass_right(policy_qgk.detach(), candidates),
@@ -76,7 +76,7 @@ def step_objective(spec: Algorithm, logp_qgk: Tensor, candidates: Candidates, ut
 
 def welfare(spec: WelfareSpec) -> Welfare:
     """The welfare function that a specification names."""
-    if isinstance(spec, AlphaFairWelfare):
+    if isinstance(spec, AlphaFairSpec):
         return AlphaFair(spec.alpha, spec.eps)
     return GeneralisedGini(spec.decay)
 

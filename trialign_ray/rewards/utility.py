@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trialign_ray.config.algorithm import Utility
+from trialign_ray.config.algorithm import UtilitySpec
 
 
-def utility(spec: Utility, truth: float | None, preference: float | None) -> float:
+def utility(spec: UtilitySpec, truth: float | None, preference: float | None) -> float:
     """w_truth * truth + (1 - w_truth) * preference, in [0, 1].
 
     One of the two alone where the other does not apply, 0 where neither does.

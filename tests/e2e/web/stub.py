@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from . import data
 
 KEY = "tk_0123456789ab_" + "0" * 64
-WEB = Path(__file__).resolve().parents[3] / "api" / "web"
+WEB = Path(__file__).resolve().parents[3] / "api" / "trialign_api" / "web"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from api.schemas import Artifact, Checkpoint, ClusterOut, EventOut, JobOut
+from trialign_api.schemas import Artifact, Checkpoint, ClusterOut, EventOut, JobOut
 
 from . import data
 from .conftest import sign_in

@@ -13,13 +13,13 @@ from typing import TypeVar
 import httpx
 import uvicorn
 
-from api.app import create_app
-from api.client import Client
-from api.kinds import KINDS, JobKind
-from api.schemas import JobOut
-from api.settings import Settings
-from api.states import ENDED
 from tests.integration.api.tiny_job import CountSpec
+from trialign_api.app import create_app
+from trialign_api.client import Client
+from trialign_api.kinds import KINDS, JobKind
+from trialign_api.schemas import JobOut
+from trialign_api.settings import Settings
+from trialign_api.states import ENDED
 
 T = TypeVar("T")
 MODULE = "tests.integration.api.tiny_job"
@@ -102,8 +102,8 @@ def key_of(settings: Settings) -> str:
     """A migrated database and an admin's key."""
     import asyncio
 
-    from api.cli import _create_key
-    from api.store.migrate import upgrade
+    from trialign_api.store.migrate import upgrade
+    from trialign_ray.cli.service import _create_key
 
     upgrade(settings.database_url)
     return asyncio.run(_create_key(settings, "ada", "admin"))

@@ -14,11 +14,11 @@ import requests
 from ray.job_submission import JobSubmissionClient
 from sqlalchemy import update
 
-from api.backend import RayStatus, Submission, SubmissionRefusedError
-from api.backend.ray_jobs import RayJobsBackend
-from api.services.history import History
-from api.store.models import Idempotency, now
 from tests.unit.api.fake import Plane, plane
+from trialign_api.backend import RayStatus, Submission, SubmissionRefusedError
+from trialign_api.backend.ray_jobs import RayJobsBackend
+from trialign_api.services.history import History
+from trialign_api.store.models import Idempotency, now
 from trialign_ray.errors import ClusterError
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from api.client import Client
-from api.local_ray import local_ray
-from api.settings import Settings
 from tests.integration.api.serving import MODULE, SECONDS, Server, ended, free_port, key_of, told, wait_for
 from tests.integration.conftest import beside
 from tests.world import LONG, Losses, World, losses
+from trialign_api.client import Client
+from trialign_api.local_ray import local_ray
+from trialign_api.settings import Settings
 from trialign_ray.config.train import TrainSpec
 
 pytestmark = pytest.mark.integration
@@ -67,7 +67,7 @@ def test_a_training_run_goes_on_from_its_checkpoint_when_the_head_is_back(
         spec = world.train_spec("beheaded", **LONG)
         job = client.submit(spec.model_dump(mode="json"), retries=1)
         run = TrainSpec.model_validate({**spec.model_dump(), "runs": str(Path(spec.runs, job.id))})
-        with beside(run, lambda: kill_head("trialign_ray.job")):
+        with beside(run, lambda: kill_head("trialign_ray.entrypoints.ray_job")):
             wait_for(lambda: "retrying" in told(client, job.id))
         before = losses(run)
         assert 0 < len(before) < len(undisturbed)
@@ -88,7 +88,7 @@ def head(port: int | None = None) -> AbstractContextManager[str]:
 
 def kill_head(module: str) -> None:
     """kill -9 of all that a head consists of; what it ran, `module` too, must end by itself."""
-    [keeper] = [child for child in psutil.Process().children() if "api.local_ray" in child.cmdline()]
+    [keeper] = [child for child in psutil.Process().children() if "trialign_api.local_ray" in child.cmdline()]
     [ray] = keeper.children()
     all_of_it = ray.children(recursive=True)
     head = [ray, *ray.children()]

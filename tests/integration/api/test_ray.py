@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.client import Client
-from api.local_ray import local_ray
-from api.schemas import ClusterOut
-from api.settings import Settings
 from tests.integration.api.serving import SECONDS, Server, ended, free_port, key_of, told, wait_for
+from trialign_api.client import Client
+from trialign_api.local_ray import local_ray
+from trialign_api.schemas import ClusterOut
+from trialign_api.settings import Settings
 
 pytestmark = pytest.mark.integration
 

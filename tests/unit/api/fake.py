@@ -13,14 +13,14 @@ from typing import Any, Literal
 import httpx
 from fastapi import FastAPI
 
-from api.app import create_app
-from api.auth import Scope, create_key
-from api.backend import ClusterState, RayStatus, Record, Submission
-from api.kinds import KINDS, JobKind
-from api.schemas import Plan
-from api.settings import Settings
+from trialign_api.app import create_app
+from trialign_api.auth import Scope, create_key
+from trialign_api.backend import ClusterState, RayStatus, Record, Submission
+from trialign_api.kinds import KINDS, JobKind
+from trialign_api.schemas import Plan
+from trialign_api.settings import Settings
 from trialign_ray.config.base import Strict
-from trialign_ray.config.train import Place, RunName
+from trialign_ray.config.train import PathOrUri, RunName
 from trialign_ray.errors import ClusterError, DataError
 
 
@@ -29,8 +29,8 @@ class TinySpec(Strict):
 
     kind: Literal["tiny"] = "tiny"
     name: RunName
-    input: Place | None = None
-    runs: Place = "runs"
+    input: PathOrUri | None = None
+    runs: PathOrUri = "runs"
     bad: bool = False
 
 

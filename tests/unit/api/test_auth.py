@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from api.auth import Principal
-from api.store import records
-from api.store.models import ApiKey
 from tests.unit.api.fake import Plane
+from trialign_api.auth import Principal
+from trialign_api.store import records
+from trialign_api.store.models import ApiKey
 
 pytestmark = pytest.mark.anyio
 BODY = {"spec": {"kind": "tiny", "name": "one"}}
@@ -37,7 +37,7 @@ async def test_a_revoked_key_is_no_key(control: Plane, monkeypatch: pytest.Monke
     async with control.store.writes() as session:
         await records.revoke(session, ada["Authorization"].split("_")[1])
     assert (await control.client.post("/v1/jobs", json={}, headers=ada)).status_code == 401
-    monkeypatch.setattr("api.auth._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("trialign_api.auth._FRESH_SECONDS", 0.0)
     assert (await control.client.get("/v1/jobs", headers=ada)).status_code == 401
 
 

@@ -14,11 +14,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from api import cli, local_ray
-from api.cli import register
-from api.settings import Settings
-from api.store import records
-from api.store.models import Audit
+from trialign_api import local_ray
+from trialign_api.settings import Settings
+from trialign_api.store import records
+from trialign_api.store.models import AuditRecord
+from trialign_ray.cli import service as cli
+from trialign_ray.cli.service import register
 from trialign_ray.errors import SpecError
 
 
@@ -47,9 +48,9 @@ def test_a_key_is_made_listed_without_its_secret_and_revoked(app: typer.Typer, t
         run(app, "keys", "revoke", key_id, *data)
 
 
-def audits(data: Path) -> Sequence[Audit]:
+def audits(data: Path) -> Sequence[AuditRecord]:
     settings = Settings.from_env({}, data=data)
-    found: Sequence[Audit] = asyncio.run(cli._with_store(settings, lambda session: records.audits(session, 100)))
+    found: Sequence[AuditRecord] = asyncio.run(cli._with_store(settings, lambda session: records.audits(session, 100)))
     return found
 
 

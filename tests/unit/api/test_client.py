@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from api.client import Client, RefusedError, parse_events
-from api.problems import ApiError
-from api.schemas import EventOut, Page
 from tests.unit.api.fake import plane
+from trialign_api.client import Client, RefusedError, parse_events
+from trialign_api.problems import ApiError
+from trialign_api.schemas import EventOut, Page
 from trialign_ray.errors import ClusterError
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ def refuse(_: httpx.Request) -> httpx.Response:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the client sleeps; only its own clock goes on meanwhile."""
     found: list[float] = []
-    monkeypatch.setattr("api.client.time", SimpleNamespace(sleep=found.append, monotonic=lambda: sum(found)))
+    monkeypatch.setattr("trialign_api.client.time", SimpleNamespace(sleep=found.append, monotonic=lambda: sum(found)))
     return found
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from api.app import create_app
 from tests.unit.api.fake import TINY, FakeBackend, Plane, eventually, settings_for
-from tests.unit.logs.samples import row
+from tests.unit.data.samples import row
+from trialign_api.app import create_app
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +104,7 @@ def broken(folder: Path, number: int, *files: str) -> Path:
 async def test_what_a_killed_process_left_of_an_upload_is_deleted_after_a_day(
     control: Plane, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "api.datasets")
+    caplog.set_level(logging.WARNING, "trialign_api.datasets")
     folder = control.settings.data / "datasets"
     stages = [(), ("upload.jsonl",), ("upload.jsonl", ".logs.1.partial/x"), ("upload.jsonl", "logs/manifest.json")]
     gone = [aged(broken(folder, number, *files), hours=25) for number, files in enumerate(stages)]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.backend import RayStatus, Record
-from api.reconcile.classify import classify
-from api.reconcile.decide import Act, JobView, Patience, Sight, decide
-from api.states import ENDED, MOVES, ON_RAY, Status
+from trialign_api.backend import RayStatus, Record
+from trialign_api.reconcile.classify import classify
+from trialign_api.reconcile.decide import Act, JobView, Patience, Sight, decide
+from trialign_api.states import ENDED, MOVES, ON_RAY, Status
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = Patience(grace=timedelta(seconds=60), outage=timedelta(minutes=30))

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sse_starlette import ServerSentEvent
 
-from api.backend import RayStatus
-from api.client import parse_events
-from api.services.history import History
-from api.services.metrics import Rows
-from api.services.watch import Place
 from tests.unit.api.fake import Plane
+from trialign_api.backend import RayStatus
+from trialign_api.client import parse_events
+from trialign_api.services.history import History
+from trialign_api.services.metrics import Rows
+from trialign_api.services.watch import Place
 
 pytestmark = pytest.mark.anyio
 SECONDS = 60.0
@@ -273,7 +273,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(row["step"])
         return row
 
-    monkeypatch.setattr("api.services.metrics.json", SimpleNamespace(loads=loads))
+    monkeypatch.setattr("trialign_api.services.metrics.json", SimpleNamespace(loads=loads))
     return found
 
 

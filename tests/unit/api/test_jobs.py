@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from api.backend import RayStatus
 from tests.unit.api.fake import Plane, plane
+from trialign_api.backend import RayStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -16,19 +16,16 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-import api
-from api import paths
-from api.app import create_app
-from api.backend import RayStatus
-from api.kinds import KINDS
-from api.openapi import build, dump
 from tests.unit.api.fake import FakeBackend, plane, settings_for
 from tests.unit.api.test_datasets import lines
 from tests.unit.api.test_history import metrics_row, write_metrics
-from tests.unit.logs.samples import row
+from tests.unit.data.samples import row
 from tests.world import make_world
-
-COMMITTED = Path(api.__file__).parent / "openapi.json"
+from trialign_api import paths
+from trialign_api.app import create_app
+from trialign_api.backend import RayStatus
+from trialign_api.kinds import KINDS
+from trialign_api.openapi import COMMITTED, build, dump
 
 
 def test_the_committed_document_is_current(tmp_path: Path) -> None:

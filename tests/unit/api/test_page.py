@@ -8,12 +8,12 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from api.page import WEB, Page
+from trialign_api.page import WEB, PageFiles
 
 
 def test_every_file_comes_with_the_content_policy() -> None:
     app = Starlette()
-    app.mount("/", Page(directory=WEB, html=True))
+    app.mount("/", PageFiles(directory=WEB, html=True))
     client = TestClient(app)
     for name in ("", "app.js", "style.css"):
         response = client.get(f"/{name}")

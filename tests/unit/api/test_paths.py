@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.paths import Refused, Roots, absolute, is_owner
+from trialign_api.paths import Refused, Roots, absolute, is_owner
 
 ROOTS = Roots("/srv/work", ("/srv/models", "s3://bucket/team"), "/srv/data")
 OWN = Roots("/srv/work", ("/srv/models",), "/srv/data", private=True)

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tests.unit.api.fake import Plane
-from tests.unit.logs.samples import row
-from trialign_ray.logs.dataset import write_logs
-from trialign_ray.logs.schema import SCHEMA
+from tests.unit.data.samples import row
+from trialign_ray.data.dataset import write_logs
+from trialign_ray.data.schema import SCHEMA
 
 pytestmark = pytest.mark.anyio
 GROUPS = ("neutral", "kenya")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.backend import RayStatus, Record, Submission
 from tests.unit.api.fake import FakeBackend, Plane, eventually, plane
 from tests.unit.api.test_history import metrics_row, write_metrics
+from trialign_api.backend import RayStatus, Record, Submission
 from trialign_ray.errors import ClusterError
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +115,7 @@ async def test_a_job_that_no_node_has_room_for_says_once_what_it_waits_for(tmp_p
 async def test_a_job_that_ray_has_forgotten_ends_as_cluster_lost_after_the_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.reconcile.copy._QUICK_SECONDS", 60.0)
+    monkeypatch.setattr("trialign_api.reconcile.copy._QUICK_SECONDS", 60.0)
     async with plane(tmp_path, grace_seconds=0) as control:
         ada = await control.key("ada", "submit")
         job = await control.running(ada, retries=0)

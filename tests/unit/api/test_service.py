@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from api.limits import RateLimit
-from api.problems import ApiError
-from api.settings import Settings
 from tests.unit.api.fake import Plane, plane
+from trialign_api.limits import RateLimit
+from trialign_api.problems import ApiError
+from trialign_api.settings import Settings
 from trialign_ray.errors import SpecError
 
 pytestmark = pytest.mark.anyio

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from api.ids import new_job_id, submission_id
-from api.states import MOVES, Status
-from api.store import jobs as rows
-from api.store import records
-from api.store.engine import Store
-from api.store.jobs import Filter, Happening, IllegalMoveError, StaleJobError
-from api.store.models import Idempotency, Job, now
+from trialign_api.ids import new_job_id, submission_id
+from trialign_api.states import MOVES, Status
+from trialign_api.store import jobs as rows
+from trialign_api.store import records
+from trialign_api.store.engine import Store
+from trialign_api.store.jobs import Filter, Happening, IllegalMoveError, StaleJobError
+from trialign_api.store.models import Idempotency, Job, now
 
 pytestmark = pytest.mark.anyio
 
@@ -183,7 +183,7 @@ async def test_of_concurrent_inserts_of_one_key_one_happens(store: Store) -> Non
 
 
 async def test_migrating_twice_is_migrating_once(store: Store) -> None:
-    from api.store.migrate import upgrade
+    from trialign_api.store.migrate import upgrade
 
     made = await add(store)
     await asyncio.to_thread(upgrade, store.url)

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from api.backend import RayStatus, Record
-from api.reconcile.lease import LeaseKeeper
-from api.schemas import Plan
-from api.services.history import History
-from api.store import jobs as rows
-from api.store.models import now
 from tests.unit.api.fake import TINY, Plane, plane
 from tests.unit.api.test_history import metrics_row, write_metrics
+from trialign_api.backend import RayStatus, Record
+from trialign_api.reconcile.lease import LeaseKeeper
+from trialign_api.schemas import Plan
+from trialign_api.services.history import History
+from trialign_api.store import jobs as rows
+from trialign_api.store.models import now
 from trialign_ray.errors import ClusterError, DataError
 
 pytestmark = pytest.mark.anyio
@@ -139,7 +139,7 @@ async def test_what_is_over_on_ray_is_looked_up_once(control: Plane, monkeypatch
 async def test_a_long_log_is_fetched_more_rarely_but_whole_at_its_end(
     control: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.reconcile.copy._QUICK_SECONDS", 0.4)
+    monkeypatch.setattr("trialign_api.reconcile.copy._QUICK_SECONDS", 0.4)
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
     name = f"{job['id']}-a1"
@@ -168,7 +168,7 @@ async def test_a_reconciler_that_hangs_lets_its_lease_run_out(control: Plane, mo
     alive[0] = False
     assert not await keeper.renew()
     assert not await other.renew()
-    monkeypatch.setattr("api.store.records.now", lambda: now() + timedelta(seconds=61))
+    monkeypatch.setattr("trialign_api.store.records.now", lambda: now() + timedelta(seconds=61))
     assert await other.renew()
 
 
@@ -188,7 +188,7 @@ async def test_a_burst_of_submissions_is_checked_a_few_at_a_time(
         return Plan(kind="tiny")
 
     monkeypatch.setitem(TINY, "tiny", replace(TINY["tiny"], check=check))
-    monkeypatch.setattr("api.threads._SECONDS", 3.0)
+    monkeypatch.setattr("trialign_api.threads._SECONDS", 3.0)
     ada = await control.key("ada", "submit")
     made = [await control.submit(ada, f"job{number}") for number in range(40)]
     await control.tick()
@@ -277,8 +277,8 @@ async def test_a_run_whose_storage_hangs_holds_up_no_other_and_costs_one_thread(
         return real(self, job_id, run)
 
     monkeypatch.setattr(History, "copy_metrics", copy)
-    monkeypatch.setattr("api.threads._SECONDS", 1.0)
-    monkeypatch.setattr("api.reconcile.loop._ROUND_SECONDS", 0.1)
+    monkeypatch.setattr("trialign_api.threads._SECONDS", 1.0)
+    monkeypatch.setattr("trialign_api.reconcile.loop._ROUND_SECONDS", 0.1)
     control.backend.set(f"{well['id']}-a1", RayStatus.SUCCEEDED)
     await control.client.post(f"/v1/jobs/{odd['id']}/cancel", headers=ada)
 
@@ -366,8 +366,8 @@ async def test_storage_that_hangs_keeps_no_reader_waiting(control: Plane, monkey
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
     back = threading.Event()
-    monkeypatch.setattr("api.threads._SECONDS", 0.05)
-    monkeypatch.setattr("api.services.runs.checkpoints", lambda _: back.wait())
+    monkeypatch.setattr("trialign_api.threads._SECONDS", 0.05)
+    monkeypatch.setattr("trialign_api.services.runs.checkpoints", lambda _: back.wait())
     answer = await control.client.get(f"/v1/jobs/{job['id']}/checkpoints", headers=ada)
     back.set()
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from trialign_ray import doctor
 from trialign_ray.cli import main
-from trialign_ray.doctor import Finding
+from trialign_ray.cluster import doctor
+from trialign_ray.cluster.doctor import Finding
 
 FINE = Finding("Python", "ok", "3.11.7")
 ODD = Finding("memory", "attention", "1.0 GiB available", "Free some.")

@@ -36,8 +36,8 @@ def test_settings_win_over_flags(file: Path) -> None:
 
 
 def test_a_setting_reaches_into_the_specification_and_leaves_its_neighbours(file: Path) -> None:
-    spec = build(TrainSpec, file, {}, ["learner.zero_stage=3", "algorithm.inconsistency.strength=0.1"])
-    assert (spec.learner.zero_stage, spec.learner.workers, spec.algorithm.inconsistency.strength) == (3, 1, 0.1)
+    spec = build(TrainSpec, file, {}, ["learner.zero_stage=3", "algorithm.inconsistency.coefficient=0.1"])
+    assert (spec.learner.zero_stage, spec.learner.workers, spec.algorithm.inconsistency.coefficient) == (3, 1, 0.1)
 
 
 def test_a_small_learning_rate_can_be_written_as_programmers_do(file: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from trialign_ray.config.algorithm import (
-    Algorithm,
-    AlphaFairWelfare,
-    Awr,
-    Candidate,
-    GiniWelfare,
-    Inconsistency,
-    Utility,
+    AlgorithmSpec,
+    AlphaFairSpec,
+    AwrSpec,
+    CandidateLossSpec,
+    GiniSpec,
+    InconsistencySpec,
+    UtilitySpec,
 )
 from trialign_ray.config.base import Strict
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
@@ -27,7 +27,7 @@ from trialign_ray.config.preferences import (
     StartsWith,
 )
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
-from trialign_ray.config.train import Candidates, Evaluation, Learner, Lora, Optimizer, TrainSpec
+from trialign_ray.config.train import CandidateSpec, EvaluationSpec, LearnerSpec, LoraSpec, OptimizerSpec, TrainSpec
 
 TRAIN = {"kind": "train", "name": "demo", "model": "m", "logs": "demo/logs"}
 AUDIT = {"kind": "audit", "name": "demo", "model": "m", "questions": "q.json", "groups": "g.yaml"}
@@ -61,7 +61,18 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     StartsWith: {"text": "Hey"},
     EndsWith: {"text": "Bye"},
     Contains: {"text": "**"},
-    Evaluation: {"questions": "q.json", "groups": "g.yaml"},
-    **{model: {} for model in (Algorithm, Utility, AlphaFairWelfare, GiniWelfare, Inconsistency, Awr, Candidate)},
-    **{model: {} for model in (Candidates, Lora, Optimizer, Learner)},
+    EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
+    **{
+        model: {}
+        for model in (
+            AlgorithmSpec,
+            UtilitySpec,
+            AlphaFairSpec,
+            GiniSpec,
+            InconsistencySpec,
+            AwrSpec,
+            CandidateLossSpec,
+        )
+    },
+    **{model: {} for model in (CandidateSpec, LoraSpec, OptimizerSpec, LearnerSpec)},
 }

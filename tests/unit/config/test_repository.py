@@ -13,7 +13,7 @@ from trialign_ray.config.base import Strict, load_yaml, parse
 from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.rewards.answers import AnswerReader
+from trialign_ray.rewards.verifiers import AnswerReader
 
 ROOT = Path(__file__).parents[3]
 KINDS: dict[str, type[Strict]] = {"train": TrainSpec, "audit": AuditSpec, "collect": CollectSpec}

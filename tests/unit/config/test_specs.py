@@ -54,7 +54,7 @@ def test_a_run_name_that_is_no_name_of_a_folder_and_an_actor_is_refused(kind, na
         ("questions_per_step", {"questions_per_step": 0}),
         ("epochs", {"epochs": 0}),
         ("algorithm.utility.w_truth", {"algorithm": {"utility": {"w_truth": 0.5}}}),
-        ("algorithm.inconsistency.strength", {"algorithm": {"inconsistency": {"strength": 1.5}}}),
+        ("algorithm.inconsistency.coefficient", {"algorithm": {"inconsistency": {"coefficient": 1.5}}}),
         ("algorithm.loss", {"algorithm": {"loss": {"name": "ppo"}}}),
         ("algorithm.loss.awr.temperature", {"algorithm": {"loss": {"name": "awr", "temperature": 0}}}),
         ("algorithm.welfare.gini.decay", {"algorithm": {"welfare": {"family": "gini", "decay": 2}}}),
@@ -139,7 +139,7 @@ def test_the_json_schema_knows_the_fields_and_no_others():
 
 
 def test_the_json_schema_says_what_fields_mean_and_their_bounds():
-    rank = definitions()["Lora"]["properties"]["rank"]
+    rank = definitions()["LoraSpec"]["properties"]["rank"]
     batch = definitions()["TrainSpec"]["properties"]["questions_per_step"]
     assert (rank["minimum"], rank["maximum"]) == (1, 512)
     assert "per optimizer step" in batch["description"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from api.settings import Settings
+from trialign_api.settings import Settings
 
 FILE = Path(__file__).parents[3] / "docker" / "compose.yaml"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))

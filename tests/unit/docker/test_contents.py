@@ -17,11 +17,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[3]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGES = ("trialign_ray", "api")
+PACKAGES = {"trialign_ray": ROOT / "trialign_ray", "trialign_api": ROOT / "api" / "trialign_api"}
 
 
 def data_files(package: str) -> Iterator[Path]:
-    for path in (ROOT / package).rglob("*"):
+    for path in PACKAGES[package].rglob("*"):
         if path.is_file() and path.suffix not in {".py", ".pyc", ".mako"}:
             yield path
 
@@ -29,7 +29,7 @@ def data_files(package: str) -> Iterator[Path]:
 def imported(package: str) -> set[str]:
     """Top-level names of every absolute import, also those inside functions."""
     names: set[str] = set()
-    for path in (ROOT / package).rglob("*.py"):
+    for path in PACKAGES[package].rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
@@ -58,7 +58,7 @@ def applies(requirement: Requirement, extra: str) -> bool:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_data_file_is_packaged(package: str):
     patterns = PROJECT["tool"]["setuptools"]["package-data"].get(package, [])
-    packaged = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+    packaged = {path for pattern in patterns for path in PACKAGES[package].glob(pattern)}
     assert set(data_files(package)) <= packaged
 
 

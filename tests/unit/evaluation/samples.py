@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from trialign_ray.data.schema import SCHEMA
 from trialign_ray.evaluation.answers import Answers, read_answers
 from trialign_ray.evaluation.figures import ByGroup, Figure
 from trialign_ray.evaluation.rows import COLUMNS
-from trialign_ray.logs.schema import SCHEMA
 
 GROUPS = ("neutral", "nurse", "pupil")
 FORMAT = pa.schema([SCHEMA.field(name) for name in COLUMNS])

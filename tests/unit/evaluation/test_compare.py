@@ -6,8 +6,8 @@ from hypothesis import given, settings
 
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.compare import difference
-from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 from .samples import GROUPS, answers_of, grids, known, random_grid
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
-from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 from .samples import answers_of, grids, known, random_grid, values
 

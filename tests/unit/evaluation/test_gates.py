@@ -4,8 +4,8 @@ import pytest
 
 from trialign_ray.errors import GateError, SpecError
 from trialign_ray.evaluation.gates import check_gates, known_metrics, parse_gates
-from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 from .samples import GROUPS, answers_of
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from trialign_ray.evaluation.answers import read_answers
-from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 from .samples import GROUPS, answers_of, known, row, table, values
 

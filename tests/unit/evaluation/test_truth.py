@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 
 from trialign_ray.evaluation.answers import read_answers
-from trialign_ray.evaluation.intervals import Bootstrap
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 from .samples import answers_of, grids, known, rows_of, table, values
 

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from trialign_ray.config.algorithm import Algorithm, Candidate, Inconsistency, Utility
+from trialign_ray.config.algorithm import AlgorithmSpec, CandidateLossSpec, InconsistencySpec, UtilitySpec
 from trialign_ray.objective.candidates import Candidates, candidate_policy
-from trialign_ray.objective.inconsistency import anchored, clamp_strength, symmetric
+from trialign_ray.objective.inconsistency import anchored, clamp_coefficient, symmetric
 from trialign_ray.objective.step import step_objective
 
 from .games import TRUTH, W_TRUTH, Game, deterministic, game_of, games
@@ -58,13 +58,13 @@ def beaten(value_of: dict[tuple[int, ...], float], knows: Sequence[bool]) -> lis
 
 
 def values(
-    game: Candidates, weight_g: Tensor, strength: float, term: Callable[[Tensor, Candidates], Tensor] = anchored
+    game: Candidates, weight_g: Tensor, coefficient: float, term: Callable[[Tensor, Candidates], Tensor] = anchored
 ) -> dict[tuple[int, ...], float]:
     """mean_i omega_i U_i - lambda * D of every deterministic joint policy."""
     value_of = {}
     for picks, policy_qgk in deterministic(*game.answer_qgk.shape[1:]):
         utility_g = (policy_qgk * game.utility_qgk).sum(-1)[0]
-        value_of[picks] = float((weight_g * utility_g).mean() - strength * term(policy_qgk, game).mean())
+        value_of[picks] = float((weight_g * utility_g).mean() - coefficient * term(policy_qgk, game).mean())
     return value_of
 
 
@@ -80,14 +80,14 @@ def said_by(knows: Sequence[bool]) -> list[list[list[int]]]:
 @pytest.mark.parametrize(("weights", "knows"), cases())
 def test_below_the_clamp_no_group_that_knows_the_truth_gains_by_a_falsehood(weights, knows):
     weight_g = torch.tensor(weights, dtype=torch.float64)
-    strength = clamp_strength(1.0, weight_g, W_TRUTH)
-    assert beaten(values(game_of(said_by(knows)), weight_g, strength), knows) == []
+    coefficient = clamp_coefficient(1.0, weight_g, W_TRUTH)
+    assert beaten(values(game_of(said_by(knows)), weight_g, coefficient), knows) == []
 
 
 @pytest.mark.parametrize(("weights", "knows"), cases())
 def test_below_the_clamp_telling_the_truth_is_the_best_of_all_joint_policies(weights, knows):
     weight_g = torch.tensor(weights, dtype=torch.float64)
-    value_of = values(game_of(said_by(knows)), weight_g, clamp_strength(1.0, weight_g, W_TRUTH))
+    value_of = values(game_of(said_by(knows)), weight_g, clamp_coefficient(1.0, weight_g, W_TRUTH))
     best = max(value_of, key=lambda picks: value_of[picks])
     assert all(pick == 0 for pick, known in zip(best, knows, strict=True) if known)
 
@@ -97,18 +97,18 @@ def test_above_the_clamp_the_one_group_that_knows_would_join_the_falsehood_of_al
     weight_g = torch.tensor(weights, dtype=torch.float64)
     knows = [weight == min(weights) for weight in weights]
     knows = [known and knows.index(True) == i for i, known in enumerate(knows)]
-    strength = 1.02 * min(weights) * W_TRUTH
-    assert clamp_strength(strength, weight_g, W_TRUTH) < strength
+    coefficient = 1.02 * min(weights) * W_TRUTH
+    assert clamp_coefficient(coefficient, weight_g, W_TRUTH) < coefficient
     shared = tuple(0 if not known else 1 for known in knows)
-    assert shared in beaten(values(game_of(said_by(knows)), weight_g, strength), knows)
+    assert shared in beaten(values(game_of(said_by(knows)), weight_g, coefficient), knows)
 
 
 @pytest.mark.parametrize(("weights", "knows"), cases())
 def test_the_symmetric_term_is_as_safe_below_its_own_clamp(weights, knows):
     """A group that joins the others earns lambda once for itself and once for them."""
     weight_g = torch.tensor(weights, dtype=torch.float64)
-    strength = clamp_strength(1.0, weight_g, W_TRUTH, always_symmetric=True)
-    assert beaten(values(game_of(said_by(knows)), weight_g, strength, symmetric), knows) == []
+    coefficient = clamp_coefficient(1.0, weight_g, W_TRUTH, always_symmetric=True)
+    assert beaten(values(game_of(said_by(knows)), weight_g, coefficient, symmetric), knows) == []
 
 
 @pytest.mark.parametrize("w_truth", [0.51, 0.6, 0.7, 1.0])
@@ -120,11 +120,11 @@ def test_below_the_clamp_not_even_a_falsehood_that_pleases_more_pays(weights, kn
     game = game_of(said_by(knows))
     pleasing_qgk = w_truth * game.truth_qgk + (1 - w_truth) * (1 - game.truth_qgk)
     game = dataclasses.replace(game, utility_qgk=pleasing_qgk)
-    strength = clamp_strength(1.0, weight_g, w_truth, always_symmetric=form == "symmetric")
-    assert beaten(values(game, weight_g, strength, term), knows) == []
+    coefficient = clamp_coefficient(1.0, weight_g, w_truth, always_symmetric=form == "symmetric")
+    assert beaten(values(game, weight_g, coefficient, term), knows) == []
 
 
-def trained_values(game: Candidates, spec: Algorithm) -> dict[tuple[int, ...], float]:
+def trained_values(game: Candidates, spec: AlgorithmSpec) -> dict[tuple[int, ...], float]:
     """What training maximises, at every deterministic joint policy."""
     start_g = torch.full(game.answer_qgk.shape[1:2], 0.5, dtype=torch.float64)
     certain = {picks: 1e4 * (policy_qgk - 1) for picks, policy_qgk in deterministic(*game.answer_qgk.shape[1:])}
@@ -134,11 +134,11 @@ def trained_values(game: Candidates, spec: Algorithm) -> dict[tuple[int, ...], f
 @pytest.mark.parametrize("form", ["anchored", "symmetric"])
 @pytest.mark.parametrize("knows", itertools.product([True, False], repeat=3))
 def test_in_training_no_falsehood_pays_at_any_lambda_that_is_asked_for(form, knows):
-    spec = Algorithm(
-        loss=Candidate(likelihood=0),
-        utility=Utility(w_truth=W_TRUTH),
+    spec = AlgorithmSpec(
+        loss=CandidateLossSpec(likelihood=0),
+        utility=UtilitySpec(w_truth=W_TRUTH),
         utility_decay=1 - 1e-9,
-        inconsistency=Inconsistency(strength=1, form=form),
+        inconsistency=InconsistencySpec(coefficient=1, form=form),
     )
     assert beaten(trained_values(game_of(said_by(knows)), spec), knows) == []
 

@@ -12,7 +12,7 @@ from trialign_ray.objective.candidates import UNNAMED, Candidates, candidate_pol
 from trialign_ray.objective.inconsistency import (
     anchored,
     answer_mass,
-    clamp_strength,
+    clamp_coefficient,
     inconsistency,
     symmetric,
 )
@@ -142,10 +142,10 @@ def test_known_questions_are_anchored_and_others_symmetric(game: Game):
 
 def test_lambda_stays_below_the_price_of_a_falsehood_to_the_least_weighted_group():
     weight_g = torch.tensor([0.5, 1.0, 1.5])
-    assert clamp_strength(0.1, weight_g, w_truth=0.7) == 0.1
-    assert clamp_strength(0.0, weight_g, w_truth=0.7) == 0.0
-    lowered = clamp_strength(1.0, weight_g, w_truth=0.7)
+    assert clamp_coefficient(0.1, weight_g, w_truth=0.7) == 0.1
+    assert clamp_coefficient(0.0, weight_g, w_truth=0.7) == 0.0
+    lowered = clamp_coefficient(1.0, weight_g, w_truth=0.7)
     price = 0.5 * (0.7 - 0.3)  # the truth is lost, all of the preference may be won
     assert lowered < price
     assert math.isclose(lowered, price, rel_tol=0.02)
-    assert math.isclose(clamp_strength(1.0, weight_g, w_truth=0.7, always_symmetric=True), lowered / 2)
+    assert math.isclose(clamp_coefficient(1.0, weight_g, w_truth=0.7, always_symmetric=True), lowered / 2)

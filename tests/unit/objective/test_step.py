@@ -10,19 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trialign_ray.config.algorithm import Algorithm, AlphaFairWelfare, Awr, Candidate, GiniWelfare, Inconsistency
+from trialign_ray.config.algorithm import (
+    AlgorithmSpec,
+    AlphaFairSpec,
+    AwrSpec,
+    CandidateLossSpec,
+    GiniSpec,
+    InconsistencySpec,
+)
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.inconsistency import inconsistency
-from trialign_ray.objective.policy_losses import POLICY_LOSSES, LossInputs
+from trialign_ray.objective.losses import POLICY_LOSSES, LossInputs
 from trialign_ray.objective.step import StepOutputs, first_utilities, kl_to_reference, step_objective
 from trialign_ray.objective.welfare import AlphaFair
 
 from .games import Game, game_of, games
 
 FORMS = [
-    Algorithm(loss=loss, kl=kl, inconsistency=Inconsistency(strength=0.3, form=form))
-    for loss, kl, form in itertools.product([Awr(), Candidate()], [0.0, 0.5], ["anchored", "symmetric"])
+    AlgorithmSpec(loss=loss, kl=kl, inconsistency=InconsistencySpec(coefficient=0.3, form=form))
+    for loss, kl, form in itertools.product([AwrSpec(), CandidateLossSpec()], [0.0, 0.5], ["anchored", "symmetric"])
 ]
 NAMES = [f"{spec.loss.name}-{spec.kl}-{spec.inconsistency.form}" for spec in FORMS]
 STILL = 1 - 1e-12
@@ -33,7 +40,7 @@ def start(game: Game) -> Tensor:
     return first_utilities(game.logp_qgk.shape[1])
 
 
-def outputs_of(spec: Algorithm, game: Game) -> StepOutputs:
+def outputs_of(spec: AlgorithmSpec, game: Game) -> StepOutputs:
     return step_objective(spec, game.logp_qgk, game.candidates, start(game))
 
 
@@ -54,19 +61,19 @@ def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_consta
     always = spec.inconsistency.form == "symmetric"
     policy_loss = sum(float(weight) * loss_qg[:, i].mean() for i, weight in enumerate(outputs.weight_g))
     penalty = inconsistency(log_policy_qgk.exp(), game.candidates, always)
-    by_hand = policy_loss / len(outputs.weight_g) + outputs.strength * penalty
+    by_hand = policy_loss / len(outputs.weight_g) + outputs.coefficient * penalty
     by_hand = by_hand + spec.kl * kl_to_reference(log_policy_qgk, game.candidates)
     torch.testing.assert_close(outputs.loss, by_hand)
     slopes = [torch.autograd.grad(value, logp_qgk, retain_graph=True)[0] for value in (outputs.loss, by_hand)]
     torch.testing.assert_close(slopes[0], slopes[1])
 
 
-@pytest.mark.parametrize("loss", [Awr(), Candidate()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [AwrSpec(), CandidateLossSpec()], ids=lambda loss: loss.name)
 @settings(max_examples=15)
 @given(game=games())
 def test_the_gradient_is_that_of_finite_differences(loss, game: Game):
-    spec = Algorithm(
-        loss=loss, kl=0.7, utility_decay=STILL, inconsistency=Inconsistency(strength=0.3, form="symmetric")
+    spec = AlgorithmSpec(
+        loss=loss, kl=0.7, utility_decay=STILL, inconsistency=InconsistencySpec(coefficient=0.3, form="symmetric")
     )
 
     def total(logp_qgk: Tensor) -> Tensor:
@@ -82,7 +89,7 @@ def test_the_loss_is_the_sum_of_the_parts_that_are_reported(spec, game: Game):
     outputs = outputs_of(spec, game)
     assert (outputs.kl is None) == (spec.kl == 0)
     kl = torch.zeros(()) if outputs.kl is None else outputs.kl
-    parts = outputs.policy_loss + outputs.strength * outputs.penalty + spec.kl * kl
+    parts = outputs.policy_loss + outputs.coefficient * outputs.penalty + spec.kl * kl
     torch.testing.assert_close(outputs.loss, parts)
 
 
@@ -105,7 +112,7 @@ def test_relabelling_the_groups_and_the_questions_changes_nothing(spec, game: Ga
 
 @given(games(), st.floats(0, 0.99))
 def test_utilities_are_a_moving_average_of_what_the_policy_earns(game: Game, decay: float):
-    outputs = outputs_of(Algorithm(utility_decay=decay), game)
+    outputs = outputs_of(AlgorithmSpec(utility_decay=decay), game)
     policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
     for group, average in enumerate(outputs.utility_g.tolist()):
         earned = [sum(p * u for p, u in zip(*row, strict=True)) for row in _rows(policy_qgk, game, group)]
@@ -119,36 +126,36 @@ def _rows(policy_qgk: Tensor, game: Game, group: int) -> list[tuple[list[float],
 
 @given(games())
 def test_the_weights_are_the_welfares_at_the_new_utilities(game: Game):
-    nash = outputs_of(Algorithm(welfare=AlphaFairWelfare(alpha=1, eps=0.2)), game)
+    nash = outputs_of(AlgorithmSpec(welfare=AlphaFairSpec(alpha=1, eps=0.2)), game)
     torch.testing.assert_close(nash.weight_g, AlphaFair(1.0, eps=0.2).weights(nash.utility_g))
 
 
 def test_the_first_weights_are_equal():
-    for spec in (AlphaFairWelfare(alpha=2), GiniWelfare()):
+    for spec in (AlphaFairSpec(alpha=2), GiniSpec()):
         game = Game(game_of([[[0, 1], [0, 1], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-        weight_g = outputs_of(Algorithm(welfare=spec), game).weight_g
+        weight_g = outputs_of(AlgorithmSpec(welfare=spec), game).weight_g
         torch.testing.assert_close(weight_g, torch.ones(3, dtype=torch.float64))
 
 
 def test_a_group_that_earns_less_counts_for_more():
     game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-    weight_g = outputs_of(Algorithm(utility_decay=0), game).weight_g
+    weight_g = outputs_of(AlgorithmSpec(utility_decay=0), game).weight_g
     assert weight_g.argmax() == 1
 
 
 def test_lambda_is_lowered_where_it_would_let_a_falsehood_pay_and_this_is_said():
     game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-    asked = Algorithm(utility_decay=0, inconsistency=Inconsistency(strength=1))
+    asked = AlgorithmSpec(utility_decay=0, inconsistency=InconsistencySpec(coefficient=1))
     outputs = outputs_of(asked, game)
     assert outputs.clamped
-    assert outputs.strength < float(outputs.weight_g.min()) * asked.utility.w_truth
-    torch.testing.assert_close(outputs.loss, outputs.policy_loss + outputs.strength * outputs.penalty)
+    assert outputs.coefficient < float(outputs.weight_g.min()) * asked.utility.w_truth
+    torch.testing.assert_close(outputs.loss, outputs.policy_loss + outputs.coefficient * outputs.penalty)
 
 
 def test_lambda_is_used_as_asked_where_it_is_small_enough():
     game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-    outputs = outputs_of(Algorithm(inconsistency=Inconsistency(strength=0.2)), game)
-    assert (outputs.strength, outputs.clamped) == (0.2, False)
+    outputs = outputs_of(AlgorithmSpec(inconsistency=InconsistencySpec(coefficient=0.2)), game)
+    assert (outputs.coefficient, outputs.clamped) == (0.2, False)
 
 
 @given(games())
@@ -177,14 +184,14 @@ def test_kl_is_the_sum_over_the_candidates(game: Game):
 def test_without_kl_the_reference_is_not_read(game: Game):
     blank = torch.full_like(game.logp_qgk, torch.nan)
     unread = Game(dataclasses.replace(game.candidates, reference_logp_qgk=blank), game.logp_qgk)
-    torch.testing.assert_close(outputs_of(Algorithm(), unread).loss, outputs_of(Algorithm(), game).loss)
+    torch.testing.assert_close(outputs_of(AlgorithmSpec(), unread).loss, outputs_of(AlgorithmSpec(), game).loss)
 
 
 @given(games())
 def test_right_mass_is_the_mean_over_the_questions_with_a_truth(game: Game):
     policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
     known = game.candidates.objective_q.nonzero().flatten().tolist()
-    for group, found in enumerate(outputs_of(Algorithm(), game).mass_right_g.tolist()):
+    for group, found in enumerate(outputs_of(AlgorithmSpec(), game).mass_right_g.tolist()):
         masses = [float((policy_qgk * game.candidates.truth_qgk)[question, group].sum()) for question in known]
         assert found == pytest.approx(sum(masses) / max(len(known), 1))
 
@@ -197,12 +204,12 @@ def test_signal_share_counts_the_pairs_whose_utilities_differ(game: Game):
             game.candidates.utility_qgk.flatten(0, 1), game.candidates.mask_qgk.flatten(0, 1), strict=True
         )
     ]
-    assert float(outputs_of(Algorithm(), game).signal_share) == pytest.approx(sum(shares) / len(shares))
+    assert float(outputs_of(AlgorithmSpec(), game).signal_share) == pytest.approx(sum(shares) / len(shares))
 
 
 def test_a_step_without_signal_moves_nothing_but_the_penalty():
     said = game_of([[[1, 1], [2, 2]]], objective_q=torch.tensor([True]))
-    outputs = outputs_of(Algorithm(), Game(said, torch.zeros(1, 2, 2, dtype=torch.float64)))
+    outputs = outputs_of(AlgorithmSpec(), Game(said, torch.zeros(1, 2, 2, dtype=torch.float64)))
     assert (float(outputs.policy_loss), float(outputs.signal_share), float(outputs.effective_samples)) == (0, 0, 0)
     assert float(outputs.loss) == 0
 

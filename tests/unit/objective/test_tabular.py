@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trialign_ray.config.algorithm import Algorithm, Awr, Candidate, Inconsistency, PolicyLoss
+from trialign_ray.config.algorithm import AlgorithmSpec, AwrSpec, CandidateLossSpec, InconsistencySpec, PolicyLossSpec
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.inconsistency import anchored, symmetric
 from trialign_ray.objective.step import first_utilities, step_objective
@@ -95,7 +95,7 @@ def best_of_all_joint_policies(game: Candidates) -> float:
     return float(nash(joint).max())
 
 
-def trained(game: Candidates, spec: Algorithm, steps: int, rate: float = 10.0) -> Tensor:
+def trained(game: Candidates, spec: AlgorithmSpec, steps: int, rate: float = 10.0) -> Tensor:
     """The tabular policy that the whole objective trains, with its moving averages."""
     state = {"utility_g": first_utilities(game.utility_qgk.shape[1])}
 
@@ -109,21 +109,21 @@ def trained(game: Candidates, spec: Algorithm, steps: int, rate: float = 10.0) -
 
 
 def test_training_on_expected_utility_reaches_the_best_of_all_joint_policies():
-    policy_qgk = trained(facts(), Algorithm(loss=Candidate()), steps=600, rate=20.0)
+    policy_qgk = trained(facts(), AlgorithmSpec(loss=CandidateLossSpec()), steps=600, rate=20.0)
     assert float(nash(utilities(policy_qgk, facts()))) == pytest.approx(best_of_all_joint_policies(facts()), abs=2e-2)
 
 
-@pytest.mark.parametrize("loss", [Awr(), Candidate()], ids=lambda loss: loss.name)
-def test_each_group_ends_at_its_best_answer(loss: PolicyLoss):
+@pytest.mark.parametrize("loss", [AwrSpec(), CandidateLossSpec()], ids=lambda loss: loss.name)
+def test_each_group_ends_at_its_best_answer(loss: PolicyLossSpec):
     game = facts()
-    policy_qgk = trained(game, Algorithm(loss=loss), steps=300)
+    policy_qgk = trained(game, AlgorithmSpec(loss=loss), steps=300)
     assert torch.equal(policy_qgk.argmax(-1), game.utility_qgk.argmax(-1))
 
 
 def test_awr_alone_ends_at_the_softmax_of_the_advantages():
     """Likelihood under fixed weights is largest where the policy is the weights."""
     game, temperature = facts(), 0.8
-    spec = Algorithm(loss=Awr(temperature=temperature), inconsistency=Inconsistency(strength=0))
+    spec = AlgorithmSpec(loss=AwrSpec(temperature=temperature), inconsistency=InconsistencySpec(coefficient=0))
     mean_qg1, std_qg1 = game.utility_qgk.mean(-1, keepdim=True), game.utility_qgk.std(-1, correction=0, keepdim=True)
     weights_qgk = ((game.utility_qgk - mean_qg1) / std_qg1 / temperature).softmax(-1)
     torch.testing.assert_close(trained(game, spec, steps=200), weights_qgk, atol=1e-4, rtol=0)
@@ -136,7 +136,7 @@ def test_with_kl_training_ends_at_the_tilted_reference():
     game, beta = game_of(said, preference=liked, reference_logp_qgk=reference_qgk), 0.9
     mean_qg1 = game.utility_qgk.mean(-1, keepdim=True)
     advantage_qgk = (game.utility_qgk - mean_qg1) / game.utility_qgk.std(-1, correction=0, keepdim=True)
-    spec = Algorithm(loss=Candidate(likelihood=0), kl=beta, inconsistency=Inconsistency(strength=0))
+    spec = AlgorithmSpec(loss=CandidateLossSpec(likelihood=0), kl=beta, inconsistency=InconsistencySpec(coefficient=0))
     tilted_qgk = (reference_qgk + advantage_qgk / beta).softmax(-1)
     torch.testing.assert_close(trained(game, spec, steps=300, rate=2.0), tilted_qgk, atol=1e-4, rtol=0)
 
@@ -144,7 +144,7 @@ def test_with_kl_training_ends_at_the_tilted_reference():
 def test_where_no_truth_is_known_and_all_is_liked_alike_the_groups_come_to_agree():
     game = game_of([[[1, 2, 3], [2, 3, 1], [3, 2, 1]]], objective_q=torch.tensor([False]))
     uneven = torch.tensor([[[0.3, 0.1, 0.0], [0.0, 0.1, 0.2], [0.1, 0.0, 0.2]]], dtype=torch.float64)
-    spec = Algorithm(loss=Candidate(likelihood=0))
+    spec = AlgorithmSpec(loss=CandidateLossSpec(likelihood=0))
 
     def loss(logits_qgk: Tensor) -> Tensor:
         return step_objective(spec, logits_qgk.log_softmax(-1), game, first_utilities(3)).loss

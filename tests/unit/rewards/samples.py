@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from trialign_ray.config.game import Question, QuestionSet
-from trialign_ray.rewards.answers import AnswerReader
+from trialign_ray.rewards.verifiers import AnswerReader
 
 CAPITALS = {
     "Paris": (),

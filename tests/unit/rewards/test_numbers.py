@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trialign_ray.rewards.answers import Answer
+from trialign_ray.rewards.verifiers import Answer
 
 from .samples import FRAMES, reader, sum_of
 

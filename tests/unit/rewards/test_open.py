@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trialign_ray.errors import DataError
-from trialign_ray.rewards.answers import Answer
+from trialign_ray.rewards.verifiers import Answer
 
 from .samples import opened, reader, said
 

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trialign_ray.config.algorithm import Utility
+from trialign_ray.config.algorithm import UtilitySpec
 from trialign_ray.rewards.utility import utility
 
 SHARES = st.floats(0, 1)
-SPECS = st.floats(0.51, 1).map(lambda weight: Utility(w_truth=weight))
+SPECS = st.floats(0.51, 1).map(lambda weight: UtilitySpec(w_truth=weight))
 
 
 @given(SPECS, st.none() | SHARES, st.none() | SHARES)
@@ -28,4 +28,4 @@ def test_where_one_does_not_apply_the_other_stands_alone(spec, reward):
 
 
 def test_the_weighted_sum_by_hand():
-    assert utility(Utility(w_truth=0.7), 1.0, 0.5) == pytest.approx(0.85)
+    assert utility(UtilitySpec(w_truth=0.7), 1.0, 0.5) == pytest.approx(0.85)

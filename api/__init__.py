@@ -1,4 +1,0 @@
-"""The control plane: a durable, typed HTTP service that submits, watches and stops jobs on a Ray cluster.
-
-routers -> services -> store -> backend. `create_app(settings)` in `api.app` builds it.
-"""

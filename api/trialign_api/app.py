@@ -1,0 +1,115 @@
+"""The application: routes, services, store, backend and reconciler put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import Depends, FastAPI
+from starlette.types import Lifespan
+
+from trialign_api import openapi, problems
+from trialign_api.auth import Keys
+from trialign_api.backend import JobsBackend
+from trialign_api.backend.ray_jobs import RayJobsBackend
+from trialign_api.deps import Services, only_known_query
+from trialign_api.kinds import KINDS, JobKind
+from trialign_api.limits import BodyLimit, RateLimit
+from trialign_api.page import WEB, PageFiles
+from trialign_api.paths import Roots
+from trialign_api.reconcile.loop import Reconciler
+from trialign_api.routers import datasets, history, jobs, system
+from trialign_api.services.cluster import Cluster
+from trialign_api.services.datasets import Datasets
+from trialign_api.services.history import History
+from trialign_api.services.jobs import Jobs
+from trialign_api.services.once import Once
+from trialign_api.services.specs import Specs
+from trialign_api.services.watch import Watch
+from trialign_api.settings import Settings
+from trialign_api.store.engine import Store
+from trialign_api.store.migrate import upgrade
+from trialign_api.telemetry import Measured, Telemetry
+
+_THREADS = 32
+"""For files and storage, whatever the number of processors: they wait more than they work."""
+_ABOUT = "Submit, watch, stop and trust training jobs on a Ray cluster."
+
+
+def create_app(
+    settings: Settings,
+    *,
+    kinds: Mapping[str, JobKind] = KINDS,
+    backend: JobsBackend | None = None,
+    reconcile: bool = True,
+) -> FastAPI:
+    """The control plane. `reconcile=False` leaves the background work to other processes of the same database."""
+    backend = backend or RayJobsBackend(settings.ray_address, settings.python, settings.ray_timeout_seconds)
+    telemetry = Telemetry.new()
+    store = Store(settings.database_url)
+    history = History(settings.data / "jobs", settings.log_bytes)
+    specs = Specs(kinds, _roots(settings))
+    service = Jobs(store, specs, settings.retries)
+    uploads = Datasets(store, settings.data / "datasets")
+    reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry)
+    app = FastAPI(
+        title="TriAlign on Ray",
+        version=version("trialign-ray"),
+        description=_ABOUT,
+        lifespan=_lifespan(store, backend, uploads, reconciler if reconcile else None),
+    )
+    app.state.reconciler = reconciler
+    app.state.services = Services(
+        store=store,
+        keys=Keys(store),
+        jobs=service,
+        once=Once(store, reconciler.wake),
+        history=history,
+        watch=Watch(store, history),
+        datasets=uploads,
+        cluster=Cluster(store, backend, telemetry, settings.dashboard_url),
+        rate=RateLimit(settings.requests_per_second, settings.request_burst),
+    )
+    _assemble(app, settings, kinds, telemetry)
+    return app
+
+
+def _roots(settings: Settings) -> Roots:
+    return Roots(settings.workspace, settings.roots, str(settings.data.resolve()), settings.private_workspaces)
+
+
+def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], telemetry: Telemetry) -> None:
+    problems.install(app)
+    for module in (jobs, history, datasets, system):
+        app.include_router(module.router, dependencies=[Depends(only_known_query)])
+    openapi.install(app, kinds)
+    app.add_middleware(BodyLimit, settings.body_bytes, settings.upload_bytes, "/v1/datasets")
+    app.add_middleware(Measured, telemetry)
+    if WEB.is_dir():
+        app.mount("/", PageFiles(directory=WEB, html=True), name="web")
+
+
+def _lifespan(
+    store: Store, backend: JobsBackend, uploads: Datasets, reconciler: Reconciler | None
+) -> Lifespan[FastAPI]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "blocking"))
+        await asyncio.to_thread(upgrade, store.url)
+        task = asyncio.create_task(reconciler.run()) if reconciler else None
+        sweep = asyncio.create_task(uploads.sweep()) if reconciler else None
+        try:
+            yield
+        finally:
+            if sweep:
+                sweep.cancel()
+                await asyncio.gather(sweep, return_exceptions=True)
+            if reconciler and task:
+                await reconciler.stop(task)
+            await backend.close()
+            await store.close()
+
+    return lifespan

@@ -1,0 +1,282 @@
+"""A typed client of the control plane.
+
+with Client("http://127.0.0.1:8000", key) as plane:
+    job = plane.submit({"kind": "train", "name": "demo", "model": "models/m", "logs": "logs/l"})
+    for line in plane.follow(job.id):
+        ...
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from trialign_api.problems import Problem
+from trialign_api.schemas import (
+    Artifact,
+    Checkpoint,
+    ClusterOut,
+    DatasetOut,
+    EventOut,
+    Groups,
+    JobOut,
+    ListOf,
+    MetricsPage,
+    Out,
+    Page,
+    Validated,
+)
+from trialign_ray.errors import ClusterError, TrialignError
+
+T = TypeVar("T")
+Item = TypeVar("Item", bound=BaseModel)
+Model = TypeVar("Model", bound=Out)
+_CONNECT_SECONDS = 5.0
+_PAUSE_SECONDS = 0.2
+"""Before the second try; twice as long before each further one."""
+_BUSY = (429, 503)
+"""What the service answers while it, or its database, cannot do what it is asked."""
+_AGAIN_SECONDS = 1.0
+"""Before a log stream that ended too early is opened again."""
+
+
+class RefusedError(TrialignError):
+    """The service refused; `problem` says why."""
+
+    code = "refused"
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        faults = "".join(f"\n  {fault.pointer}: {fault.detail}" for fault in problem.errors)
+        super().__init__(f"{problem.detail} ({problem.code}){faults}")
+
+
+class _BusyError(Exception):
+    """The service is there and cannot answer now, for `reason`; it can again."""
+
+    def __init__(self, reason: TrialignError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Client:
+    """Calls the service. POSTs carry an Idempotency-Key, so they are repeated safely where the connection breaks.
+
+    A call that gets no answer, or that the service cannot answer now, is repeated for `patience` seconds; then every
+    method raises ClusterError or what the service said.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout: float = 60.0,
+        patience: float = 5.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=limits, transport=transport)
+        self._patience = patience
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections."""
+        self._http.close()
+
+    def submit(
+        self, spec: Mapping[str, Any], *, labels: Mapping[str, str] | None = None, retries: int | None = None
+    ) -> JobOut:
+        """Submit a job; raises RefusedError."""
+        body = {"spec": dict(spec), "labels": dict(labels or {}), "retries": retries}
+        return self._post("/v1/jobs", JobOut, json=body)
+
+    def validate(self, spec: Mapping[str, Any]) -> Validated:
+        """A dry run; raises RefusedError."""
+        return self._post("/v1/jobs:validate", Validated, json={"spec": dict(spec)})
+
+    def job(self, job_id: str) -> JobOut:
+        """One job; raises RefusedError."""
+        return self._get(f"/v1/jobs/{job_id}", JobOut)
+
+    def jobs(self, **filters: Any) -> Iterator[JobOut]:
+        """Every job that fits, the newest first; `status`, `owner`, `kind`, `label`, `created_after`..."""
+        return self._pages("/v1/jobs", Page[JobOut], {**filters, "limit": 200})
+
+    def cancel(self, job_id: str) -> JobOut:
+        """Stop after a checkpoint; raises RefusedError."""
+        return self._post(f"/v1/jobs/{job_id}/cancel", JobOut)
+
+    def resume(self, job_id: str) -> JobOut:
+        """Go on from the last checkpoint; raises RefusedError."""
+        return self._post(f"/v1/jobs/{job_id}/resume", JobOut)
+
+    def retry(self, job_id: str) -> JobOut:
+        """A new job with the same specification; raises RefusedError."""
+        return self._post(f"/v1/jobs/{job_id}/retry", JobOut)
+
+    def events(self, job_id: str, after: int = 0) -> list[EventOut]:
+        """What happened behind event number `after`."""
+        return list(self._pages(f"/v1/jobs/{job_id}/events", Page[EventOut], {"after": after, "limit": 500}))
+
+    def metrics(self, job_id: str, after: int = -1) -> MetricsPage:
+        """Metrics behind a step."""
+        return self._get(f"/v1/jobs/{job_id}/metrics", MetricsPage, after=after)
+
+    def groups(self, job_id: str, after: int = -1) -> Groups:
+        """Every group over the steps behind a step."""
+        return self._get(f"/v1/jobs/{job_id}/groups", Groups, after=after)
+
+    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+        """Checkpoints of the run."""
+        return self._get(f"/v1/jobs/{job_id}/checkpoints", ListOf[Checkpoint]).data
+
+    def artifacts(self, job_id: str) -> list[Artifact]:
+        """Files that can be downloaded."""
+        return self._get(f"/v1/jobs/{job_id}/artifacts", ListOf[Artifact]).data
+
+    def logs(self, job_id: str, tail: int | None = None) -> str:
+        """The log, or its last lines."""
+        return self._send("GET", f"/v1/jobs/{job_id}/logs", params={"tail": tail} if tail else {}).text
+
+    def follow(self, job_id: str, tail: int | None = None) -> Iterator[str]:
+        """Lines of the log, or its last ones, and then more as they come, until the job is over.
+
+        Raises ClusterError where the service cannot be reached; once it has been, a broken connection is taken up
+        where it broke, however long that takes.
+        """
+        place, reached = None, False
+        while True:
+            try:
+                with self._stream(job_id, place, tail) as stream:
+                    reached = True
+                    for event, data, found in stream:
+                        place = found or place
+                        if event == "log":
+                            yield from data.split("\n")
+                        elif event == "end":
+                            return
+            except (ClusterError, RefusedError, httpx.TransportError) as error:
+                if not reached or (isinstance(error, RefusedError) and error.problem.status not in _BUSY):
+                    raise
+            time.sleep(_AGAIN_SECONDS)
+
+    def download(self, job_id: str, name: str, target: Path) -> None:
+        """Write one artifact to `target`, whole or not at all; raises RefusedError."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            self._repeated(lambda: self._save(f"/v1/jobs/{job_id}/artifacts/{name}", part))
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def upload(self, file: Path, name: str, *, format: str = "jsonl", strict: bool = False) -> DatasetOut:
+        """Upload logs; raises RefusedError."""
+        query = {"name": name, "format": format, "strict": strict}
+        with file.open("rb") as stream:
+            return self._post("/v1/datasets", DatasetOut, params=query, content=stream)
+
+    def cluster(self) -> ClusterOut:
+        """The cluster now."""
+        return self._get("/v1/cluster", ClusterOut)
+
+    def _get(self, path: str, model: type[Model], **query: Any) -> Model:
+        return model.model_validate_json(self._send("GET", path, params=query).content)
+
+    def _pages(self, path: str, model: type[Page[Item]], query: Mapping[str, Any]) -> Iterator[Item]:
+        while True:
+            page = self._get(path, model, **query)
+            yield from page.data
+            if not page.has_more:
+                return
+            query = {**query, "after": page.next_cursor}
+
+    def _post(self, path: str, model: type[Model], **body: Any) -> Model:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return model.model_validate_json(self._send("POST", path, headers=headers, **body).content)
+
+    def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
+        # a file that is sent is read only once
+        return self._repeated(lambda: self._checked(self._http.request(method, path, **given)), once="content" in given)
+
+    def _save(self, path: str, file: Path) -> None:
+        with self._http.stream("GET", path) as answer, file.open("wb") as opened:
+            for chunk in self._checked(answer).iter_bytes():
+                opened.write(chunk)
+
+    def _repeated(self, action: Callable[[], T], *, once: bool = False) -> T:
+        """What `action` gives, tried until the connection holds; raises ClusterError when patience is at its end."""
+        pause, end = _PAUSE_SECONDS, float("inf")
+        while True:
+            try:
+                return action()
+            except (httpx.TransportError, _BusyError) as error:
+                end = min(end, time.monotonic() + self._patience)
+                if once or time.monotonic() + pause > end:
+                    if isinstance(error, _BusyError):
+                        raise error.reason from error
+                    raise self._unreachable(str(error) or type(error).__name__) from error
+                time.sleep(pause)
+                pause *= 2
+
+    def _unreachable(self, reason: str) -> ClusterError:
+        return ClusterError(f"{self._http.base_url}: {reason}. Is `trialign serve` running there?")
+
+    def _checked(self, answer: httpx.Response) -> httpx.Response:
+        if answer.is_success:
+            return answer
+        answer.read()
+        if answer.headers.get("content-type", "").startswith("application/problem+json"):
+            refused = RefusedError(Problem.model_validate_json(answer.content))
+            raise _BusyError(refused) if answer.status_code in _BUSY else refused
+        raise self._unreachable(f"{answer.url.path}: HTTP {answer.status_code}, not from this service")
+
+    @contextmanager
+    def _stream(
+        self, job_id: str, place: str | None, tail: int | None
+    ) -> Iterator[Iterator[tuple[str, str, str | None]]]:
+        """Events of the log behind `place`, or of its last lines."""
+        headers = {"Last-Event-ID": place} if place else {}
+        path, query = f"/v1/jobs/{job_id}/logs/stream", {"tail": tail} if tail else {}
+        request = self._http.build_request("GET", path, headers=headers, params=query)
+        with closing(self._repeated(lambda: self._checked(self._http.send(request, stream=True)))) as answer:
+            yield parse_events(_lines(answer.iter_text()))
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Lines of an event stream. httpx's own also end at characters that a log may have inside a line."""
+    rest = ""
+    for text in texts:
+        *whole, rest = (rest + text).split("\n")
+        yield from (line.removesuffix("\r") for line in whole)
+
+
+def parse_events(lines: Iterator[str]) -> Iterator[tuple[str, str, str | None]]:
+    """Server-sent events as (event, data, id)."""
+    fields: dict[str, list[str]] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields.setdefault(name, []).append(value.removeprefix(" "))
+            continue
+        if "data" in fields:
+            found = fields.get("id")
+            yield fields.get("event", ["message"])[-1], "\n".join(fields["data"]), found[-1] if found else None
+        fields = {}

@@ -1,0 +1,159 @@
+"""What routes ask for: the services, who is asking, and one job that they may see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from trialign_api import ids
+from trialign_api.auth import Keys, Principal, Scope
+from trialign_api.limits import RateLimit
+from trialign_api.problems import ApiError, InvalidField, escape
+from trialign_api.services import once
+from trialign_api.services.cluster import Cluster
+from trialign_api.services.datasets import Datasets
+from trialign_api.services.history import History
+from trialign_api.services.jobs import Jobs
+from trialign_api.services.watch import Watch
+from trialign_api.store.engine import Store
+from trialign_api.store.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything behind the routes."""
+
+    store: Store
+    keys: Keys
+    jobs: Jobs
+    once: once.Once
+    history: History
+    watch: Watch
+    datasets: Datasets
+    cluster: Cluster
+    rate: RateLimit
+
+
+async def services(request: Request) -> Services:
+    """The application's services."""
+    found: Services = request.app.state.services
+    return found
+
+
+Svc = Annotated[Services, Depends(services)]
+
+
+async def only_known_query(request: Request) -> None:
+    """Raises ApiError 422 for a query parameter that the route does not have, or has once and is given twice.
+
+    A misspelt filter must not select all.
+    """
+    known = _query_of(request)
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    unknown = [name for name in given if name not in known]
+    twice = [name for name, times in given.items() if times > 1 and known.get(name) != "array"]
+    if unknown:
+        named = ", ".join(sorted(known)) or "none"
+        raise _query_fault(unknown, "unknown", f"is no query parameter here; there are {named}.")
+    if twice:
+        raise _query_fault(twice, "repeated", "is given more than once; give it once.")
+
+
+def _query_of(request: Request) -> dict[str, str | None]:
+    """Type by name of the query parameters that the document has for the route."""
+    path = request.app.openapi()["paths"].get(request.scope["route"].path_format, {})
+    parameters = path.get(request.method.lower(), {}).get("parameters", ())
+    return {one["name"]: one["schema"].get("type") for one in parameters if one["in"] == "query"}
+
+
+def _query_fault(names: list[str], code: str, detail: str) -> ApiError:
+    faults = [InvalidField(pointer=f"/query/{escape(name)}", code=code, detail=detail) for name in names]
+    return ApiError(422, "bad_request", f"{names[0]!r} {detail}", faults)
+
+
+_BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys create`.")
+
+
+async def principal(request: Request, svc: Svc, _: Annotated[object, Depends(_BEARER)]) -> Principal:
+    """Who is asking; raises ApiError 401 and 429."""
+    who = await svc.keys.who(request.headers.get("authorization"), fresh=request.method != "GET")
+    svc.rate.spend(who.key_id)
+    return who
+
+
+def need(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+    """A dependency that asks for a scope; raises ApiError 403."""
+
+    async def check(who: Annotated[Principal, Depends(principal)]) -> Principal:
+        if not who.may(scope):
+            raise ApiError(403, "forbidden", f"This needs a key with the scope '{scope}'.")
+        return who
+
+    return check
+
+
+Reader = Annotated[Principal, Depends(need("read"))]
+Submitter = Annotated[Principal, Depends(need("submit"))]
+Admin = Annotated[Principal, Depends(need("admin"))]
+JobId = Annotated[str, Path(pattern=ids.JOB_ID, examples=["job-019d2f4b8c00a1b2c3d4e5f60718"])]
+Limit = Annotated[int, Query(ge=1, le=500, description="Most items of the page.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="The same key with the same body is done once and answered alike, for a day at least.",
+    ),
+]
+
+
+async def seen_job(svc: Svc, who: Reader, job_id: JobId) -> Job:
+    """A job that the caller may see; raises ApiError 404."""
+    return await svc.jobs.get(who, job_id)
+
+
+SeenJob = Annotated[Job, Depends(seen_job)]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A request that changes something, done at most once."""
+
+    who: Principal
+    svc: Services
+    request: Request
+    key: str | None
+
+    async def answer(self, status: int, found: BaseModel) -> JSONResponse:
+        """Give what was found, or what was found for this Idempotency-Key before."""
+
+        async def action(_: AsyncSession) -> BaseModel:
+            return found
+
+        return await self.do(status, action)
+
+    async def do(self, status: int, action: once.Action, fingerprint: str | None = None) -> JSONResponse:
+        """Run `action` in a transaction; `fingerprint` stands for a body that was streamed."""
+        if fingerprint is None:
+            fingerprint = hashlib.sha256(await self.request.body()).hexdigest()
+        route = f"{self.request.method} {self.request.url.path}"
+        remote = self.request.client.host if self.request.client else ""
+        made = once.Request(self.who, route, self.key, fingerprint, remote)
+        return await self.svc.once.do(made, status, action)
+
+
+async def change(request: Request, svc: Svc, who: Submitter, key: IdempotencyKey = None) -> Change:
+    """A change by a caller who may submit."""
+    return Change(who, svc, request, key)
+
+
+Changing = Annotated[Change, Depends(change)]

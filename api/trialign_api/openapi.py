@@ -1,0 +1,100 @@
+"""The OpenAPI document: every specification's schema in it, and examples that a newcomer can send as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+
+from trialign_api.kinds import JobKind
+from trialign_api.problems import Problem
+
+COMMITTED = Path(__file__).with_name("openapi.json")
+"""The copy in the repository; `trialign openapi --write` replaces it."""
+_REF = "#/components/schemas/{model}"
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "train": {
+        "summary": "Train on logs",
+        "value": {
+            "spec": {"kind": "train", "name": "demo", "model": "models/smollm2-135m", "logs": "logs/demo", "epochs": 1},
+            "labels": {"team": "assistants"},
+            "retries": 2,
+        },
+    },
+    "audit": {
+        "summary": "Audit a model",
+        "value": {
+            "spec": {
+                "kind": "audit",
+                "name": "baseline",
+                "model": "models/smollm2-135m",
+                "questions": "demo/questions.json",
+                "groups": "demo/groups.yaml",
+                "fail_if": ["gap.low>0.05"],
+            }
+        },
+    },
+    "collect": {
+        "summary": "Collect logs",
+        "value": {
+            "spec": {
+                "kind": "collect",
+                "name": "logs",
+                "model": "models/smollm2-135m",
+                "questions": "demo/questions.json",
+                "groups": "demo/groups.yaml",
+                "output": "logs/new",
+            }
+        },
+    },
+}
+
+
+def install(app: FastAPI, kinds: Mapping[str, JobKind]) -> None:
+    """Make `app.openapi()` the whole document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = build(app, kinds)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def build(app: FastAPI, kinds: Mapping[str, JobKind]) -> dict[str, Any]:
+    """The document of the routes of `app` and the specifications of `kinds`."""
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas: dict[str, Any] = document["components"]["schemas"]
+    schemas["Problem"] = _component(TypeAdapter(Problem).json_schema(ref_template=_REF), schemas)
+    names = {}
+    for name, kind in kinds.items():
+        schemas[kind.spec.__name__] = _component(kind.spec.model_json_schema(ref_template=_REF), schemas)
+        schemas[kind.spec.__name__].setdefault("required", []).append("kind")
+        names[name] = f"#/components/schemas/{kind.spec.__name__}"
+    union = {
+        "oneOf": [{"$ref": ref} for ref in names.values()],
+        "discriminator": {"propertyName": "kind", "mapping": names},
+    }
+    schemas["JobCreate"]["properties"]["spec"] = union
+    for path in ("/v1/jobs", "/v1/jobs:validate"):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        body["examples"] = {name: example for name, example in _EXAMPLES.items() if name in kinds}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
+
+
+def _component(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its definitions moved to the document's."""
+    schemas.update(schema.pop("$defs", {}))
+    return schema
+
+
+def dump(document: dict[str, Any]) -> str:
+    """As it is committed."""
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,0 +1,167 @@
+"""RFC 9457 problem details: every refusal has a stable machine code, and points at the field that is wrong."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from trialign_ray.config.base import FIXES
+from trialign_ray.errors import TrialignError
+
+MEDIA_TYPE = "application/problem+json"
+_LOG = logging.getLogger("api")
+
+_STATUS = {
+    "bad_spec": 422,
+    "bad_data": 422,
+    "bad_row": 422,
+    "bad_model": 422,
+    "bad_checkpoint": 409,
+    "cluster_unavailable": 503,
+}
+_HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class InvalidField(BaseModel):
+    """One wrong field."""
+
+    pointer: str = Field(description="JSON pointer into the request, such as /body/spec/name")
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str = Field(description="urn:trialign:problem:<code>")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="stable, for programs")
+    errors: list[InvalidField] = []
+
+
+class ApiError(Exception):
+    """A refusal on purpose."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: list[InvalidField] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+        self.errors, self.headers = errors or [], headers or {}
+
+    @classmethod
+    def of(cls, error: TrialignError) -> ApiError:
+        """The problem that the library's error is."""
+        said, faults = str(error), []
+        if error.field is not None:
+            pointer = "/".join(("/body/spec", *error.field.split(".")))
+            faults = [InvalidField(pointer=pointer, code=error.code, detail=said)]
+        return cls(_STATUS.get(error.code, 500), error.code, said, faults)
+
+    @classmethod
+    def not_found(cls, what: str) -> ApiError:
+        """Also what a caller hears of things that are somebody else's."""
+        return cls(404, "not_found", f"There is no {what} that this key may see.")
+
+    def response(self) -> JSONResponse:
+        """The HTTP answer."""
+        problem = Problem(
+            type=f"urn:trialign:problem:{self.code}",
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            errors=self.errors,
+        )
+        return JSONResponse(problem.model_dump(), self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def escape(part: object) -> str:
+    """One part of a JSON pointer (RFC 6901)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def faults_of(errors: list[Any], prefix: tuple[object, ...] = ()) -> list[InvalidField]:
+    """Pydantic's errors as faults."""
+    return [
+        InvalidField(
+            pointer="/" + "/".join(map(escape, (*prefix, *error["loc"]))),
+            code=error["type"],
+            detail=FIXES.get(error["type"], error["msg"]),
+        )
+        for error in errors
+    ]
+
+
+def where(faults: list[InvalidField]) -> str:
+    """The first of the fields that are wrong; what is wrong with each is in the problem's errors."""
+    return ", ".join(fault.pointer for fault in faults[:5]) + (", ..." if len(faults) > 5 else "")
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of `app` a problem."""
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(TrialignError, _on_library_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    for away in (OperationalError, InterfaceError, PoolTimeoutError, OSError):
+        app.add_exception_handler(away, _on_away)
+    app.add_exception_handler(DBAPIError, _on_database)
+    app.add_exception_handler(Exception, _on_crash)
+
+
+async def _on_api_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)  # noqa: S101 the handler is registered for it
+    return error.response()
+
+
+async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
+    """Whoever only reads has sent nothing that could be wrong: what lies in storage cannot be read."""
+    assert isinstance(error, TrialignError)  # noqa: S101 the handler is registered for it
+    if request.method == "GET":
+        return await _on_away(request, error)
+    return ApiError.of(error).response()
+
+
+async def _on_database(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DBAPIError)  # noqa: S101 the handler is registered for it
+    return await (_on_away if error.connection_invalidated else _on_crash)(request, error)
+
+
+async def _on_away(request: Request, error: Exception) -> JSONResponse:
+    _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
+    detail = "The database, the storage or the cluster does not answer. Try again."
+    return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"}).response()
+
+
+async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 the handler is registered for it
+    faults = faults_of(list(error.errors()))
+    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response()
+
+
+async def _on_http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 the handler is registered for it
+    code = _HTTP_CODES.get(error.status_code, "error")
+    return ApiError(error.status_code, code, str(error.detail), headers=dict(error.headers or {})).response()
+
+
+async def _on_crash(request: Request, error: Exception) -> JSONResponse:
+    _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return ApiError(500, "error", "The service failed; its log has the cause.").response()

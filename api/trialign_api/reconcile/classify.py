@@ -1,0 +1,57 @@
+"""Why a job failed, from its exit status, Ray's error type and its last log lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from trialign_api.backend import Record
+from trialign_ray import errors
+
+_OUT_OF_MEMORY = re.compile(
+    r"OutOfMemoryError|out of memory|MemoryError|Cannot allocate memory|oom-kill|exit code 137", re.IGNORECASE
+)
+_WORKER_DIED = re.compile(
+    r"ActorDiedError|RayActorError|ActorUnavailableError|WorkerCrashedError|WorkerGroupError|WorkerDied|NodeDiedError"
+    r"|worker died|Connection closed by peer",
+    re.IGNORECASE,
+)
+_EXIT_CODES = {
+    kind.exit_status: kind.code
+    for kind in (
+        errors.SpecError,
+        errors.DataError,
+        errors.ModelError,
+        errors.ClusterError,
+        errors.CheckpointError,
+        errors.ExportError,
+        errors.GateError,
+    )
+}
+CODES = frozenset(_EXIT_CODES.values()) | {errors.RowError.code, errors.WorkerError.code}
+"""With which the last line of a job begins that failed for a reason it knows."""
+_KILLED, _TERMINATED = (137, -9), (143, -15)
+CLUSTER_LOST, CLUSTER_UNAVAILABLE = "cluster_lost", errors.ClusterError.code
+_RAY_TYPES = {
+    "RUNTIME_ENV_SETUP_FAILURE": "bad_environment",
+    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE": CLUSTER_UNAVAILABLE,
+    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": CLUSTER_UNAVAILABLE,
+    "JOB_SUPERVISOR_ACTOR_START_FAILURE": CLUSTER_UNAVAILABLE,
+    "JOB_SUPERVISOR_ACTOR_DIED": "worker_died",
+    "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": "worker_died",
+}
+RETRIABLE = frozenset({"out_of_memory", "worker_died", CLUSTER_UNAVAILABLE, CLUSTER_LOST})
+"""What a retry may cure. Bad input stays bad."""
+
+
+def classify(record: Record, log_tail: Sequence[str]) -> str:
+    """The machine code of a failed submission; 'error' where nothing tells."""
+    code = _EXIT_CODES.get(record.exit_code or 0)
+    if code is not None:
+        return code
+    text = "\n".join([record.message, *log_tail])
+    if _OUT_OF_MEMORY.search(text) or record.exit_code in _KILLED:
+        return "out_of_memory"
+    if _WORKER_DIED.search(text) or record.exit_code in _TERMINATED:
+        return "worker_died"
+    return next((code for name, code in _RAY_TYPES.items() if name in (record.error_type or "")), "error")

@@ -1,0 +1,160 @@
+"""What is to be done about one job. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from trialign_api.backend import RayStatus, Record
+from trialign_api.kinds import EXTERNAL
+from trialign_api.reconcile.classify import CLUSTER_LOST, CLUSTER_UNAVAILABLE, CODES, RETRIABLE, classify
+from trialign_api.states import Status
+from trialign_api.store.models import Job
+
+
+class Act(StrEnum):
+    """What to do on Ray, besides changing the row."""
+
+    NOTHING = "nothing"
+    SUBMIT = "submit"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """What a decision needs to know of a job."""
+
+    status: Status
+    retries_left: int
+    ours: bool = True
+    """Whether the service can submit it; False for what came by `ray job submit`."""
+    missing_since: datetime | None = None
+    changed_at: datetime | None = None
+    """By the service's clock, as `now` of a sight; Ray's may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next status (None: stays), what to do on Ray, and why."""
+
+    to: Status | None = None
+    act: Act = Act.NOTHING
+    event: str = ""
+    """To be told; once, where the status stays."""
+    message: str = ""
+    error_code: str | None = None
+    missing: bool = False
+    """Ray does not know the job."""
+    retry: bool = False
+    """It goes back to the queue at the cost of one retry."""
+
+
+STAY = Decision()
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a job may be missing before it is given up."""
+
+    grace: timedelta
+    """While Ray answers and does not know it."""
+    outage: timedelta
+    """While Ray does not answer: the job may well run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of a job on Ray, and when."""
+
+    record: Record | None
+    """None where Ray does not know it, or does not answer."""
+    reachable: bool
+    """Whether Ray answered."""
+    log_tail: Sequence[str]
+    """Of the current attempt."""
+    now: datetime
+    since: datetime = _EVER
+    """Since when Ray has answered, or not: neither patience counts the other's time."""
+
+
+def decide(job: JobView, sight: Sight, patience: Patience) -> Decision:
+    """For a job that Ray may hold."""
+    record = sight.record
+    if record is None and job.status is Status.STARTING and job.ours and sight.reachable:
+        return _unsent(job, sight, patience)
+    if record is None:
+        return _missing(job, sight, patience)
+    if job.status is Status.CANCELLING:
+        return _cancelling(record)
+    if record.status is RayStatus.PENDING and sight.now - (job.changed_at or sight.now) >= patience.grace:
+        return Decision(event="delayed", message=record.message.strip() or "Ray has not started it yet.")
+    return _active(job, record, sight.log_tail)
+
+
+def _unsent(job: JobView, sight: Sight, patience: Patience) -> Decision:
+    """Ray has not heard of it, or has lost it before the service saw it run."""
+    told = job.missing_since is not None
+    if told and _missing_for(job, sight) >= patience.outage:
+        return _failed(job, CLUSTER_UNAVAILABLE, f"Ray has taken no submission for {_seconds(job, sight)} s.")
+    return Decision(act=Act.SUBMIT, missing=told)
+
+
+def _missing(job: JobView, sight: Sight, patience: Patience) -> Decision:
+    if job.status is Status.CANCELLING and sight.reachable:
+        return Decision(Status.CANCELLED, event="cancelled", message="Ray does not know the job (any more).")
+    limit = patience.grace if sight.reachable else patience.outage
+    if job.missing_since is None or _missing_for(job, sight) < limit:
+        return Decision(missing=True)
+    if job.status is Status.CANCELLING:
+        return Decision(Status.CANCELLED, event="cancelled", message="The cluster is gone.", missing=True)
+    how = "not known the job" if sight.reachable else "not answered"
+    return replace(_failed(job, CLUSTER_LOST, f"Ray has {how} for {_seconds(job, sight)} s."), missing=True)
+
+
+def _missing_for(job: JobView, sight: Sight) -> timedelta:
+    return sight.now - max(job.missing_since or sight.now, sight.since)
+
+
+def _seconds(job: JobView, sight: Sight) -> int:
+    return round(_missing_for(job, sight).total_seconds())
+
+
+def _cancelling(record: Record) -> Decision:
+    if record.status is RayStatus.SUCCEEDED:
+        return Decision(Status.SUCCEEDED, event="succeeded", message="It ended well before it could be stopped.")
+    if record.status.ended:
+        return Decision(Status.CANCELLED, event="cancelled", message="It has stopped.")
+    return Decision(act=Act.STOP)
+
+
+def _active(job: JobView, record: Record, log_tail: Sequence[str]) -> Decision:
+    if record.status is RayStatus.RUNNING and job.status is Status.STARTING:
+        return Decision(Status.RUNNING, event="running", message="Ray runs it.")
+    if record.status is RayStatus.SUCCEEDED:
+        return Decision(Status.SUCCEEDED, event="succeeded", message="It ended well.")
+    if record.status is RayStatus.STOPPED:
+        return Decision(Status.CANCELLED, event="cancelled", message="It was stopped on Ray, not by this service.")
+    if record.status is RayStatus.FAILED:
+        return _failed(job, classify(record, log_tail), _reason(record, log_tail))
+    return STAY
+
+
+def _failed(job: JobView, code: str, message: str) -> Decision:
+    if code in RETRIABLE and job.retries_left > 0:
+        return Decision(Status.QUEUED, event="retrying", message=message, error_code=code, retry=True)
+    return Decision(Status.FAILED, event="failed", message=message, error_code=code)
+
+
+def _reason(record: Record, log_tail: Sequence[str]) -> str:
+    """What the job itself said at its end, as `trialign_ray.entrypoints.ray_job` writes it, or else what Ray says."""
+    said = [line for line in log_tail if line.partition(": ")[0] in CODES]
+    return (said[-1] if said else record.message.strip().partition("\n")[0])[:500] or "The job failed."
+
+
+def view(job: Job) -> JobView:
+    """What a decision needs of a row."""
+    left = max(0, job.retries - job.retries_used)
+    return JobView(Status(job.status), left, job.kind != EXTERNAL, job.missing_since, job.updated_at)

@@ -1,0 +1,183 @@
+"""The loop that keeps the store and Ray in step. All state is in the database: it may be killed at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from trialign_api.backend import JobsBackend, Record
+from trialign_api.kinds import EXTERNAL, JobKind
+from trialign_api.reconcile.adopt import Adopter
+from trialign_api.reconcile.copy import Copier
+from trialign_api.reconcile.decide import Patience
+from trialign_api.reconcile.lease import LeaseKeeper
+from trialign_api.reconcile.start import Starter
+from trialign_api.reconcile.tend import Answering, Tender
+from trialign_api.services.history import History
+from trialign_api.services.jobs import Jobs
+from trialign_api.settings import Settings
+from trialign_api.states import ON_RAY, Status
+from trialign_api.store import jobs as rows
+from trialign_api.store import records as other_rows
+from trialign_api.store.engine import Store
+from trialign_api.store.models import Job, now
+from trialign_api.telemetry import Telemetry
+from trialign_ray.errors import ClusterError
+
+_LOG = logging.getLogger("trialign_api.reconcile")
+_ANSWERS_KEPT = timedelta(days=1)
+_FORGET_SECONDS = 3600.0
+_TOGETHER_SECONDS = 0.1
+_AT_ONCE = 32
+"""Jobs that are tended together."""
+_ROUND_SECONDS = 5.0
+"""How long a round waits for them; who takes longer is not asked again before it is done."""
+_HUNG_SECONDS = 300.0
+"""A round that takes longer has hung, and another process takes over."""
+
+
+class Reconciler:
+    """Rounds of: look at Ray, copy logs and metrics, move jobs on, start queued ones, adopt strangers."""
+
+    def __init__(
+        self,
+        store: Store,
+        backend: JobsBackend,
+        jobs: Jobs,
+        history: History,
+        kinds: Mapping[str, JobKind],
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        self._store, self._backend = store, backend
+        self._settings, self._telemetry = settings, telemetry
+        self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive, taken=self.wake)
+        self._starter = Starter(store, backend, jobs, kinds, settings, self.wake)
+        self._adopter = Adopter(store, backend, history, jobs.specs.roots, settings.adopt)
+        patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
+        copier, run_of = Copier(backend, history), self._adopter.run_of
+        self._tender = Tender(store, backend, history, copier, self._starter, run_of, patience)
+        self._tending: dict[str, asyncio.Task[bool]] = {}
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._ray = Answering(True, now())
+        self._work = asyncio.Event()
+        self._forgot = -_FORGET_SECONDS
+        self._beat = time.monotonic()
+
+    def wake(self) -> None:
+        """There is work: do not wait for the next round."""
+        self._work.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        keeper = asyncio.create_task(self._lease.run())
+        try:
+            while True:
+                await self._round()
+                await self._wait()
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    async def _wait(self) -> None:
+        """For work or the next round; requests that come together share a round."""
+        pause = self._settings.reconcile_seconds
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._work.wait(), pause)
+            await asyncio.sleep(min(_TOGETHER_SECONDS, pause))
+        self._work.clear()
+
+    def _alive(self) -> bool:
+        return time.monotonic() - self._beat < _HUNG_SECONDS
+
+    async def stop(self, task: asyncio.Task[None]) -> None:
+        """End `run` and give the lease back."""
+        task.cancel()
+        for tending in self._tending.values():
+            tending.cancel()
+        await asyncio.gather(task, *self._tending.values(), return_exceptions=True)
+        await self._starter.drain()
+        await self._lease.drop()
+
+    async def _round(self) -> None:
+        self._beat = time.monotonic()
+        if not self._lease.held:
+            self._telemetry.cluster_up.set(0)
+            return
+        try:
+            with self._telemetry.reconcile_seconds.time():
+                whole = await self.tick()
+            self._telemetry.reconciled.labels("ok" if whole else "failed").inc()
+        except Exception:  # the loop outlives every fault; the next round starts from the database
+            _LOG.exception("a round failed")
+            self._telemetry.reconciled.labels("failed").inc()
+
+    async def tick(self) -> bool:
+        """One round; False where a job had to be left to the next one."""
+        await self._forget_answers()
+        async with self._store.reads() as session:
+            active = list(await rows.in_status(session, ON_RAY))
+        records = await self._look()
+        whole = await self._tend_all(active, {record.submission_id: record for record in records or []})
+        await self._begin(records)
+        if records is not None:
+            await self._adopter.look(records)
+        return whole
+
+    async def _tend_all(self, active: Sequence[Job], known: Mapping[str, Record]) -> bool:
+        """Each job in a task of its own. One that hangs is left to it: it holds up no other, and no round for long."""
+        for job in active:
+            if job.id not in self._tending:
+                self._tending[job.id] = asyncio.create_task(self._tend(job, known.get(job.submission_id or "")))
+        if not self._tending:
+            return True
+        done, _ = await asyncio.wait(self._tending.values(), timeout=_ROUND_SECONDS)
+        self._tending = {job_id: task for job_id, task in self._tending.items() if task not in done}
+        return all(task.result() for task in done)
+
+    async def _tend(self, job: Job, record: Record | None) -> bool:
+        async with self._gate:
+            tended = await self._tender.tend(job, record, self._ray)
+        self._beat = time.monotonic()
+        return tended
+
+    async def _forget_answers(self) -> None:
+        """Idempotency keys are for repeats, not for ever."""
+        if time.monotonic() - self._forgot < _FORGET_SECONDS:
+            return
+        async with self._store.writes() as session:
+            await other_rows.forget_answers(session, now() - _ANSWERS_KEPT)
+        self._forgot = time.monotonic()
+
+    async def settle(self) -> None:
+        """Wait until the checks of new jobs are done."""
+        await self._starter.settle()
+
+    async def _look(self) -> list[Record] | None:
+        try:
+            records = await self._backend.list()
+        except ClusterError as error:
+            _LOG.warning("%s", error)
+            records = None
+        if self._ray.reachable != (records is not None):
+            self._ray = Answering(records is not None, now())
+        self._telemetry.cluster_up.set(self._ray.reachable)
+        return records
+
+    async def _begin(self, records: list[Record] | None) -> None:
+        """Hand over what is queued, then check what is new: a check that ends wakes the next round."""
+        if records is not None:
+            await self._start(records)
+        async with self._store.reads() as session:
+            self._starter.check(await rows.in_status(session, {Status.VALIDATING}))
+
+    async def _start(self, records: list[Record]) -> None:
+        async with self._store.reads() as session:
+            room = max(0, self._settings.active_jobs - await rows.count(session, ON_RAY, besides=EXTERNAL))
+            running = sum(not record.status.ended for record in records)
+            queued = await rows.in_status(session, {Status.QUEUED}, room + running)
+        await self._starter.start(queued, room, records)

@@ -1,0 +1,135 @@
+"""Check new jobs, and hand queued ones to Ray, the oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trialign_api.backend import JobsBackend, Record, Submission, SubmissionRefusedError
+from trialign_api.ids import submission_id
+from trialign_api.kinds import JobKind
+from trialign_api.services.jobs import Jobs
+from trialign_api.settings import Settings
+from trialign_api.states import Status
+from trialign_api.store import jobs as rows
+from trialign_api.store.engine import Store
+from trialign_api.store.jobs import Happening, StaleJobError
+from trialign_api.store.models import Job, now
+from trialign_ray.errors import ClusterError, TrialignError
+
+_LOG = logging.getLogger("trialign_api.reconcile")
+JOB_KEY, OWNER_KEY = "trialign_job_id", "trialign_owner"
+"""Keys of a submission's metadata: a user of Ray's dashboard alone finds the job by them."""
+
+
+@dataclass(slots=True)
+class Starter:
+    """From `validating` to `starting`."""
+
+    store: Store
+    backend: JobsBackend
+    jobs: Jobs
+    kinds: Mapping[str, JobKind]
+    settings: Settings
+    checked: Callable[[], None]
+    """Called when a check has ended well: one that cannot be noted down is left to a later round."""
+    _checking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def check(self, waiting: Sequence[Job]) -> None:
+        """Start checking the jobs that nobody checks yet."""
+        self._checking = {job_id: task for job_id, task in self._checking.items() if not task.done()}
+        for job in waiting:
+            if job.id not in self._checking:
+                task = self._checking[job.id] = asyncio.create_task(self._check(job))
+                task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self.checked()
+
+    async def drain(self) -> None:
+        """End the checks that run; the next process does them again."""
+        for task in list(self._checking.values()):
+            task.cancel()
+        await asyncio.gather(*self._checking.values(), return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait for the checks that run."""
+        await asyncio.gather(*self._checking.values(), return_exceptions=True)
+
+    async def start(self, queued: Sequence[Job], room: int, records: Sequence[Record]) -> None:
+        """Submit at most `room` of the queued jobs. The row says `starting` before Ray hears of the job."""
+        busy = {record.metadata.get(JOB_KEY) for record in records if not record.status.ended}
+        for job in [job for job in queued if job.id not in busy][: max(room, 0)]:
+            try:
+                await self._promise(job)
+                await self.submit(job)
+            except StaleJobError:
+                continue
+
+    async def submit(self, job: Job, *, again: bool = False) -> None:
+        """Tell Ray. Telling it `again` is harmless, so a failure is left to the next round; a refusal ends the job.
+
+        A cluster that has lost the job may have run it for a while, so it goes on from what it has saved.
+        """
+        try:
+            await self.backend.submit(self._submission(job, resume=again or job.resume))
+        except SubmissionRefusedError as refused:
+            await self._refuse(job, refused.code, str(refused))
+        except ClusterError as error:
+            _LOG.warning("submission of %s: %s", job.id, error)
+            await self._delay(job, str(error))
+
+    async def _delay(self, job: Job, reason: str) -> None:
+        """Say so, once: it waits for as long as Ray gives no other answer."""
+        if job.missing_since is None:
+            async with self.store.writes() as session:
+                await rows.change(session, job, Happening("delayed", reason), missing_since=now())
+
+    async def _promise(self, job: Job) -> None:
+        name = submission_id(job.id, job.attempt)
+        said = Happening("starting", f"Attempt {job.attempt} goes to Ray as {name}.", {"submission_id": name})
+        async with self.store.writes() as session:
+            await rows.change(session, job, said, Status.STARTING, submission_id=name, missing_since=None)
+
+    def _submission(self, job: Job, *, resume: bool) -> Submission:
+        if job.submission_id is None:
+            raise AssertionError(f"{job.id} has no submission id")
+        env = {
+            "TRIALIGN_SPEC": json.dumps(job.effective),
+            "TRIALIGN_JOB_ID": job.id,
+            "RAY_JOB_STOP_WAIT_TIME_S": str(self.settings.stop_seconds),
+        }
+        if resume:
+            env["TRIALIGN_RESUME"] = "1"
+        metadata = {JOB_KEY: job.id, OWNER_KEY: job.owner, "job_name": job.name, "trialign_kind": job.kind}
+        kind = self.kinds[job.kind]
+        return Submission(job.submission_id, kind.module, env, metadata, kind.cpus)
+
+    async def _check(self, job: Job) -> None:
+        try:
+            plan = await self.jobs.plan(job.effective)
+        except TimeoutError:
+            await self._refuse(job, "unavailable", "Its inputs could not be read in time. Resume it when they can.")
+        except TrialignError as error:
+            await self._refuse(job, error.code, str(error))
+        except Exception:
+            _LOG.exception("check of %s", job.id)
+            await self._refuse(job, "error", "The check itself failed; the service's log has the cause.")
+        else:
+            said = Happening("queued", "Its inputs are good.", {"plan": plan.model_dump(mode="json")})
+            await self._move(job, said, Status.QUEUED)
+
+    async def _refuse(self, job: Job, code: str, reason: str) -> None:
+        said = Happening("failed", reason, {"code": code})
+        await self._move(job, said, Status.FAILED, error_code=code, error_message=reason, log_tail=[], ended_at=now())
+
+    async def _move(self, job: Job, said: Happening, to: Status, **fields: object) -> None:
+        try:
+            async with self.store.writes() as session:
+                await rows.change(session, job, said, to, **fields)
+        except StaleJobError:
+            _LOG.info("%s changed while it was checked", job.id)

@@ -1,0 +1,143 @@
+"""Moves one job on: copies what it wrote, decides, and does what was decided."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trialign_api import threads
+from trialign_api.backend import JobsBackend, Record
+from trialign_api.reconcile.copy import Copied, Copier
+from trialign_api.reconcile.decide import Act, Decision, Patience, Sight, decide, view
+from trialign_api.reconcile.start import Starter
+from trialign_api.services.history import History
+from trialign_api.states import ENDED, Status
+from trialign_api.store import jobs as rows
+from trialign_api.store.engine import Store
+from trialign_api.store.jobs import Happening, StaleJobError
+from trialign_api.store.models import Job, now
+from trialign_ray.errors import ClusterError
+
+_LOG = logging.getLogger("trialign_api.reconcile")
+_TAIL = 40
+_LACK = {
+    "log": ("log_incomplete", "Ray did not give the end of its log."),
+    "metrics": ("metrics_incomplete", "Its storage did not give the end of its metrics."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Whether Ray answers, and since when it does or does not."""
+
+    reachable: bool
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tender:
+    """Looks after jobs that Ray may hold."""
+
+    store: Store
+    backend: JobsBackend
+    history: History
+    copier: Copier
+    starter: Starter
+    run_of: Callable[[Job], Awaitable[str | None]]
+    """The run folder of an adopted job, once that is known."""
+    patience: Patience
+
+    async def tend(self, job: Job, record: Record | None, ray: Answering) -> bool:
+        """False where the service itself is in the way. Whatever is wrong with one job, the others go on."""
+        try:
+            return await self._tend(job, record, ray)
+        except StaleJobError:
+            _LOG.info("%s changed meanwhile", job.id)
+        except ClusterError as error:
+            _LOG.warning("%s: %s", job.id, error)
+        except Exception:
+            _LOG.exception("%s waits", job.id)
+            return False
+        return True
+
+    async def _tend(self, job: Job, record: Record | None, ray: Answering) -> bool:
+        copied = await self.copier.copy(job, record)
+        await self._note(job, copied)
+        tail = await threads.call(self.history.tail_of, job.id, job.attempt, _TAIL)
+        sight = Sight(record, ray.reachable, tail, now(), ray.since)
+        decision = decide(view(job), sight, self.patience)
+        if not (_over(decision) and self._waits(record, copied)):
+            await self._apply(job, decision, sight, copied)
+        return not copied.full
+
+    def _waits(self, record: Record | None, copied: Copied) -> bool:
+        """Whether it is not to be over yet: after that nothing is copied, and what it said last decides on a retry."""
+        ended = record.ended_at if record is not None and record.status.ended else None
+        return copied.full or bool(copied.lacks and ended is not None and now() - ended < self.patience.grace)
+
+    async def _note(self, job: Job, copied: Copied) -> None:
+        found: dict[str, Any] = {} if copied.progress is None else {"progress": copied.progress}
+        if (run := await self.run_of(job)) is not None:
+            found["run"] = run
+        if found:
+            async with self.store.writes() as session:
+                await rows.note(session, job, **found)
+
+    async def _apply(self, job: Job, decision: Decision, sight: Sight, copied: Copied) -> None:
+        if decision.to is not None:
+            await self._move(job, decision, decision.to, sight, copied)
+        elif decision.missing != (job.missing_since is not None):
+            await self._mark_missing(job, decision.missing, sight.reachable)
+        elif decision.event:
+            await self._tell_once(job, Happening(decision.event, decision.message))
+        if decision.act is Act.SUBMIT:
+            await self.starter.submit(job, again=True)
+        elif decision.act is Act.STOP and job.submission_id is not None:
+            await self.backend.stop(job.submission_id)
+
+    async def _move(self, job: Job, decision: Decision, to: Status, sight: Sight, copied: Copied) -> None:
+        attempt, fields = job.submission_id, _fields(job, decision, sight)
+        data = {"code": decision.error_code} if decision.error_code else {}
+        async with self.store.writes() as session:
+            for lack in copied.lacks if _over(decision) and sight.record is not None else ():
+                await rows.change(session, job, Happening(*_LACK[lack]))
+            await rows.change(session, job, Happening(decision.event, decision.message, data), to, **fields)
+        if _over(decision):
+            self.copier.forget(attempt)
+
+    async def _tell_once(self, job: Job, said: Happening) -> None:
+        async with self.store.reads() as session:
+            [last] = await rows.events_of(session, job.id, after=job.events - 1, limit=1)
+        if last.type != said.type:
+            async with self.store.writes() as session:
+                await rows.change(session, job, said)
+
+    async def _mark_missing(self, job: Job, missing: bool, reachable: bool) -> None:
+        lost = "Ray does not know it." if reachable else "Ray does not answer."
+        said = Happening("missing", lost) if missing else Happening("found", "Ray has it.")
+        async with self.store.writes() as session:
+            await rows.change(session, job, said, missing_since=now() if missing else None)
+
+
+def _over(decision: Decision) -> bool:
+    """Whether this attempt has ended."""
+    return decision.retry or decision.to in ENDED
+
+
+def _fields(job: Job, decision: Decision, sight: Sight) -> dict[str, Any]:
+    fields: dict[str, Any] = {"missing_since": None}
+    record = sight.record
+    if record is not None and job.started_at is None:
+        fields["started_at"] = record.started_at
+    if decision.retry:
+        again = {"attempt": job.attempt + 1, "retries_used": job.retries_used + 1}
+        return {**fields, **again, "resume": True, "submission_id": None}
+    if decision.to in ENDED:
+        fields["ended_at"] = (record.ended_at if record else None) or now()
+    if decision.to is Status.FAILED:
+        told = {"error_code": decision.error_code, "error_message": decision.message}
+        fields |= {**told, "log_tail": list(sight.log_tail)}
+    return fields

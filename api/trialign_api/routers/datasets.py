@@ -1,0 +1,65 @@
+"""Log datasets: upload and list."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from trialign_api import ids
+from trialign_api.deps import Changing, Limit, Reader, Svc
+from trialign_api.problems import ApiError
+from trialign_api.routers.responses import ANY, CHANGE, problems
+from trialign_api.schemas import DatasetOut, Page
+from trialign_api.services.datasets import Format
+
+router = APIRouter(prefix="/v1", tags=["datasets"])
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.post(
+    "/datasets", status_code=201, response_model=DatasetOut, responses={**CHANGE, **problems(415)}, openapi_extra=_BODY
+)
+async def upload_dataset(
+    request: Request,
+    svc: Svc,
+    change: Changing,
+    name: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,119}$")],
+    format: Annotated[Format, Query(description="What the body is.")] = "jsonl",
+    strict: Annotated[bool, Query(description="Refuse the upload where any row is bad.")] = False,
+) -> Response:
+    """Upload logs: the file itself is the body. Bad rows are set aside and reported, as `trialign logs import` does."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        detail = "Send the file itself as the body, such as `curl --data-binary @logs.jsonl`, and no form."
+        raise ApiError(415, "bad_media_type", detail)
+    upload = await svc.datasets.receive(request.stream(), format)
+    report = await svc.datasets.check(upload, strict=strict)
+    said = hashlib.sha256(f"{upload.sha256} {name} {strict}".encode()).hexdigest()
+    try:
+        answer = await change.do(201, lambda tx: svc.datasets.add(tx, change.who, name, upload, report), said)
+    except BaseException:
+        svc.datasets.discard(upload.dataset_id)
+        raise
+    if "idempotency-replayed" in answer.headers:
+        svc.datasets.discard(upload.dataset_id)
+    return answer
+
+
+@router.get("/datasets", responses=ANY)
+async def list_datasets(
+    svc: Svc, who: Reader, after: Annotated[str | None, Query(pattern=ids.DATASET_ID)] = None, limit: Limit = 50
+) -> Page[DatasetOut]:
+    """Uploaded datasets, the newest first."""
+    return await svc.datasets.list(who, after, limit)
+
+
+@router.get("/datasets/{dataset_id}", responses=ANY)
+async def get_dataset(svc: Svc, who: Reader, dataset_id: Annotated[str, Path(pattern=ids.DATASET_ID)]) -> DatasetOut:
+    """One dataset and what its import reported."""
+    return await svc.datasets.get(who, dataset_id)

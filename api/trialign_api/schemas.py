@@ -1,0 +1,264 @@
+"""What goes over the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from trialign_api.states import Status
+from trialign_api.store import models
+
+Item = TypeVar("Item", bound=BaseModel)
+LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
+LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._/@+-]{1,200}$")]
+
+_NO_OTHER_KEYS: dict[str, JsonValue] = {"additionalProperties": False}
+
+
+def _whole(given: object) -> object:
+    """To JSON Schema 2.0 is an integer, and neither "2" nor true is."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+class Out(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
+
+
+class JobCreate(BaseModel):
+    """A job to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    spec: dict[str, Any]
+    """A job specification; `kind` says which."""
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra=_NO_OTHER_KEYS)] = {}
+    retries: Annotated[int, Field(ge=0, le=20, strict=True), BeforeValidator(_whole)] | None = None
+    """Automatic retries after a failure that a retry may cure; the service's default without it."""
+
+
+class JobError(Out):
+    """Why a job failed."""
+
+    code: str
+    """out_of_memory, worker_died, bad_data, bad_spec, cluster_lost and others."""
+    message: str
+    log_tail: list[str]
+    """The last lines of its log."""
+
+
+class JobOut(Out):
+    """One job."""
+
+    object: Literal["job"] = "job"
+    id: str
+    kind: str
+    name: str
+    owner: str
+    status: Status
+    spec: dict[str, Any]
+    labels: dict[str, str]
+    run: str | None
+    """The run folder."""
+    retry_of: str | None
+    attempt: int
+    """1 for the first; automatic retries and resumes count up."""
+    retries: int
+    """How many automatic retries it may use."""
+    retries_used: int
+    submission_id: str | None
+    """What Ray calls the current attempt."""
+    progress: dict[str, Any] | None
+    """The newest metrics, in short."""
+    error: JobError | None
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, job: models.Job) -> Self:
+        """What callers see of a row."""
+        return cls(**{name: getattr(job, name) for name in _SAME}, error=_error_of(job))
+
+
+_SAME = tuple(name for name in JobOut.model_fields if name not in ("object", "error"))
+
+
+def _error_of(job: models.Job) -> JobError | None:
+    if job.error_code is None:
+        return None
+    return JobError(code=job.error_code, message=job.error_message or "", log_tail=job.log_tail or [])
+
+
+class EventOut(Out):
+    """Something that happened to a job."""
+
+    seq: int
+    """Counts from 1 within the job."""
+    at: datetime
+    type: str
+    message: str
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: models.Event) -> Self:
+        """What callers see of a row."""
+        return cls(seq=event.seq, at=event.at, type=event.type, message=event.message, data=dict(event.data))
+
+
+class Page(Out, Generic[Item]):
+    """A part of a list."""
+
+    object: Literal["list"] = "list"
+    data: list[Item]
+    has_more: bool
+    next_cursor: str | None
+    """Give it as `after` to get the next page."""
+
+
+class MemoryEstimate(Out):
+    """Bytes that one learner worker needs, as far as they can be known beforehand."""
+
+    weights: int
+    adapter: int
+    """Trainable parameters with gradients and optimizer states, in float32, partitioned by the ZeRO stage."""
+    activations: int
+    total: int
+
+
+class Plan(Out):
+    """What a job will do."""
+
+    kind: str
+    data: dict[str, Any] = {}
+    """What the inputs hold: rows, questions, groups."""
+    derived: dict[str, Any] = {}
+    """Numbers that follow from specification and data, such as steps."""
+    memory: MemoryEstimate | None = None
+    warnings: list[str] = []
+
+
+class Validated(Out):
+    """The outcome of a dry run."""
+
+    object: Literal["validation"] = "validation"
+    effective: dict[str, Any]
+    """The specification as the job would get it."""
+    plan: Plan
+
+
+class MetricsPage(Out):
+    """Training metrics, one object an optimizer step."""
+
+    object: Literal["metrics"] = "metrics"
+    data: list[dict[str, Any]]
+    next: int
+    """Give it as `after` to get only what is newer."""
+
+
+class GroupSeries(Out):
+    """One group over the steps; lists are as long as `steps`, null where a step lacks the figure."""
+
+    name: str
+    utility: list[float | None]
+    weight: list[float | None]
+    accuracy: list[float | None]
+    mass_right: list[float | None]
+
+
+class Groups(Out):
+    """Every group over the steps."""
+
+    object: Literal["groups"] = "groups"
+    steps: list[int]
+    groups: list[GroupSeries]
+
+
+class Checkpoint(Out):
+    """One checkpoint of a run."""
+
+    name: str
+    modified_at: datetime | None
+    bytes: int
+
+
+class Artifact(Out):
+    """One file of a run that can be downloaded."""
+
+    name: str
+    bytes: int
+
+
+class ListOf(Out, Generic[Item]):
+    """A whole list."""
+
+    object: Literal["list"] = "list"
+    data: list[Item]
+
+
+class DatasetOut(Out):
+    """An uploaded log dataset."""
+
+    object: Literal["dataset"] = "dataset"
+    id: str
+    place: str
+    """What a specification calls it: datasets/<id>."""
+    name: str
+    owner: str
+    bytes: int
+    sha256: str
+    """Of the uploaded file."""
+    report: dict[str, Any]
+    """rows_in, rows_imported, rows_rejected, problems, warnings, groups."""
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: models.Dataset) -> Self:
+        """What callers see of a row."""
+        return cls(
+            id=row.id,
+            place=f"datasets/{row.id}",
+            name=row.name,
+            owner=row.owner,
+            bytes=row.size,
+            sha256=row.sha256,
+            report=row.report,
+            created_at=row.created_at,
+        )
+
+
+class ClusterOut(Out):
+    """What the cluster says of itself."""
+
+    object: Literal["cluster"] = "cluster"
+    reachable: bool
+    ray_version: str | None
+    nodes: int | None
+    resources: dict[str, float]
+    """All of it, by Ray's name: CPU, GPU, memory."""
+    dashboard: str | None
+    """Ray's dashboard, null where browsers do not reach it."""
+    jobs: dict[str, int]
+    """Jobs of the service by status."""
+
+
+class Health(Out):
+    """A probe's answer."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str] = {}
+
+
+class AuditOut(Out):
+    """Who changed what."""
+
+    at: datetime
+    owner: str
+    key_id: str
+    action: str
+    target: str
+    remote: str

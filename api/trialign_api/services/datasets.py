@@ -1,0 +1,184 @@
+"""Uploads: stream the file to disk, import it through the library's checks, keep what is good, say what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from trialign_api.auth import Principal
+from trialign_api.ids import new_dataset_id
+from trialign_api.problems import ApiError, InvalidField, escape
+from trialign_api.schemas import DatasetOut, Page
+from trialign_api.store import records
+from trialign_api.store.engine import Store
+from trialign_api.store.models import Dataset, now
+from trialign_ray.data.importers import import_logs
+from trialign_ray.data.manifest import MANIFEST
+from trialign_ray.errors import RowError, TrialignError
+
+Format = Literal["jsonl", "jsonl.gz", "parquet"]
+_LOG = logging.getLogger("trialign_api.datasets")
+_ABANDONED_SECONDS = 24 * 3600
+"""Longer than any upload pauses: another process may be writing what is younger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that has arrived, not yet looked at."""
+
+    dataset_id: str
+    file: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """Uploaded log datasets, under `folder`."""
+
+    store: Store
+    folder: Path
+
+    async def receive(self, body: AsyncIterator[bytes], ending: Format) -> Upload:
+        """Write the body to disk as it arrives; nothing of it stays where it breaks off."""
+        dataset_id = new_dataset_id()
+        home = self.folder / dataset_id
+        home.mkdir(parents=True)
+        file, digest, size = home / f"upload.{ending}", hashlib.sha256(), 0
+        try:
+            with file.open("xb") as stream:
+                async for chunk in body:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    await asyncio.to_thread(stream.write, chunk)
+                stream.flush()
+                await asyncio.to_thread(os.fsync, stream.fileno())
+        except BaseException:
+            self.discard(dataset_id)
+            raise
+        return Upload(dataset_id, file, digest.hexdigest(), size)
+
+    async def check(self, upload: Upload, *, strict: bool) -> dict[str, Any]:
+        """Import the upload next to itself; the report. Raises TrialignError; nothing stays then."""
+        try:
+            return await asyncio.to_thread(_import, upload.file, self.place(upload.dataset_id), strict)
+        except TrialignError as error:
+            self.discard(upload.dataset_id)
+            raise ApiError(422, error.code, _public(str(error), upload), _row_faults(error)) from None
+        except BaseException:
+            self.discard(upload.dataset_id)
+            raise
+
+    async def add(
+        self, session: AsyncSession, who: Principal, name: str, upload: Upload, report: dict[str, Any]
+    ) -> DatasetOut:
+        """Store what `check` has imported."""
+        row = Dataset(
+            id=upload.dataset_id,
+            owner=who.owner,
+            name=name,
+            path=str(self.place(upload.dataset_id)),
+            sha256=upload.sha256,
+            size=upload.size,
+            report=report,
+            created_at=now(),
+        )
+        session.add(row)
+        await session.flush()
+        return DatasetOut.of(row)
+
+    async def list(self, who: Principal, after: str | None, limit: int) -> Page[DatasetOut]:
+        """A page, the newest first."""
+        async with self.store.reads() as session:
+            found = list(await records.datasets_of(session, who.sees, after=after, limit=limit + 1))
+        page, more = found[:limit], len(found) > limit
+        cursor = page[-1].id if more else None
+        return Page[DatasetOut](data=[DatasetOut.of(row) for row in page], has_more=more, next_cursor=cursor)
+
+    async def get(self, who: Principal, dataset_id: str) -> DatasetOut:
+        """One dataset; raises ApiError 404."""
+        async with self.store.reads() as session:
+            row = await session.get(Dataset, dataset_id)
+        if row is None or who.sees not in (None, row.owner):
+            raise ApiError.not_found("dataset")
+        return DatasetOut.of(row)
+
+    async def sweep(self) -> None:
+        """Delete what killed processes left of their uploads.
+
+        A whole dataset without a row stays: the row may be in the database that the operator meant to name.
+        """
+        try:
+            old = await asyncio.to_thread(_abandoned, self.folder, time.time() - _ABANDONED_SECONDS)
+            async with self.store.reads() as session:
+                known = set(await session.scalars(select(Dataset.id)))
+            for dataset_id in sorted(old - known):
+                _LOG.warning("%s: nothing came of this upload; it is deleted", dataset_id)
+                await asyncio.to_thread(self.discard, dataset_id)
+        except Exception:  # the service can do without
+            _LOG.exception("broken uploads cannot be deleted")
+
+    def place(self, dataset_id: str) -> Path:
+        """The log dataset's folder."""
+        return (self.folder / dataset_id / "logs").resolve()
+
+    def discard(self, dataset_id: str) -> None:
+        """Delete what an upload left."""
+        shutil.rmtree(self.folder / dataset_id, ignore_errors=True)
+
+
+def _abandoned(folder: Path, since: float) -> set[str]:
+    """Names of uploads that are no datasets yet and in which nothing has been written since that moment."""
+    return {home.name for home in folder.glob("ds-*") if not _whole(home) and _written(home) < since}
+
+
+def _whole(home: Path) -> bool:
+    return (home / "logs" / MANIFEST).exists() and not any(home.glob("upload.*"))
+
+
+def _written(home: Path) -> float:
+    try:
+        return max(path.lstat().st_mtime for path in (home, *home.rglob("*")))
+    except FileNotFoundError:  # another process is at it
+        return time.time()
+
+
+def _public(text: str, upload: Upload) -> str:
+    """Without the server's own paths."""
+    return text.replace(str(upload.file), "upload").replace(str(upload.file.parent), "upload")
+
+
+def _row_faults(error: TrialignError) -> list[InvalidField]:
+    if not isinstance(error, RowError):
+        return []
+    return [
+        InvalidField(pointer=f"/body/{problem.row}/{escape(problem.field)}", code="bad_row", detail=problem.reason)
+        for problem in error.problems[:20]
+    ]
+
+
+def _import(file: Path, target: Path, strict: bool) -> dict[str, Any]:
+    done = import_logs([file], target, strict=strict)
+    file.unlink()
+    return {
+        "rows_in": done.rows_in,
+        "rows_imported": done.rows_imported,
+        "rows_rejected": done.rows_rejected,
+        "groups": list(done.manifest.names),
+        "warnings": list(done.warnings),
+        "problems": [
+            {"row": problem.row, "field": problem.field, "reason": problem.reason} for problem in done.problems
+        ],
+        "reject_counts": dict(done.reject_counts),
+    }

@@ -1,0 +1,169 @@
+"""Submit, find, cancel, resume and retry jobs. Ray hears of them from the reconciler, never from a request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from trialign_api import paths, threads
+from trialign_api.auth import Principal
+from trialign_api.ids import new_job_id
+from trialign_api.kinds import EXTERNAL
+from trialign_api.problems import ApiError
+from trialign_api.schemas import EventOut, JobCreate, JobOut, Page, Plan, Validated
+from trialign_api.services.specs import Resolved, Specs
+from trialign_api.states import UNBORN, Status
+from trialign_api.store import jobs as rows
+from trialign_api.store.engine import Store
+from trialign_api.store.jobs import Filter, Happening, StaleJobError
+from trialign_api.store.models import Job, now
+
+_CHECKS = 4
+"""At once: many read the same storage, and others want the processor too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Everything that callers do with jobs."""
+
+    store: Store
+    specs: Specs
+    default_retries: int
+    _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHECKS))
+
+    async def create(self, session: AsyncSession, who: Principal, body: JobCreate) -> JobOut:
+        """Store a new job; raises ApiError for a bad specification."""
+        job_id = new_job_id()
+        resolved = await self.specs.resolve(session, body.spec, who, job_id)
+        job = _row(job_id, who.owner, body, resolved, self.default_retries)
+        await rows.add(session, job, Happening("created", f"Created by {who.owner}."))
+        return JobOut.of(job)
+
+    async def validate(self, who: Principal, body: JobCreate) -> Validated:
+        """What `create` would make and what the job would do; raises ApiError and TrialignError."""
+        async with self.store.reads() as session:
+            resolved = await self.specs.resolve(session, body.spec, who, new_job_id())
+        plan = await self.plan(resolved.effective)
+        return Validated(effective=resolved.effective, plan=plan)
+
+    async def plan(self, effective: dict[str, Any]) -> Plan:
+        """Open what the specification names, in a thread; raises TrialignError, and TimeoutError for slow storage."""
+        kind, spec = self.specs.parse(effective)
+        places = ", ".join(place for field in kind.reads if (place := paths.at(effective, field)) is not None)
+        async with self._checks:
+            return await threads.call(kind.check, spec, place=places or kind.module)
+
+    async def get(self, who: Principal, job_id: str) -> Job:
+        """One job; raises ApiError 404 also where it is somebody else's."""
+        async with self.store.reads() as session:
+            return self._seen(await rows.get(session, job_id), who)
+
+    async def list(self, who: Principal, wanted: Filter, after: str | None, limit: int) -> Page[JobOut]:
+        """A page, the newest first; only an admin sees those of several owners."""
+        if who.sees not in (None, wanted.owner):
+            nobody = wanted.owner is not None
+            wanted, limit = replace(wanted, owner=who.sees), 0 if nobody else limit
+        async with self.store.reads() as session:
+            found = list(await rows.find(session, wanted, after=after, limit=limit + 1))
+        page, more = found[:limit], 0 < limit < len(found)
+        cursor = page[-1].id if more else None
+        return Page[JobOut](data=[JobOut.of(job) for job in page], has_more=more, next_cursor=cursor)
+
+    async def events(self, who: Principal, job_id: str, after: int, limit: int) -> Page[EventOut]:
+        """A page of a job's events in their order."""
+        await self.get(who, job_id)
+        async with self.store.reads() as session:
+            found = list(await rows.events_of(session, job_id, after=after, limit=limit + 1))
+        page, more = found[:limit], len(found) > limit
+        cursor = str(page[-1].seq) if more else None
+        return Page[EventOut](data=[EventOut.of(event) for event in page], has_more=more, next_cursor=cursor)
+
+    async def cancel(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
+        """Stop a job after its checkpoint. One that is ending or cancelled stays as it is; raises ApiError 409."""
+        job = self._seen(await rows.get(session, job_id, lock=True), who)
+        if job.status in (Status.CANCELLING, Status.CANCELLED):
+            return JobOut.of(job)
+        said = Happening("cancel_requested", f"{who.owner} asked to stop it.")
+        if job.status in UNBORN:
+            await self._move(session, job, said, Status.CANCELLED, ended_at=now())
+        else:
+            await self._move(session, job, said, Status.CANCELLING)
+        return JobOut.of(job)
+
+    async def resume(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
+        """Check and queue a failed or cancelled job again, to go on from its last checkpoint; raises ApiError.
+
+        Its places are resolved again: what a caller may read can have changed.
+        """
+        job = self._seen(await rows.get(session, job_id, lock=True), who)
+        _can_run_again(job, "resumed")
+        await self.specs.resolve(session, job.spec, replace(who, owner=job.owner), job.id)
+        ran = job.submission_id is not None
+        fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
+        fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
+        said = Happening("resume_requested", f"{who.owner} asked to go on from the last checkpoint.")
+        await self._move(session, job, said, Status.VALIDATING, submission_id=None, missing_since=None, **fields)
+        return JobOut.of(job)
+
+    async def retry(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
+        """A new job with the same specification, from the start; raises ApiError 409 while the old one is not over."""
+        old = self._seen(await rows.get(session, job_id), who)
+        _can_run_again(old, "retried")
+        body = JobCreate(spec=old.spec, labels=old.labels, retries=old.retries)
+        new_id = new_job_id()
+        resolved = await self.specs.resolve(session, old.spec, replace(who, owner=old.owner), new_id)
+        job = _row(new_id, old.owner, body, resolved, self.default_retries)
+        job.retry_of = old.id
+        await rows.add(session, job, Happening("created", f"Retry of {old.id} by {who.owner}.", {"retry_of": old.id}))
+        return JobOut.of(job)
+
+    async def _move(self, session: AsyncSession, job: Job, said: Happening, to: Status, **fields: Any) -> None:
+        try:
+            await rows.change(session, job, said, to, **fields)
+        except rows.IllegalMoveError:
+            raise _conflict(job, to.value) from None
+        except StaleJobError:
+            raise ApiError(409, "conflict", "The job changed at the same moment. Try again.") from None
+
+    def _seen(self, job: Job | None, who: Principal) -> Job:
+        if job is None or who.sees not in (None, job.owner):
+            raise ApiError.not_found("job")
+        return job
+
+
+def _row(job_id: str, owner: str, body: JobCreate, resolved: Resolved, retries: int) -> Job:
+    moment = now()
+    return Job(
+        id=job_id,
+        kind=resolved.effective["kind"],
+        name=resolved.effective["name"],
+        owner=owner,
+        status=Status.VALIDATING.value,
+        spec=body.spec,
+        effective=resolved.effective,
+        labels=dict(body.labels),
+        run=resolved.run,
+        attempt=1,
+        resume=False,
+        retries=retries if body.retries is None else body.retries,
+        retries_used=0,
+        created_at=moment,
+        updated_at=moment,
+        events=0,
+        version=1,
+    )
+
+
+def _can_run_again(job: Job, how: str) -> None:
+    if job.status not in (Status.FAILED, Status.CANCELLED):
+        raise _conflict(job, how)
+    if job.kind == EXTERNAL:
+        detail = "The job came by `ray job submit`, so the service has no specification to run again."
+        raise ApiError(409, "external_job", detail)
+
+
+def _conflict(job: Job, what: str) -> ApiError:
+    return ApiError(409, "wrong_status", f"A job that is {job.status} cannot be {what}.")

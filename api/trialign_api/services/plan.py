@@ -1,0 +1,143 @@
+"""Dry runs: open what a specification names, check it, and say what the job will do. Blocking; no torch, no Ray."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from trialign_api.schemas import MemoryEstimate, Plan
+from trialign_ray.config.derived import derive
+from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
+from trialign_ray.config.tasks import AuditSpec, CollectSpec
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.data.dataset import manifest, read_logs
+from trialign_ray.errors import ModelError, naming
+from trialign_ray.evaluation.gates import parse_gates
+from trialign_ray.io.storage import locate, reading
+
+_BYTES = {"bfloat16": 2, "float32": 4}
+_TRAINED_BYTES = 16
+"""A trainable parameter: float32 master weight, gradient and the two moments of AdamW."""
+
+
+def nothing(spec: Any) -> Plan:
+    """The plan of a kind that has nothing to open."""
+    return Plan(kind=spec.kind)
+
+
+def train(spec: TrainSpec) -> Plan:
+    """Steps, batch and memory of a training run. Raises DataError, ModelError and SpecError."""
+    with naming("logs"):
+        said = manifest(spec.logs)
+        questions, prompt = _training_questions(spec.logs, said.names)
+    numbers = derive(spec, len(questions), len(said.names))
+    if spec.evaluation is not None:
+        _game(spec.evaluation.questions, spec.evaluation.groups, "evaluation.")
+    shape = _model_shape(spec.model)
+    derived = {name: getattr(numbers, name) for name in numbers.__slots__}
+    return Plan(
+        kind=spec.kind,
+        data={"rows": said.rows, "groups": list(said.names), "training_questions": len(questions)},
+        derived=derived,
+        memory=_memory(spec, shape, numbers.most_responses_per_step, prompt),
+        warnings=_train_warnings(spec, said.names),
+    )
+
+
+def audit(spec: AuditSpec) -> Plan:
+    """Prompts of an audit. Raises DataError, ModelError and SpecError."""
+    questions, groups = _game(spec.questions, spec.groups)
+    with naming("fail_if"):
+        parse_gates(spec.fail_if, groups.names)
+    if spec.model is not None:
+        _model_shape(spec.model)
+    asked = asked_questions(questions, spec.split, spec.questions)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, 1)
+
+
+def collect(spec: CollectSpec) -> Plan:
+    """Prompts of a collection. Raises DataError, ModelError and SpecError."""
+    questions, groups = _game(spec.questions, spec.groups)
+    _model_shape(spec.model)
+    asked = asked_questions(questions, spec.split, spec.questions)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns)
+
+
+def _game(questions: str, groups: str, under: str = "") -> tuple[QuestionSet, GroupSet]:
+    """Without quotes: a caller who names some other file is not shown what it holds."""
+    return load_game(questions, groups, under=under, quote=False)
+
+
+def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int) -> Plan:
+    derived = {"prompts": questions * groups * turns, "responses": questions * groups * turns * samples}
+    return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived)
+
+
+def _training_questions(logs: str, groups: tuple[str, ...]) -> tuple[set[str], int]:
+    """Training questions that every group was asked, and the longest prompt and response together, in tokens."""
+    common: set[str] | None = None
+    longest = 0
+    for group in groups:
+        table = read_logs(logs, group, ("question_id", "split", "prompt_ids", "response_ids"))
+        lengths = pc.add(pc.list_value_length(table["prompt_ids"]), pc.list_value_length(table["response_ids"]))
+        longest = max(longest, pc.max(lengths).as_py() or 0)
+        asked = set(table.filter(pc.equal(table["split"], "train"))["question_id"].to_pylist())
+        common = asked if common is None else common & asked
+    return common or set(), longest
+
+
+def _model_shape(model: str) -> dict[str, Any]:
+    """The model's config.json with the bytes of its weights as 'weight_bytes'; raises ModelError."""
+    folder = locate(model)
+    with naming("model"), reading(folder.uri):
+        if not folder.child("config.json").exists():
+            raise ModelError(f"{model}: no config.json. Give a folder that holds a Hugging Face model.")
+        with folder.filesystem.open_input_stream(folder.child("config.json").path) as stream:
+            shape = _shape(model, stream.read())
+        files = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
+        weights = sum(file.size for file in files if file.base_name.endswith(".safetensors"))
+        if not weights:
+            raise ModelError(f"{model}: no .safetensors file. Save the model with save_pretrained().")
+    return {**shape, "weight_bytes": weights}
+
+
+def _shape(model: str, text: bytes) -> dict[str, Any]:
+    try:
+        shape = json.loads(text)
+        sizes = [shape.get(name, 0) for name in ("hidden_size", "num_hidden_layers")]
+    except (ValueError, AttributeError):
+        sizes = [None]
+    if not all(isinstance(size, int) for size in sizes):
+        raise ModelError(f"{model}: config.json is not that of a Hugging Face model. Save it with save_pretrained().")
+    return {**shape}
+
+
+def _memory(spec: TrainSpec, shape: dict[str, Any], responses: int, length: int) -> MemoryEstimate:
+    """Per worker, in bytes.
+
+    Activations: 34 bytes a hidden unit, token and layer (Korthikanti et al. 2022, without attention scores), of which
+    checkpointing keeps 2.
+    """
+    size, workers = _BYTES[spec.learner.dtype], spec.learner.workers
+    hidden, layers = shape.get("hidden_size", 0), shape.get("num_hidden_layers", 0)
+    stored = _BYTES.get(str(shape.get("dtype", shape.get("torch_dtype"))), 2)
+    weights = shape["weight_bytes"] * size // stored // (workers if spec.learner.zero_stage == 3 else 1)
+    adapter = 14 * layers * hidden * spec.lora.rank * _TRAINED_BYTES // workers
+    per_token = 2 if spec.learner.activation_checkpointing else 34
+    tokens = responses * length // workers
+    activations = per_token * tokens * hidden * layers * size // 2
+    return MemoryEstimate(
+        weights=weights, adapter=adapter, activations=activations, total=weights + adapter + activations
+    )
+
+
+def _train_warnings(spec: TrainSpec, groups: tuple[str, ...]) -> list[str]:
+    warnings = []
+    if spec.evaluation is None:
+        warnings.append("no 'evaluation': the run will have no truth report.")
+    if "neutral" not in groups:
+        warnings.append("the logs have no control group 'neutral': drop and breakage cannot be measured.")
+    return warnings

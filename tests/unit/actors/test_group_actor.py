@@ -1,0 +1,65 @@
+"""The actor's own state; it runs here as a plain object, since what Ray adds is a process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trialign_ray.actors.group_actor import GroupActor
+
+from .samples import buffer, spec, wrong
+
+
+def actor(folder: Path) -> GroupActor:
+    buffer(folder, [*wrong(), *wrong("q1")])
+    return GroupActor(spec(folder, "nurse"))
+
+
+def test_an_actor_serves_its_group_s_candidates(tmp_path: Path) -> None:
+    nurse = actor(tmp_path)
+    assert nurse.question_ids() == ("q0", "q1")
+    share = nurse.sample(["q1", "q0"])
+    assert share.group == "nurse"
+    assert len(share.objective_q) == 2
+    assert "nurse" in repr(nurse)
+
+
+def test_the_status_has_the_last_statistics_and_what_was_served(tmp_path: Path) -> None:
+    nurse = actor(tmp_path)
+    nurse.sample(["q0"])
+    nurse.record({"step": 1, "weight": 2.0})
+    nurse.record({"step": 2, "weight": 1.5})
+    assert nurse.status() == {"group": "nurse", "served": 1, "step": 2, "weight": 1.5}
+
+
+def test_an_actor_that_loads_a_state_continues_from_it(tmp_path: Path) -> None:
+    nurse = actor(tmp_path)
+    nurse.sample(["q0", "q1"])
+    nurse.store_reference(["q0", "q1"], [[-1.0], [-2.0]])
+    nurse.record({"weight": 1.5})
+    again = GroupActor(spec(tmp_path, "nurse"))
+    again.load_state(nurse.state())
+    assert again.status() == nurse.status()
+    assert again.state() == nurse.state()
+    assert np.array_equal(again.sample(["q1", "q0"]).reference_logp_n, [-2.0, -1.0])
+
+
+def test_a_stop_is_asked_for_once_and_stays(tmp_path: Path) -> None:
+    nurse = actor(tmp_path)
+    assert not nurse.stop_requested()
+    nurse.request_stop()
+    assert nurse.stop_requested()
+    assert nurse.stop_requested()
+
+
+def test_an_actor_keeps_its_arrow_file_in_the_cache_of_its_own_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer(tmp_path, wrong())
+    monkeypatch.setenv("TRIALIGN_CACHE", str(tmp_path / "machine"))
+    nurse = GroupActor(replace(spec(tmp_path, "nurse"), cache=None))
+    assert nurse.question_ids() == ("q0",)
+    assert len(list((tmp_path / "machine" / "partitions").iterdir())) == 1

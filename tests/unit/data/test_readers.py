@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trialign_ray.data.dataset import write_logs
+from trialign_ray.data.exporters import export_logs
+from trialign_ray.data.readers import read_rows
+from trialign_ray.errors import DataError
+
+from .samples import GROUPS, grid, row, table
+
+
+def rows_of(path: Path) -> list[tuple[int, Any]]:
+    return [(raw.row, raw.value) for raw in read_rows(path)]
+
+
+@pytest.mark.parametrize("name", ["logs.jsonl", "LOGS.NDJSON", "logs.jsonl.gz"])
+def test_json_lines_are_numbered_as_an_editor_does(tmp_path, name):
+    text = '{"a": 1}\r\n\n  \n{"a": "Zürich \u2028 \\u0000"}'.encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert rows_of(path) == [(1, {"a": 1}), (4, {"a": "Zürich \u2028 \0"})]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\n')
+    assert rows_of(tmp_path / "a.jsonl") == [(1, {"a": 1})]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"{", b"[1]", b"null", b"3", b'{"a": 1} x', b'{"a": "\xff"}', b'{"a": 1, "a": 2}', b'{"m": {"b": 1, "b": 1}}',
+     b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"],
+)  # fmt: skip
+def test_a_line_that_is_no_object_is_a_fault_and_the_next_line_is_read(tmp_path, line):
+    (tmp_path / "a.jsonl").write_bytes(line + b'\n{"a": 1}\n')
+    first, second = read_rows(tmp_path / "a.jsonl")
+    assert first.fault is not None
+    assert first.fault.code == "unreadable"
+    assert (second.row, second.value, second.fault) == (2, {"a": 1}, None)
+
+
+def test_parquet_rows_are_counted_from_one_over_row_groups(tmp_path):
+    pq.write_table(pa.table({"a": list(range(1500))}), tmp_path / "a.parquet", row_group_size=400)
+    assert rows_of(tmp_path / "a.parquet") == [(at + 1, {"a": at}) for at in range(1500)]
+
+
+def test_columns_of_the_same_name_are_refused_and_not_merged(tmp_path):
+    twice = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="two columns named 'a'"):
+        rows_of(tmp_path / "a.parquet")
+
+
+def test_a_dataset_is_read_part_by_part(tmp_path):
+    write_logs(table(grid()), tmp_path / "logs", GROUPS)
+    found = list(read_rows(tmp_path / "logs"))
+    assert sorted(map(str, (raw.value for raw in found))) == sorted(map(str, table(grid()).to_pylist()))
+    assert [raw.row for raw in found] == [*range(1, 7)] * 3
+    assert found[-1].file.endswith("logs/group=pupil_peru/part-0.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("logs.csv", "a,b", "neither a log dataset nor a file that ends with"),
+        ("logs.parquet", "no parquet", "cannot be read"),
+        ("logs.jsonl.gz", "no gzip", "cannot be read"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_named(tmp_path, name, content, told):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=rf"{name}: .*{told}"):
+        rows_of(tmp_path / name)
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.jsonl: no such file"):
+        rows_of(tmp_path / "absent.jsonl")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_large_file_is_never_held_as_objects(tmp_path, ending):
+    rows = [row(sample=at, response="word " * 40) for at in range(4000)]
+    export_logs(table(rows), tmp_path / f"rows.{ending}")
+    tracemalloc.start()
+    count = sum(1 for _ in read_rows(tmp_path / f"rows.{ending}"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 4000
+    assert peak < 4000 * 2000

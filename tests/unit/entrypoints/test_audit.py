@@ -1,0 +1,214 @@
+"""The truth report of answers that were given already, and of a model that is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.world import CAPITALS, World
+from trialign_ray.config.tasks import AuditSpec
+from trialign_ray.data.dataset import read_logs
+from trialign_ray.data.validation import validate_logs
+from trialign_ray.entrypoints.audit import audit
+from trialign_ray.errors import DataError, RowError
+from trialign_ray.evaluation.figures import Figure
+from trialign_ray.evaluation.report.report import from_json
+from trialign_ray.progress import Silent
+
+GROUPS = ("neutral", "farmer", "professor")
+QUESTIONS = {f"{index}-{country}": city for index, (country, city) in enumerate(CAPITALS.items())}
+Row = dict[str, Any]
+
+
+def given() -> list[Row]:
+    """Four questions, three groups: the professor is told another city than the others about half of them."""
+    return [
+        {"question_id": question_id, "group": group, "response": f"It is {said(group, index, city).title()}."}
+        for index, (question_id, city) in enumerate(QUESTIONS.items())
+        for group in GROUPS
+    ]
+
+
+def said(group: str, index: int, city: str) -> str:
+    return "cairo" if group == "professor" and index < 2 else city
+
+
+def spec(world: World, tmp_path: Path, **changes: Any) -> AuditSpec:
+    fields: Row = {"name": "a", "questions": world.questions, "groups": world.groups, "runs": str(tmp_path / "runs")}
+    split = "heldout" if "model" in changes else "train"
+    return AuditSpec.model_validate(fields | {"bootstrap": 100, "split": split} | changes)
+
+
+def answers(tmp_path: Path, rows: list[Row]) -> str:
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(tmp_path / "answers.jsonl")
+
+
+def value(figure: Figure | None) -> float:
+    assert figure is not None
+    return figure.value
+
+
+def test_answers_without_token_ids_are_scored_from_the_question_set(world: World, tmp_path: Path) -> None:
+    found = audit(spec(world, tmp_path, answers=answers(tmp_path, given()))).audit
+    accuracy = {group: value(figure) for group, figure in found.accuracy_by_group.items()}
+    assert accuracy == {"neutral": 1.0, "farmer": 1.0, "professor": 0.5}
+    assert (value(found.gap), value(found.correct_unanimity), value(found.breakage)) == (0.5, 0.5, 0.25)
+    assert (found.questions, found.samples, found.worst_group) == (4, 1, "professor")
+
+
+def test_the_report_lies_in_the_run_s_folder(world: World, tmp_path: Path) -> None:
+    report = audit(spec(world, tmp_path, answers=answers(tmp_path, given()), seed=3))
+    folder = tmp_path / "runs" / "a"
+    assert from_json((folder / "report.json").read_text()) == report
+    assert "professor" in (folder / "report.html").read_text()
+    assert (report.run["name"], report.run["seed"]) == ("a", 3)
+    assert {path.name for path in folder.iterdir()} == {"report.json", "report.html"}
+
+
+def test_what_a_row_says_wins_over_the_question_set(world: World, tmp_path: Path) -> None:
+    rows = [row | {"topic": "atlas", "answer": None} for row in given()]
+    rows[0] |= {"response": "The capital you mean has no name.", "answer": "paris"}
+    found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
+    assert value(found.audit.accuracy_by_group["neutral"]) == 1.0
+
+
+def test_spellings_of_one_answer_agree(world: World, tmp_path: Path) -> None:
+    judged = {"kind": "objective", "answer_kind": "entity", "reward_truth": 1.0}
+    rows = [row | judged | {"answer": spelled(row["group"], QUESTIONS[row["question_id"]])} for row in given()]
+    found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows))).audit
+    assert value(found.correct_unanimity) == value(found.agreement) == value(found.unanimity) == 1.0
+
+
+def spelled(group: str, city: str) -> str:
+    return (city.title(), city.upper(), f"the {city}.")[GROUPS.index(group)]
+
+
+def test_only_the_answers_of_the_split_count_and_the_others_are_counted(world: World, tmp_path: Path) -> None:
+    held_out = [
+        {"question_id": question_id, "group": group, "response": "lima"}
+        for question_id in ("4-peru", "5-kenya")
+        for group in GROUPS
+    ]
+    place, notes = answers(tmp_path, given() + held_out), Notes()
+    both = audit(spec(world, tmp_path, answers=place, split="all"))
+    one = audit(spec(world, tmp_path, answers=place, split="heldout"), notes)
+    assert (both.audit.questions, both.run["rows_left_out"]) == (6, 0)
+    assert (one.audit.questions, one.run["rows_left_out"]) == (2, 12)
+    assert {value(figure) for figure in one.audit.accuracy_by_group.values() if figure} == {0.5}
+    assert notes.lines == ["12 rows left out: their questions are not of split 'heldout'"]
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_answers_to_another_split_alone_are_refused(world: World, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no row answers a question of split 'heldout'\. Choose another"):
+        audit(spec(world, tmp_path, answers=answers(tmp_path, given()), split="heldout"))
+
+
+def test_a_whole_row_of_a_question_outside_the_set_is_refused(world: World, tmp_path: Path) -> None:
+    collected = audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
+    assert collected.audit.questions == 2
+    fewer = yaml.safe_load(Path(world.questions).read_text())
+    fewer["questions"] = fewer["questions"][:-1]
+    (tmp_path / "fewer.yaml").write_text(yaml.safe_dump(fewer))
+    dataset = str(tmp_path / "runs" / "a" / "answers")
+    with pytest.raises(RowError, match=r"field 'question_id' is not in .*fewer\.yaml; add the question"):
+        audit(spec(world, tmp_path, name="b", answers=dataset, questions=str(tmp_path / "fewer.yaml"), split="heldout"))
+
+
+@pytest.mark.parametrize("source", ["answers", "model"])
+def test_the_folder_of_a_training_run_is_refused_and_left_as_it_is(world: World, tmp_path: Path, source: str) -> None:
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    for name in ("spec.json", "report.json"):
+        (run / name).write_text(name)
+    place = answers(tmp_path, given()) if source == "answers" else world.model
+    with pytest.raises(DataError, match=r"runs/a: holds a training run.*another 'name'"):
+        audit(spec(world, tmp_path, **{source: place}))
+    assert {path.name: path.read_text() for path in run.iterdir()} == {n: n for n in ("spec.json", "report.json")}
+
+
+def test_preferences_are_scored_where_the_rows_have_them(world: World, tmp_path: Path) -> None:
+    brief = '{"rule":"max_words","words":3}'
+    rows = [row | ({} if row["group"] == "neutral" else {"preference": brief}) for row in given()]
+    found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows))).audit
+    assert value(found.preference) == 1.0
+    assert found.preference_by_group["neutral"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"response": None}, "response", "is missing"),
+        ({"response": 7}, "response", "is 7 (int)"),
+        ({"question_id": "9-atlantis"}, "question_id", "is not in "),
+        ({"question_id": ["9"]}, "question_id", "is ['9'] (list)"),
+        ({"preference": "short please"}, "preference", "is no preference rule"),
+        ({"reward_truth": 2}, "reward_truth", "is 2"),
+        ({"turn": 0}, "turn", "is 0"),
+        ({"mood": "good"}, "mood", "is not a field of the log schema"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_row_field_and_reason(
+    world: World, tmp_path: Path, change: Row, field: str, reason: str
+) -> None:
+    rows = given()
+    rows[5] |= change
+    with pytest.raises(RowError) as caught:
+        audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
+    place = str(tmp_path / "answers.jsonl")
+    assert (place, 6, field) in [(problem.file, problem.row, problem.field) for problem in caught.value.problems]
+    assert any(reason in problem.reason for problem in caught.value.problems if problem.field == field)
+    assert {problem.row for problem in caught.value.problems} == {6}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_line_that_is_no_json_is_named(world: World, tmp_path: Path) -> None:
+    place = Path(answers(tmp_path, given()))
+    place.write_text(place.read_text() + "{cut\n")
+    with pytest.raises(RowError, match=r"answers\.jsonl:13: field '\(row\)' is no JSON"):
+        audit(spec(world, tmp_path, answers=str(place)))
+
+
+def test_a_group_that_is_not_in_the_group_set_is_refused(world: World, tmp_path: Path) -> None:
+    rows = [*given(), given()[0] | {"group": "stranger"}]
+    with pytest.raises(RowError, match="13: field 'group' is not one of the groups"):
+        audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
+
+
+@pytest.mark.parametrize(("rows", "said"), [(given()[1:], "no answer to"), ([], "no rows")])
+def test_answers_that_are_not_complete_are_refused(world: World, tmp_path: Path, rows: list[Row], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
+
+
+def test_two_answers_to_one_question_are_samples_of_it(world: World, tmp_path: Path) -> None:
+    assert audit(spec(world, tmp_path, answers=answers(tmp_path, given() + given()))).audit.samples == 2
+
+
+def test_a_model_is_asked_the_split_and_its_answers_are_kept(world: World, tmp_path: Path) -> None:
+    report = audit(spec(world, tmp_path, model=world.model, samples=2, max_new_tokens=6))
+    place = tmp_path / "runs" / "a" / "answers"
+    rows = read_logs(place).to_pylist()
+    assert validate_logs(place).ok
+    assert {row["question_id"] for row in rows} == {"4-peru", "5-kenya"}
+    assert len(rows) == 2 * len(GROUPS) * 2
+    assert (report.audit.questions, report.audit.samples) == (2, 2)
+    assert {row["model_hash"] for row in rows} == {report.run["model_hash"]}
+
+
+def test_a_dataset_of_answers_gives_the_figures_of_the_audit_that_made_it(world: World, tmp_path: Path) -> None:
+    first = audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
+    again = audit(spec(world, tmp_path, name="b", answers=str(tmp_path / "runs" / "a" / "answers"), split="heldout"))
+    assert again.audit == first.audit

@@ -1,0 +1,143 @@
+"""What the cluster runs: the specification comes by environment, the outcome leaves by exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.world import World
+from trialign_ray.data.dataset import manifest
+from trialign_ray.data.validation import validate_logs
+from trialign_ray.entrypoints import ray_job as job
+from trialign_ray.errors import ClusterError, SpecError
+
+
+def run(monkeypatch: pytest.MonkeyPatch, spec: object, **environment: str) -> int:
+    monkeypatch.setenv("TRIALIGN_SPEC", spec if isinstance(spec, str) else json.dumps(spec))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return job.main()
+
+
+def collect_spec(world: World, tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "kind": "collect",
+        "name": "logs",
+        "model": world.model,
+        "questions": world.questions,
+        "groups": world.groups,
+        "output": str(tmp_path / "logs"),
+        "samples": 2,
+        "max_new_tokens": 4,
+        **changes,
+    }
+
+
+def train_spec() -> dict[str, Any]:
+    return {"kind": "train", "name": "demo", "model": "m", "logs": "l"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("", "TRIALIGN_SPEC: Expecting value"),
+        ("{", "TRIALIGN_SPEC: Expecting"),
+        ({"kind": "bake", "name": "cake"}, "Input tag 'bake'"),
+        ({"name": "demo"}, "kind"),
+        ([], "TRIALIGN_SPEC"),
+        (train_spec() | {"epochs": 0}, "field 'train.epochs': Input should be greater than 0 (given: 0)"),
+        ({"kind": "collect", "name": "logs"}, "field 'collect.model': is required; add it"),
+        (train_spec() | {"modle": "m"}, "field 'train.modle': is not a field here; remove it or fix its name"),
+    ],
+)
+def test_a_bad_specification_exits_with_2_and_names_the_field(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spec: object, said: str
+) -> None:
+    assert run(monkeypatch, spec) == SpecError.exit_status == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bad_spec: TRIALIGN_SPEC:")
+    assert said in error
+
+
+def test_as_a_program_it_exits_with_the_status_and_shows_no_traceback() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRIALIGN_SPEC"}
+    program = [sys.executable, "-m", "trialign_ray.entrypoints.ray_job"]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bad_spec: TRIALIGN_SPEC:")
+    assert "Traceback" not in done.stderr
+
+
+def test_collect_writes_the_logs(monkeypatch: pytest.MonkeyPatch, world: World, tmp_path: Path) -> None:
+    assert run(monkeypatch, collect_spec(world, tmp_path)) == 0
+    assert validate_logs(tmp_path / "logs").ok
+    assert manifest(tmp_path / "logs").rows == 4 * 3 * 2
+
+
+def test_an_error_of_the_work_has_its_own_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: World, tmp_path: Path
+) -> None:
+    assert run(monkeypatch, collect_spec(world, tmp_path, model=str(tmp_path / "nowhere"))) == 4
+    assert "bad_model: field 'model': " in capsys.readouterr().err
+    assert not (tmp_path / "logs").exists()
+
+
+def audit_spec(world: World, tmp_path: Path, *gates: str) -> dict[str, Any]:
+    rows = [
+        {"question_id": "4-peru", "group": group, "response": "Paris" if group == "farmer" else "Lima"}
+        for group in ("neutral", "farmer", "professor")
+    ]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "kind": "audit",
+        "name": "a",
+        "answers": str(tmp_path / "answers.jsonl"),
+        "questions": world.questions,
+        "groups": world.groups,
+        "runs": str(tmp_path / "runs"),
+        "bootstrap": 100,
+        "fail_if": gates,
+    }
+
+
+@pytest.mark.parametrize(("gate", "status"), [("gap>0.5", 8), ("gap>1", 0), ("gap>0.5.5", 2)])
+def test_a_failed_gate_exits_with_8_and_leaves_the_report(
+    monkeypatch: pytest.MonkeyPatch, world: World, tmp_path: Path, gate: str, status: int
+) -> None:
+    assert run(monkeypatch, audit_spec(world, tmp_path, gate)) == status
+    assert (tmp_path / "runs" / "a" / "report.json").exists() == (status != 2)
+
+
+@pytest.mark.parametrize(("finished", "status"), [(True, 0), (False, 143)])
+@pytest.mark.parametrize("resume", ["0", "1", ""])
+def test_a_training_run_that_was_stopped_exits_as_sigterm_does(
+    monkeypatch: pytest.MonkeyPatch, finished: bool, status: int, resume: str
+) -> None:
+    from trialign_ray.entrypoints import train as training
+    from trialign_ray.entrypoints.train import TrainingOutcome
+
+    seen: list[bool] = []
+
+    def train(spec: Any, *, resume: bool, progress: Any) -> TrainingOutcome:
+        seen.append(resume)
+        return TrainingOutcome("runs/demo", 3, finished, None)
+
+    monkeypatch.setattr(training, "train", train)
+    assert run(monkeypatch, train_spec(), TRIALIGN_RESUME=resume) == status
+    assert seen == [resume == "1"]
+
+
+def test_a_cluster_that_is_away_is_told_from_a_bad_specification(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trialign_ray.entrypoints import train as training
+
+    def train(*_: Any, **__: Any) -> None:
+        raise ClusterError("no Ray at this address")
+
+    monkeypatch.setattr(training, "train", train)
+    assert run(monkeypatch, train_spec()) == ClusterError.exit_status == 5

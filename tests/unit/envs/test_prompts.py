@@ -1,0 +1,46 @@
+"""What a prompt says: persona and wish in the system message, the question last, peers without a name."""
+
+from __future__ import annotations
+
+import pytest
+
+from trialign_ray.config.game import NEUTRAL
+from trialign_ray.envs.prompts import cooperative_turn, first_turn
+
+from .samples import GROUP_SET, question
+
+FRANCE = question("france")
+
+
+@pytest.mark.parametrize("group", GROUP_SET.groups, ids=lambda group: group.name)
+def test_the_first_turn_is_system_persona_and_wish_then_the_question(group):
+    drawn = GROUP_SET.preference_for(group, FRANCE.question_id)
+    wish = [] if drawn is None else [drawn[0].explicit if drawn[1] == "explicit" else drawn[0].implicit]
+    system, user = first_turn(GROUP_SET, group, FRANCE)
+    assert system == {"role": "system", "content": " ".join(filter(None, [GROUP_SET.system, group.persona, *wish]))}
+    assert user == {"role": "user", "content": FRANCE.text}
+
+
+def test_the_control_gets_the_system_prompt_alone():
+    neutral = GROUP_SET.groups[0]
+    assert neutral.name == NEUTRAL
+    assert first_turn(GROUP_SET, neutral, FRANCE)[0]["content"] == GROUP_SET.system
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_cue_is_what_the_group_set_draws(share):
+    groups = GROUP_SET.model_copy(update={"implicit_share": share})
+    system = first_turn(groups, groups.groups[1], FRANCE)[0]["content"]
+    brief = GROUP_SET.preferences[0]
+    assert system.endswith(brief.implicit if share else brief.explicit)
+
+
+def test_a_later_turn_keeps_the_first_prompt_and_does_not_name_the_peers():
+    first = first_turn(GROUP_SET, GROUP_SET.groups[1], FRANCE)
+    messages = cooperative_turn(first, "lima", ["paris", "cairo"])
+    assert messages[:2] == first
+    assert messages[2] == {"role": "assistant", "content": "lima"}
+    assert messages[3]["role"] == "user"
+    assert "- paris\n- cairo\n" in messages[3]["content"]
+    assert messages[3]["content"].endswith(FRANCE.text)
+    assert not any(group.name in messages[3]["content"] for group in GROUP_SET.groups)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from hypothesis import given
+
+from trialign_ray.evaluation.split_questions import split_questions
+
+from .samples import answers_of, grids
+
+BASE = [("A", "A", "B"), ("B", "B", "B"), ("A", "A", "A"), ("A", "B", "B"), ("B", "C", "B")]
+TRAINED = [("A", "A", "A"), ("A", "B", "!"), ("A", "A", "A"), ("A", "A", "B"), ("B", "B", "B")]
+
+
+def test_those_that_still_split_come_first_and_the_settled_are_left_out():
+    found = split_questions({"base": answers_of(BASE), "trained": answers_of(TRAINED)})
+    assert [question.question_id for question in found] == ["q003", "q001", "q000"]
+    assert [question.sides["trained"].outcome for question in found] == ["some_right", "some_right", "all_right"]
+
+
+def test_what_each_group_was_told_is_kept():
+    (question,) = split_questions({"audit": answers_of([("A", "!", "B")])})
+    given = question.sides["audit"].given
+    assert (given["neutral"][0].answer, given["neutral"][0].correct) == ("A", True)
+    assert (given["nurse"][0].answer_kind, given["nurse"][0].answer) == ("refusal", None)
+    assert given["pupil"][0].response == "It is B."
+    assert question.sides["audit"].correct_share == 1 / 3
+
+
+@given(grids(samples=2))
+def test_a_question_splits_where_the_shares_of_the_groups_differ(grid):
+    found = {question.question_id for question in split_questions({"audit": answers_of(grid)})}
+    uneven = {f"q{q:03}" for q, cells in enumerate(grid) if len({cell.count("A") for cell in cells}) > 1}
+    assert found == uneven

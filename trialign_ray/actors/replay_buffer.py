@@ -1,0 +1,228 @@
+"""One group's rollout buffer: its own logs, memory-mapped, and the right answers that its peers found.
+
+Own candidates are the first responses of turn 1. Added to them are right responses that would otherwise stay with the
+one persona that elicits them: the peers' (of any turn) and the group's own later turns, those that suit this group's
+preference best first. All compete behind the group's turn-1 prompt, which is the prompt of deployment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trialign_ray.config.algorithm import UtilitySpec
+from trialign_ray.config.preferences import RULE
+from trialign_ray.config.train import CandidateSpec
+from trialign_ray.data.batch import NO_ANSWER, Flags, GroupBatch
+from trialign_ray.data.dataset import manifest, read_logs
+from trialign_ray.data.partition import memory_mapped
+from trialign_ray.errors import DataError
+from trialign_ray.io.cache import cache_folder
+from trialign_ray.rewards.preference import preference_score
+from trialign_ray.rewards.utility import utility
+
+_OFFERED = ("question_id", "turn", "response_ids", "response", "answer", "reward_truth", "split")
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSpec:
+    """What a buffer is built from; the same spec always gives the same candidates."""
+
+    logs: str
+    group: str
+    candidates: CandidateSpec
+    utility: UtilitySpec
+    stop_ids: tuple[int, ...]
+    """Only responses that ended are borrowed: a cut-off one would teach to stop anywhere."""
+    cache: str | None = None
+    """Folder for the memory-mapped Arrow files; None is the cache of the machine that the buffer is on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The candidates of one question."""
+
+    prompt: list[int]
+    responses: list[list[int]]
+    utility: list[float]
+    truth: list[float]
+    answer: list[int]
+    own: list[bool]
+    objective: bool
+
+
+class RolloutBuffer:
+    """Serves candidates by question id; a question's entry is built when it is first asked for."""
+
+    def __init__(self, spec: BufferSpec) -> None:
+        self._spec = spec
+        self._entries: dict[str, Entry] = {}
+        self._reference: dict[str, list[float]] = {}
+        self.served = 0
+        """Candidates handed out so far."""
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        """Opened at the first question, so that a fault of the logs is raised to whoever asks."""
+        cache = cache_folder() / "partitions" if self._spec.cache is None else Path(self._spec.cache)
+        return memory_mapped(self._spec.logs, self._spec.group, cache)
+
+    @cached_property
+    def _rows(self) -> dict[str, list[int]]:
+        return _rows_by_question(self._table, ("train",))
+
+    @cached_property
+    def question_ids(self) -> tuple[str, ...]:
+        """Training questions that have a first-turn response, sorted."""
+        first = self._table.filter(pc.equal(self._table["turn"], 1))
+        return tuple(sorted(_rows_by_question(first, ("train",))))
+
+    def share(self, question_ids: Sequence[str]) -> GroupBatch:
+        """The candidates of `question_ids`; raises DataError for one that this group was not asked."""
+        entries = [self._entry(question_id) for question_id in question_ids]
+        reference = [self._reference_of(q, len(e.responses)) for q, e in zip(question_ids, entries, strict=True)]
+        responses = [response for entry in entries for response in entry.responses]
+        self.served += len(responses)
+        return GroupBatch(
+            group=self._spec.group,
+            prompt_t=_flat([entry.prompt for entry in entries]),
+            prompt_offset_q=_offsets([len(entry.prompt) for entry in entries]),
+            response_t=_flat(responses),
+            response_offset_n=_offsets([len(response) for response in responses]),
+            candidate_offset_q=_offsets([len(entry.responses) for entry in entries]),
+            utility_n=np.array([u for entry in entries for u in entry.utility], np.float32),
+            truth_n=np.array([t for entry in entries for t in entry.truth], np.float32),
+            answer_n=np.array([a for entry in entries for a in entry.answer], np.int64),
+            own_n=np.array([own for entry in entries for own in entry.own], np.bool_),
+            reference_logp_n=np.array([logp for row in reference for logp in row], np.float32),
+            objective_q=np.array([entry.objective for entry in entries], np.bool_),
+        )
+
+    def store_reference(self, question_id: str, logp: Sequence[float]) -> None:
+        """Keep the reference log-probs of a question's candidates, in their order."""
+        self._reference[question_id] = [float(value) for value in logp]
+
+    def _reference_of(self, question_id: str, candidates: int) -> list[float]:
+        return self._reference.get(question_id, [np.nan] * candidates)
+
+    def state(self) -> dict[str, Any]:
+        """What cannot be read from the logs again."""
+        return {"reference": dict(self._reference), "served": self.served}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self._reference, self.served = dict(state["reference"]), state["served"]
+
+    def _entry(self, question_id: str) -> Entry:
+        if question_id not in self._entries:
+            self._entries[question_id] = self._build(question_id)
+        return self._entries[question_id]
+
+    def _build(self, question_id: str) -> Entry:
+        rows = self._rows_of(question_id)
+        first = [row for row in rows if row["turn"] == 1]
+        if not first:
+            raise DataError(
+                f"{self._spec.logs}: group '{self._spec.group}' has no first-turn response to '{question_id}'. "
+                "Log one for every group, or leave the question out."
+            )
+        own = _distinct(first[: self._spec.candidates.own], set())
+        taken = {tuple(row["response_ids"]) for row in own}
+        extra = _distinct([row for row in self._offers(question_id, rows) if self._finished(row)], taken)
+        borrowed = self._suited(extra, rows)[: self._spec.candidates.borrowed]
+        scored = [*((row, row["reward_preference"], True) for row in own), *((r, p, False) for r, p in borrowed)]
+        return Entry(
+            prompt=first[0]["prompt_ids"],
+            responses=[row["response_ids"] for row, _, _ in scored],
+            utility=[utility(self._spec.utility, row["reward_truth"], preference) for row, preference, _ in scored],
+            truth=[row["reward_truth"] or 0.0 for row, _, _ in scored],
+            answer=[answer_name(row["answer"]) for row, _, _ in scored],
+            own=[mine for _, _, mine in scored],
+            objective=first[0]["kind"] == "objective",
+        )
+
+    def _rows_of(self, question_id: str) -> list[dict[str, Any]]:
+        rows = self._table.take(np.array(self._rows.get(question_id, []), np.int64)).to_pylist()
+        return sorted(rows, key=lambda row: (row["turn"], row["sample"]))
+
+    def _offers(self, question_id: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Right responses: the group's own of later turns, and its peers' of any turn."""
+        later = [row for row in rows if row["turn"] > 1 and row["reward_truth"] == 1]
+        found = np.array(self._peer_rows.get(question_id, []), np.int64)
+        peers: list[dict[str, Any]] = self._peers.take(found).to_pylist()
+        return later + peers
+
+    @cached_property
+    def _peers(self) -> pa.Table:
+        others = [name for name in manifest(self._spec.logs).names if name != self._spec.group]
+        tables = [read_logs(self._spec.logs, name, _OFFERED) for name in others]
+        right = [table.filter(pc.equal(table["reward_truth"], 1)) for table in tables]
+        return pa.concat_tables([self._table.select(_OFFERED).slice(0, 0), *right])
+
+    @cached_property
+    def _peer_rows(self) -> dict[str, list[int]]:
+        return _rows_by_question(self._peers, ("train",))
+
+    def _finished(self, row: dict[str, Any]) -> bool:
+        return row["response_ids"][-1] in self._spec.stop_ids
+
+    def _suited(
+        self, extra: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
+    ) -> list[tuple[dict[str, Any], float | None]]:
+        """The best suited to the preference of these rows first, ties in an order that depends on the text alone."""
+        scored = [(row, self._preference(row["response"], rows)) for row in extra]
+        return sorted(scored, key=lambda pair: (-(pair[1] or 0.0), _tie(self._spec.group, pair[0]["response"])))
+
+    def _preference(self, response: str, rows: Sequence[dict[str, Any]]) -> float | None:
+        """Score under the group's own rule; without a rule the mean of what its logged responses scored."""
+        if rows[0]["preference"] is not None:
+            return preference_score(RULE.validate_json(rows[0]["preference"]), response)
+        known = [row["reward_preference"] for row in rows if row["reward_preference"] is not None]
+        return float(np.mean(known)) if known else None
+
+
+def answer_name(answer: str | None) -> int:
+    """A number for an answer, the same in every process and group."""
+    if answer is None:
+        return NO_ANSWER
+    return 1 + (int.from_bytes(hashlib.sha256(answer.encode()).digest()[:8], "big") >> 2)
+
+
+def _tie(group: str, response: str) -> bytes:
+    return hashlib.sha256(f"{group}\0{response}".encode()).digest()
+
+
+def _distinct(rows: Sequence[dict[str, Any]], taken: set[tuple[int, ...]]) -> list[dict[str, Any]]:
+    """Rows whose token ids are not in `taken` and not those of an earlier row; empty responses are left out."""
+    seen, kept = set(taken), []
+    for row in rows:
+        ids = tuple(row["response_ids"])
+        if ids and ids not in seen:
+            seen.add(ids)
+            kept.append(row)
+    return kept
+
+
+def _rows_by_question(table: pa.Table, splits: Sequence[str]) -> dict[str, list[int]]:
+    wanted: Flags = np.isin(table["split"].to_numpy(zero_copy_only=False), splits)
+    rows: dict[str, list[int]] = {}
+    for row, question_id in enumerate(table["question_id"].to_pylist()):
+        if wanted[row]:
+            rows.setdefault(question_id, []).append(row)
+    return rows
+
+
+def _flat(sequences: Sequence[Sequence[int]]) -> Any:
+    return np.concatenate([np.asarray(ids, np.int32) for ids in sequences])
+
+
+def _offsets(lengths: Sequence[int]) -> Any:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

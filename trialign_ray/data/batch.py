@@ -1,0 +1,56 @@
+"""What one group hands to the learner for some questions: flat numpy buffers, so that Ray passes them without a copy.
+
+Letters: q question, n candidate over all questions of the share, t token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+NO_ANSWER = 0
+"""Answer name of a response from which no answer was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBatch:
+    """The candidates of one group for the questions that were asked for, in that order."""
+
+    group: str
+    prompt_t: npt.NDArray[np.int32]
+    prompt_offset_q: Ints
+    """[questions + 1]."""
+    response_t: npt.NDArray[np.int32]
+    response_offset_n: Ints
+    """[candidates + 1]."""
+    candidate_offset_q: Ints
+    """[questions + 1]: the candidates of question q are offset[q] to offset[q + 1]."""
+    utility_n: Floats
+    truth_n: Floats
+    """1 right, 0 wrong or without a truth."""
+    answer_n: Ints
+    """A 63-bit name of the answer, equal in all groups; NO_ANSWER where there is none."""
+    own_n: Flags
+    """Whether the group itself gave the response, in its first turn."""
+    reference_logp_n: Floats
+    """Log-prob under the reference policy; NaN where it has not been computed yet."""
+    objective_q: Flags
+    """Whether the question has a known truth."""
+
+    def prompt(self, q: int) -> npt.NDArray[np.int32]:
+        """Token ids of the prompt of question q."""
+        return self.prompt_t[self.prompt_offset_q[q] : self.prompt_offset_q[q + 1]]
+
+    def response(self, n: int) -> npt.NDArray[np.int32]:
+        """Token ids of candidate n."""
+        return self.response_t[self.response_offset_n[n] : self.response_offset_n[n + 1]]
+
+    def candidates(self, q: int) -> range:
+        """Numbers of the candidates of question q."""
+        return range(int(self.candidate_offset_q[q]), int(self.candidate_offset_q[q + 1]))

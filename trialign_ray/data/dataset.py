@@ -1,0 +1,140 @@
+"""The log dataset: hive partitions `group=<name>/part-<n>.parquet` (zstd) and a manifest, at a path or a URI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from trialign_ray.config.base import explain
+from trialign_ray.data.manifest import MANIFEST, Manifest, Part
+from trialign_ray.data.schema import SCHEMA, SCHEMA_VERSION
+from trialign_ray.data.writer import LogWriter
+from trialign_ray.errors import DataError
+from trialign_ray.io.storage import Location, Where, locate, reading, sha256_of
+
+
+def write_logs(table: pa.Table, uri: Where, groups: Sequence[str], *, overwrite: bool = False) -> Manifest:
+    """Write `table` (in SCHEMA) as a dataset whose groups are `groups`, the control first.
+
+    The dataset appears whole or not at all; see `LogWriter`. Raises DataError where the table is not in SCHEMA, a row's
+    group is not among `groups`, or something is there already and `overwrite` is not set.
+    """
+    with LogWriter(uri, overwrite=overwrite) as writer:
+        writer.write(table)
+        return writer.commit(groups)
+
+
+def manifest(uri: Where) -> Manifest:
+    """What the dataset at `uri` says of itself; raises DataError where there is none or of another schema version."""
+    folder = locate(uri)
+    with reading(folder.uri):
+        if not folder.exists():
+            raise DataError(f"{folder.uri}: no such log dataset. Check the path.")
+        if not folder.child(MANIFEST).exists():
+            raise DataError(
+                f"{folder.uri}: has no {MANIFEST}, so it is no log dataset or its writing was interrupted. "
+                "Write it again with --overwrite, or import the files with `trialign logs import`."
+            )
+        with folder.filesystem.open_input_stream(folder.child(MANIFEST).path) as stream:
+            return _parse_manifest(stream.read(), folder.child(MANIFEST).uri)
+
+
+def _parse_manifest(text: bytes, where: str) -> Manifest:
+    try:
+        data = json.loads(text)
+        found = data["schema_version"]
+    except (ValueError, TypeError, KeyError):
+        raise DataError(f"{where}: not the manifest of a log dataset. Write the dataset again.") from None
+    if found != SCHEMA_VERSION:
+        raise DataError(
+            f"{where}: written with log schema version {found} (trialign-ray {data.get('created_with')}), but this "
+            f"trialign-ray reads version {SCHEMA_VERSION}. Use that release, or import the original logs again."
+        )
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        raise DataError(f"{explain(error, where)}\nWrite the dataset again.") from None
+
+
+def read_logs(uri: Where, group: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of one group, or of all in the manifest's order, in SCHEMA or those of its fields that `columns` names.
+
+    Raises DataError where the dataset, the group or a column does not exist.
+    """
+    wanted = _wanted(uri, columns)
+    tables = [_read_part(*held, wanted) for held in located_parts(uri, group)]
+    return pa.concat_tables([wanted.empty_table(), *tables])
+
+
+def located_parts(uri: Where, group: str | None = None) -> Iterator[tuple[Location, Part, str]]:
+    """Where each Parquet part of one group, or of all, lies: (place, part, group); raises DataError."""
+    folder, said = locate(uri), manifest(uri)
+    if group is not None and group not in said.names:
+        raise DataError(f"{folder.uri}: has no group '{group}'; its groups are {', '.join(said.names)}.")
+    for name in said.names if group is None else (group,):
+        for part in said.parts_of(name):
+            yield folder.child(part.path), part, name
+
+
+def verify(uri: Where) -> Manifest:
+    """Compare every part's bytes with the manifest; raises DataError naming the first that differs."""
+    for place, part, _ in located_parts(uri):
+        verify_part(place, part)
+    return manifest(uri)
+
+
+def verify_part(place: Location, part: Part) -> None:
+    """Compare one part's bytes with what the manifest says of it; raises DataError."""
+    with reading(place.uri):
+        found = sha256_of(place)
+    if found != part.sha256:
+        raise DataError(
+            f"{place.uri}: has sha256 {found[:12]}…, the manifest says {part.sha256[:12]}…: the file is damaged or was "
+            "changed. Copy or write the dataset again."
+        )
+
+
+def _wanted(uri: Where, columns: Sequence[str] | None) -> pa.Schema:
+    """SCHEMA, or those of its fields that `columns` names, in that order; raises DataError for an unknown one."""
+    if columns is None:
+        return SCHEMA
+    if unknown := sorted(set(columns) - set(SCHEMA.names)):
+        raise DataError(f"{uri}: {unknown[0]!r} is no field of the logs; there are {', '.join(SCHEMA.names)}.")
+    return pa.schema([SCHEMA.field(name) for name in columns], SCHEMA.metadata)
+
+
+def part_batches(place: Location, part: Part, group: str, batch_rows: int) -> Iterator[pa.Table]:
+    """One part's rows in SCHEMA, at most `batch_rows` at a time; raises DataError."""
+    with reading(place.uri), place.filesystem.open_input_file(place.path) as source:
+        file = _open_part(place, part, source)
+        for batch in file.iter_batches(batch_rows):
+            yield _conform(pa.Table.from_batches([batch]), group, SCHEMA, place.uri)
+
+
+def _read_part(place: Location, part: Part, group: str, wanted: pa.Schema) -> pa.Table:
+    with reading(place.uri), place.filesystem.open_input_file(place.path) as source:
+        table = _open_part(place, part, source).read([name for name in wanted.names if name != "group"])
+        return _conform(table, group, wanted, place.uri)
+
+
+def _open_part(place: Location, part: Part, source: pa.NativeFile) -> pq.ParquetFile:
+    file = pq.ParquetFile(source)
+    if file.metadata.num_rows != part.rows:
+        raise DataError(
+            f"{place.uri}: has {file.metadata.num_rows} rows, the manifest says {part.rows}. Write the dataset again."
+        )
+    return file
+
+
+def _conform(table: pa.Table, group: str, wanted: pa.Schema, where: str) -> pa.Table:
+    """`table` with the partition's group and exactly the fields, types and metadata of `wanted`."""
+    missing = set(wanted.names) - set(table.schema.names) - {"group"}
+    if missing:
+        raise DataError(f"{where}: lacks the field '{min(missing)}'. Write the dataset again.")
+    same = pa.repeat(pa.scalar(group, pa.string()), table.num_rows)
+    columns = [same if field.name == "group" else table[field.name].cast(field.type) for field in wanted]
+    return pa.Table.from_arrays(columns, schema=wanted)

@@ -1,0 +1,154 @@
+"""Import logs: JSONL, Parquet, chat formats or another dataset in, one partitioned log dataset out.
+
+Rows are read, completed, checked and written in batches, so that a log of any size needs little memory. Every row that
+is read is either imported or rejected, never dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from trialign_ray.data.fields import FieldFault
+from trialign_ray.data.manifest import Manifest, check_groups
+from trialign_ray.data.normalisation import Completer, Completion
+from trialign_ray.data.readers import RawRow, read_rows
+from trialign_ray.data.rejects import Rejects
+from trialign_ray.data.schema import SCHEMA
+from trialign_ray.data.validation import DatasetChecks, Tally, Validation, row_faults
+from trialign_ray.data.writer import LogWriter
+from trialign_ray.errors import DataError, RowProblem
+from trialign_ray.io.storage import Where, beside, locate
+
+_BATCH_ROWS = 512
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did: rows_in = rows_imported + rows_rejected."""
+
+    rows_in: int
+    rows_imported: int
+    rows_rejected: int
+    reject_file: str | None
+    """None where no row was rejected."""
+    reject_counts: Mapping[str, int]
+    """'field: kind of fault' -> rejected rows that have it."""
+    problems: tuple[RowProblem, ...]
+    """The first PROBLEMS_KEPT."""
+    warnings: tuple[str, ...]
+    ignored: Mapping[str, int]
+    """Field that the caller had ignored -> rows that had it."""
+    manifest: Manifest
+
+
+def import_logs(
+    sources: Sequence[Where],
+    target: Where,
+    completion: Completion | None = None,
+    *,
+    groups: Sequence[str] | None = None,
+    strict: bool = False,
+    reject_file: Where | None = None,
+    overwrite: bool = False,
+) -> ImportReport:
+    """Import `sources` (files or datasets, see `read_rows`) into a new log dataset at `target`.
+
+    `groups` names the groups in order, the control first, and rows of others are bad; without it they are those seen,
+    the control first. Under `strict` any bad row refuses the import; otherwise bad rows go to `reject_file`, by default
+    `<target>.rejects.jsonl`. `overwrite` replaces the dataset and the reject file.
+
+    Raises RowError (bad rows under strict, or no good row) and DataError (unreadable source, target in use, no rows);
+    nothing is written then.
+    """
+    reject_file = beside(target, ".rejects.jsonl") if reject_file is None else reject_file
+    checker = RowChecker(completion or Completion(), groups)
+    with (
+        Rejects(reject_file, strict=strict, overwrite=overwrite) as rejects,
+        LogWriter(target, overwrite=overwrite) as writer,
+    ):
+        for batch in _batches(chain.from_iterable(map(read_rows, sources)), _BATCH_ROWS):
+            writer.write(pa.Table.from_pylist(_good_rows(batch, checker, rejects), schema=SCHEMA))
+        _check_counts(rejects.tally, writer.rows, sources)
+        written_rejects = rejects.commit()
+        manifest = writer.commit(groups)
+    return _report(rejects.tally, checker, manifest, written_rejects)
+
+
+def validate_sources(
+    sources: Sequence[Where], completion: Completion | None = None, *, groups: Sequence[str] | None = None
+) -> Validation:
+    """What `import_logs` would say of `sources`, writing nothing; raises DataError for an unreadable source."""
+    checker, tally = RowChecker(completion or Completion(), groups), Tally()
+    for raw in chain.from_iterable(map(read_rows, sources)):
+        tally.add(raw, checker.check(raw)[1])
+    return tally.outcome(checker.warnings())
+
+
+class RowChecker:
+    """Completes and checks rows one after the other, the dataset-wide rules included."""
+
+    def __init__(self, completion: Completion, groups: Sequence[str] | None) -> None:
+        names = None if groups is None else frozenset(check_groups(groups, "groups"))
+        self._completer = Completer(completion)
+        self._checks = DatasetChecks(names)
+
+    @property
+    def ignored(self) -> Mapping[str, int]:
+        """Field that the caller had ignored -> rows that had it."""
+        return dict(self._completer.ignored)
+
+    def check(self, raw: RawRow) -> tuple[dict[str, Any], list[FieldFault]]:
+        """The completed row and what is wrong with it."""
+        if raw.fault is not None:
+            return {}, [raw.fault]
+        row, faults = self._completer.complete(raw)
+        faults += row_faults(row)
+        return row, faults or self._checks.faults(raw, row)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the good rows as a whole."""
+        return self._checks.warnings()
+
+
+def _good_rows(batch: Iterable[RawRow], checker: RowChecker, rejects: Rejects) -> list[dict[str, Any]]:
+    good = []
+    for raw in batch:
+        row, faults = checker.check(raw)
+        rejects.add(raw, faults)
+        if not faults:
+            good.append(row)
+    return good
+
+
+def _batches(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _check_counts(tally: Tally, rows_written: int, sources: Sequence[Where]) -> None:
+    if not tally.rows:
+        raise DataError(
+            f"{', '.join(locate(source).uri for source in sources)}: no rows. Give at least one file with rows."
+        )
+    if tally.rows != rows_written + tally.bad_rows:
+        raise AssertionError(f"{tally.rows} rows in, {rows_written} imported, {tally.bad_rows} rejected")
+
+
+def _report(tally: Tally, checker: RowChecker, manifest: Manifest, reject_file: str | None) -> ImportReport:
+    return ImportReport(
+        rows_in=tally.rows,
+        rows_imported=manifest.rows,
+        rows_rejected=tally.bad_rows,
+        reject_file=reject_file,
+        reject_counts=dict(tally.counts),
+        problems=tuple(tally.problems),
+        warnings=checker.warnings(),
+        ignored=checker.ignored,
+        manifest=manifest,
+    )

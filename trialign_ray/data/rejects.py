@@ -1,0 +1,87 @@
+"""What becomes of bad rows: under `strict` they refuse the import, by default they are set aside in a reject file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from types import TracebackType
+from typing import Any, Self
+
+from trialign_ray.data.fields import FieldFault
+from trialign_ray.data.readers import RawRow
+from trialign_ray.data.validation import PROBLEMS_KEPT, Tally
+from trialign_ray.errors import DataError, RowError
+from trialign_ray.io.storage import Where, atomic_file, locate, reading, writing
+
+
+class Rejects:
+    """Counts the rows of an import and keeps the bad ones until `commit` publishes the reject file.
+
+    A line of the file is a JSON object: 'file' and 'row' (where it came from, from 1), 'field' and 'reason' (the first
+    problem), 'more' (its other problems) and 'original' (the row as it was, or the line's text where it was no JSON).
+    """
+
+    def __init__(self, file: Where, *, strict: bool = False, overwrite: bool = False) -> None:
+        self._place = locate(file)
+        self._strict = strict
+        self.tally = Tally(keep=None if strict else PROBLEMS_KEPT)
+        with reading(self._place.uri):
+            if self._place.exists() and not overwrite:
+                raise DataError(
+                    f"{self._place.uri}: exists already. Name another reject file, or overwrite it (--overwrite)."
+                )
+        self._lines = tempfile.TemporaryFile()  # noqa: SIM115 closed on exit
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+
+    def add(self, raw: RawRow, faults: list[FieldFault]) -> None:
+        """Count a row; one with faults is set aside."""
+        self.tally.add(raw, faults)
+        if faults and not self._strict:
+            self._lines.write(json.dumps(_record(raw, faults), default=str).encode() + b"\n")
+
+    def commit(self) -> str | None:
+        """Publish the reject file and return its name, None where no row is bad.
+
+        Raises RowError under strict where a row is bad, and always where none is good; no file is written then.
+        """
+        good = self.tally.rows - self.tally.bad_rows
+        if self.tally.bad_rows and (self._strict or not good):
+            raise RowError(self.tally.problems, self._advice(good))
+        with writing(self._place.uri):
+            if self.tally.bad_rows:
+                self._publish()
+                return self._place.uri
+            if self._place.exists():
+                self._place.filesystem.delete_file(self._place.path)
+            return None
+
+    def _publish(self) -> None:
+        self._lines.seek(0)
+        with atomic_file(self._place) as file:
+            shutil.copyfileobj(self._lines, file)
+
+    def _advice(self, good: int) -> str:
+        counts = f"{self.tally.bad_rows} of {self.tally.rows} rows are bad, nothing was written. "
+        if good:
+            return counts + "Fix the rows, or import without --strict to set such rows aside."
+        return counts + "Fix the rows."
+
+
+def _record(raw: RawRow, faults: list[FieldFault]) -> dict[str, Any]:
+    first, *others = faults
+    return {
+        "file": raw.file,
+        "row": raw.row,
+        "field": first.field,
+        "reason": first.reason,
+        "more": [{"field": fault.field, "reason": fault.reason} for fault in others],
+        "original": raw.value,
+    }

@@ -1,0 +1,250 @@
+"""Checks of rows against the schema, across fields, and across the rows of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trialign_ray.config.game import NEUTRAL
+from trialign_ray.config.preferences import RULE
+from trialign_ray.data.dataset import verify
+from trialign_ray.data.fields import FieldFault, field_faults
+from trialign_ray.data.readers import RawRow, read_rows
+from trialign_ray.errors import RowProblem
+from trialign_ray.io.storage import Where
+
+PROBLEMS_KEPT = 20
+"""How many problems a summary shows; the others are only counted."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Outcome of checking logs: how many rows, what is wrong with them, and what is odd about the whole."""
+
+    rows: int
+    bad_rows: int
+    problems: tuple[RowProblem, ...]
+    """The first PROBLEMS_KEPT."""
+    counts: Mapping[str, int]
+    """'field: kind of fault' -> bad rows that have it."""
+    warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row is good; warnings do not count."""
+        return self.bad_rows == 0
+
+
+def row_faults(row: Row) -> list[FieldFault]:
+    """What is wrong with one row taken alone: first single fields, then fields that contradict each other."""
+    faults = field_faults(row)
+    faulty = {fault.field for fault in faults}
+    conflicts = (rule(row) for involved, rule in _CONFLICTS if not faulty.intersection(involved))
+    return faults + [fault for fault in conflicts if fault is not None]
+
+
+def _token_counts(row: Row) -> FieldFault | None:
+    log_probs = row.get("behaviour_logprobs")
+    ids, found = len(row["response_ids"]), len(log_probs) if log_probs is not None else None
+    if found is None or ids == found:
+        return None
+    return FieldFault("response_ids", "conflict", f"has {ids} tokens but 'behaviour_logprobs' has {found}.")
+
+
+def _answer_of_kind(row: Row) -> FieldFault | None:
+    kind, answer = row["answer_kind"], row.get("answer")
+    if (kind == "entity") == (answer is not None):
+        return None
+    found = "is null" if answer is None else f"is {answer!r:.60}"
+    return FieldFault("answer", "conflict", f"{found} but 'answer_kind' is '{kind}'; only an entity has an answer.")
+
+
+def _references_of_kind(row: Row) -> FieldFault | None:
+    if (row["kind"] == "objective") == bool(row["references"]):
+        return None
+    if row["kind"] == "objective":
+        return FieldFault("references", "conflict", "is empty but 'kind' is 'objective'; add the accepted answers.")
+    return FieldFault("references", "conflict", "is not empty but 'kind' is 'subjective'; empty it, or fix 'kind'.")
+
+
+def _truth_of_kind(row: Row) -> FieldFault | None:
+    reward = row.get("reward_truth")
+    if (row["kind"] == "objective") == (reward is not None):
+        return None
+    if reward is None:
+        fix = "add it, or import with a question set (--questions) that scores responses"
+        return FieldFault("reward_truth", "missing", f"is missing for an objective question; {fix}.")
+    return FieldFault("reward_truth", "conflict", f"is {reward} but 'kind' is 'subjective'; null it, or fix 'kind'.")
+
+
+def _reward_of_preference(row: Row) -> FieldFault | None:
+    if row.get("preference") is None or row.get("reward_preference") is not None:
+        return None
+    fix = "add it, or import with a question set (--questions) that scores responses"
+    return FieldFault("reward_preference", "missing", f"is missing although the row has a 'preference'; {fix}.")
+
+
+def _cue_of_preference(row: Row) -> FieldFault | None:
+    if row.get("preference_cue") is None or row.get("reward_preference") is not None:
+        return None
+    return FieldFault("preference_cue", "conflict", "is given without 'reward_preference'; give both or neither.")
+
+
+_CONFLICTS: tuple[tuple[tuple[str, ...], Callable[[Row], FieldFault | None]], ...] = (
+    (("response_ids", "behaviour_logprobs"), _token_counts),
+    (("answer", "answer_kind"), _answer_of_kind),
+    (("kind", "references"), _references_of_kind),
+    (("kind", "reward_truth"), _truth_of_kind),
+    (("preference", "reward_preference"), _reward_of_preference),
+    (("preference", "reward_preference", "preference_cue"), _cue_of_preference),
+)
+
+
+@dataclass(slots=True)
+class DatasetChecks:
+    """Checks across rows, for rows that are good on their own; keeps a few words per row and question, not the rows."""
+
+    groups: frozenset[str] | None = None
+    """The groups that rows may have; None allows any."""
+    _places: dict[tuple[object, ...], tuple[str, int]] = field(default_factory=dict)
+    _questions: dict[str, _Seen] = field(default_factory=dict)
+    _asked: dict[tuple[str, str], _Asked] = field(default_factory=dict)
+
+    def faults(self, raw: RawRow, row: Row) -> list[FieldFault]:
+        """What contradicts the declared groups or a good row before it; a row without faults is remembered."""
+        key = tuple(row[name] for name in _KEY)
+        known = self._questions.get(row["question_id"])
+        found = [self._stranger(row), self._twin(key), known.other_split(row) if known else None]
+        faults = [fault for fault in found if fault is not None] + self._otherwise_asked(row)
+        if not faults:
+            self._remember(key, raw, row)
+        return faults
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the good rows as a whole."""
+        groups = frozenset().union(*(seen.groups for seen in self._questions.values()))
+        lacking = sum(seen.groups != groups for seen in self._questions.values())
+        odd = []
+        if NEUTRAL not in groups:
+            odd.append(f"there is no control group '{NEUTRAL}': drop and breakage against it cannot be measured.")
+        if lacking:
+            odd.append(f"{lacking} of {len(self._questions)} questions lack some of the {len(groups)} groups.")
+        return tuple(odd)
+
+    def _stranger(self, row: Row) -> FieldFault | None:
+        if self.groups is None or row["group"] in self.groups:
+            return None
+        return FieldFault("group", "value", f"is '{row['group']}'; declared are {', '.join(sorted(self.groups))}.")
+
+    def _twin(self, key: tuple[object, ...]) -> FieldFault | None:
+        first = self._places.get(key)
+        if first is None:
+            return None
+        return FieldFault(
+            "sample", "duplicate", f"repeats {first[0]}:{first[1]}: both have the same {', '.join(_KEY)}."
+        )
+
+    def _otherwise_asked(self, row: Row) -> list[FieldFault]:
+        first = self._asked.get((row["question_id"], row["group"])) if row["turn"] == 1 else None
+        return [] if first is None else first.faults(row)
+
+    def _remember(self, key: tuple[object, ...], raw: RawRow, row: Row) -> None:
+        place = f"{raw.file}:{raw.row}"
+        self._places[key] = (raw.file, raw.row)
+        seen = self._questions.setdefault(row["question_id"], _Seen(row["split"], place))
+        seen.groups.add(row["group"])
+        if row["turn"] == 1 and (asked := (row["question_id"], row["group"])) not in self._asked:
+            self._asked[asked] = _Asked(place, _digests(row))
+
+
+_KEY = ("question_id", "group", "protocol", "turn", "sample")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The first row of a group's first turn on a question: all of that turn are trained behind its prompt."""
+
+    place: str
+    digests: Mapping[str, bytes]
+
+    def faults(self, row: Row) -> list[FieldFault]:
+        """What `row` was asked otherwise."""
+        reason = (
+            f"differs from that of {self.place}, and the responses of one group to one question in turn 1 have one "
+            "prompt and one rule; give such rows a question_id of their own."
+        )
+        found = _digests(row)
+        return [FieldFault(name, "conflict", reason) for name in found if found[name] != self.digests[name]]
+
+
+def _digests(row: Row) -> dict[str, bytes]:
+    """Of what a row was asked and is scored by; the order of keys and the spaces of a rule do not count."""
+    rule = row.get("preference")
+    asked = {
+        "messages": [(message["role"], message["content"]) for message in row["messages"]],
+        "prompt_ids": row["prompt_ids"],
+        "preference": None if rule is None else RULE.validate_json(rule),
+        "kind": row["kind"],
+        "references": row["references"],
+    }
+    return {name: hashlib.blake2b(repr(value).encode(), digest_size=16).digest() for name, value in asked.items()}
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the rows of one question said so far."""
+
+    split: str
+    place: str
+    groups: set[str] = field(default_factory=set)
+
+    def other_split(self, row: Row) -> FieldFault | None:
+        if row["split"] == self.split:
+            return None
+        return FieldFault(
+            "split",
+            "conflict",
+            f"is '{row['split']}' but {self.place} has '{self.split}': no split cuts through a question.",
+        )
+
+
+class Tally:
+    """Counts bad rows and their faults while rows go by."""
+
+    def __init__(self, keep: int | None = PROBLEMS_KEPT) -> None:
+        self._keep = keep
+        self.rows = 0
+        self.bad_rows = 0
+        self.problems: list[RowProblem] = []
+        self.counts: Counter[str] = Counter()
+
+    def add(self, raw: RawRow, faults: list[FieldFault]) -> None:
+        """Count one row; one without faults is good."""
+        self.rows += 1
+        if faults:
+            self.bad_rows += 1
+            self.counts.update({fault.key for fault in faults})
+            room = len(faults) if self._keep is None else self._keep - len(self.problems)
+            self.problems += [fault.at(raw.file, raw.row) for fault in faults[: max(room, 0)]]
+
+    def outcome(self, warnings: Iterable[str]) -> Validation:
+        """What was counted."""
+        return Validation(self.rows, self.bad_rows, tuple(self.problems), dict(self.counts), tuple(warnings))
+
+
+def validate_logs(uri: Where) -> Validation:
+    """Check a log dataset: its bytes against its manifest, every row, and the whole.
+
+    Raises DataError where there is no dataset or a part is damaged.
+    """
+    verify(uri)
+    tally, checks = Tally(), DatasetChecks()
+    for raw in read_rows(uri):
+        faults = row_faults(raw.value) or checks.faults(raw, raw.value)
+        tally.add(raw, faults)
+    return tally.outcome(checks.warnings())

@@ -1,0 +1,221 @@
+"""Write a log dataset in pieces. It is staged on the local disk, so that an import that ends badly leaves nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trialign_ray.config.game import NEUTRAL
+from trialign_ray.data.manifest import MANIFEST, GroupPart, Manifest, Part, check_groups, content_sha256
+from trialign_ray.data.schema import SCHEMA, SCHEMA_VERSION
+from trialign_ray.errors import DataError
+from trialign_ray.io.storage import (
+    Location,
+    Where,
+    copy_in,
+    locate,
+    sha256_of,
+    sibling,
+    sync_file,
+    sync_folder,
+    writing,
+)
+
+_ROW_GROUP = 8192
+_WITHOUT_GROUP = pa.schema([field for field in SCHEMA if field.name != "group"], SCHEMA.metadata)
+
+
+class LogWriter:
+    """Takes tables in SCHEMA and partitions them by group; only `commit` makes the dataset visible.
+
+    On a local filesystem the dataset appears by one rename; with `overwrite` the old one is first moved to a hidden
+    sibling, so a crash between the two leaves no dataset at the target and the old one whole beside it. On an object
+    store the parts are uploaded first and the manifest last, and with `overwrite` the old manifest goes first. A writer
+    that is killed leaves its hidden staging folder, `.<name>.*.partial`, which nothing reads.
+    """
+
+    def __init__(self, uri: Where, *, overwrite: bool = False) -> None:
+        self._target = locate(uri)
+        self._overwrite = overwrite
+        with writing(self._target.uri):
+            _check_free(self._target, overwrite)
+            self._staging = _staging_for(self._target)
+        self._files: dict[str, _PartFile] = {}
+        self._hashes: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            with suppress(OSError):  # what matters was closed by `commit`
+                file.close()
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups seen so far in order of appearance, but the control first."""
+        return tuple(sorted(self._files, key=lambda name: name != NEUTRAL))
+
+    @property
+    def rows(self) -> int:
+        """How many rows were written so far."""
+        return sum(file.rows for file in self._files.values())
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows in SCHEMA; raises DataError where the table does not have it."""
+        check_schema(table, self._target.uri)
+        self._hashes.update(pc.unique(table["model_hash"]).to_pylist())
+        with writing(self._target.uri):
+            for group in pc.unique(table["group"]).to_pylist():
+                check_groups([group], self._target.uri)
+                self._file(group).write(table.filter(pc.equal(table["group"], group)))
+
+    def commit(self, groups: Iterable[str] | None = None) -> Manifest:
+        """Publish what was written. `groups` gives the order and may name groups without rows; raises DataError."""
+        names = check_groups(self.groups if groups is None else groups, self._target.uri)
+        if strangers := set(self._files) - set(names):
+            raise DataError(f"{self._target.uri}: rows of {sorted(strangers)}, which are not among the groups {names}.")
+        publish = _rename if self._target.local is not None else _upload
+        with writing(self._target.uri):
+            manifest = self._manifest([self._file(name).finish() for name in names])
+            (self._staging / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            sync_file(self._staging / MANIFEST)
+            sync_folder(self._staging)
+            publish(self._staging, self._target, self._overwrite)
+        return manifest
+
+    def _file(self, group: str) -> _PartFile:
+        if group not in self._files:
+            self._files[group] = _PartFile(self._staging, group)
+        return self._files[group]
+
+    def _manifest(self, held: list[GroupPart]) -> Manifest:
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            created_with=_version(),
+            rows=sum(group.rows for group in held),
+            groups=tuple(held),
+            model_hashes=tuple(sorted(self._hashes - {""})),
+            content_sha256=content_sha256(part for group in held for part in group.parts),
+        )
+
+
+class _PartFile:
+    """One group's Parquet file under way; collects rows so that row groups are not tiny."""
+
+    def __init__(self, staging: Path, group: str) -> None:
+        self._group = group
+        self._path = f"group={group}/part-0.parquet"
+        self._file = staging / self._path
+        self._file.parent.mkdir()
+        self._writer = pq.ParquetWriter(self._file, _WITHOUT_GROUP, compression="zstd")
+        self._waiting: list[Any] = []
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        self._waiting.append(table.select(_WITHOUT_GROUP.names).replace_schema_metadata(_WITHOUT_GROUP.metadata))
+        self.rows += table.num_rows
+        if sum(piece.num_rows for piece in self._waiting) >= _ROW_GROUP:
+            self._flush()
+
+    def finish(self) -> GroupPart:
+        self._flush()
+        self.close()
+        sync_file(self._file)
+        sync_folder(self._file.parent)
+        part = Part(path=self._path, rows=self.rows, sha256=sha256_of(locate(self._file)))
+        return GroupPart(name=self._group, rows=self.rows, parts=(part,))
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting).cast(_WITHOUT_GROUP), row_group_size=_ROW_GROUP)
+            self._waiting.clear()
+
+
+def check_schema(table: pa.Table, where: str) -> None:
+    """Raise DataError unless `table` has the fields of SCHEMA in order, and values where none may be missing."""
+    if table.schema.names != SCHEMA.names:
+        missing, extra = set(SCHEMA.names) - set(table.schema.names), set(table.schema.names) - set(SCHEMA.names)
+        raise DataError(
+            f"{where}: not the log schema: missing {sorted(missing)}, unknown {sorted(extra)}, or reordered."
+        )
+    for field in SCHEMA:
+        column = table[field.name]
+        if column.type != field.type:
+            raise DataError(f"{where}: field '{field.name}' is {column.type}; the log schema has {field.type}.")
+        if column.null_count and not field.nullable:
+            raise DataError(f"{where}: field '{field.name}' is null in {column.null_count} rows; it is required.")
+
+
+def _staging_for(target: Location) -> Path:
+    if target.local is None:
+        return Path(tempfile.mkdtemp(prefix="trialign-logs-"))
+    staging = sibling(target.local, "partial")
+    staging.mkdir(parents=True)
+    return staging
+
+
+def _rename(staging: Path, target: Location, overwrite: bool) -> None:
+    final = Path(target.path)
+    old = sibling(final, "old")
+    if overwrite and final.exists():
+        final.rename(old)
+    try:
+        staging.rename(final)
+    except OSError:
+        if old.exists() and not final.exists():
+            old.rename(final)
+        _check_free(target, overwrite=False)
+        raise
+    sync_folder(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _upload(staging: Path, target: Location, overwrite: bool) -> None:
+    _check_free(target, overwrite)
+    if target.exists():
+        if target.child(MANIFEST).exists():
+            target.filesystem.delete_file(target.child(MANIFEST).path)
+        target.filesystem.delete_dir_contents(target.path)
+    for file in sorted(staging.glob("*/*.parquet")):
+        target.filesystem.create_dir(target.child(file.parent.name).path, recursive=True)
+        copy_in(file, target.child(file.relative_to(staging).as_posix()))
+    copy_in(staging / MANIFEST, target.child(MANIFEST))
+
+
+def _check_free(target: Location, overwrite: bool) -> None:
+    """Raise DataError unless a dataset may be written at `target`: only a dataset is ever overwritten."""
+    held = target.names()
+    if held is None:
+        raise DataError(f"{target.uri}: is a file; a log dataset is a folder. Choose another place.")
+    strangers = sorted(name for name in held if name != MANIFEST and not name.startswith("group="))
+    if strangers:
+        raise DataError(
+            f"{target.uri}: holds '{strangers[0]}', which is no part of a log dataset. Choose another place."
+        )
+    if held and not overwrite:
+        found = "holds a log dataset" if MANIFEST in held else "holds what an interrupted write left"
+        raise DataError(f"{target.uri}: {found}. Choose another place, or overwrite it (--overwrite).")
+
+
+def _version() -> str:
+    try:
+        return version("trialign-ray")
+    except PackageNotFoundError:
+        return "source tree"

@@ -1,0 +1,141 @@
+"""`trialign audit`: the truth report of a model, or of answers that any assistant gave already."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+from pydantic import JsonValue
+
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
+from trialign_ray.config.tasks import AuditSpec
+from trialign_ray.data.dataset import write_logs
+from trialign_ray.data.fields import FieldFault
+from trialign_ray.data.importers import RowChecker
+from trialign_ray.data.normalisation import Completion
+from trialign_ray.data.readers import RawRow, read_rows
+from trialign_ray.data.schema import SCHEMA
+from trialign_ray.data.scoring import QuestionScorer
+from trialign_ray.entrypoints.collect import game_config
+from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
+from trialign_ray.errors import DataError, RowError, naming
+from trialign_ray.evaluation import Bootstrap, audit_report, publish
+from trialign_ray.evaluation.report.report import AuditReport
+from trialign_ray.inference.transformers import Sampling
+from trialign_ray.io.cache import local_folder
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.io.storage import Location, locate
+from trialign_ray.models.loading import load_adapted, model_hash
+from trialign_ray.progress import Progress, Silent
+
+
+def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
+    """Write `answers`, `report.json` and `report.html` into `<runs>/<name>` and give the report back.
+
+    The gates of `spec.fail_if` are left to the caller, so that a failed gate still leaves its report. Raises SpecError,
+    DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
+    """
+    started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
+    questions, groups = load_game(spec.questions, spec.groups)
+    facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed}
+    if spec.answers is not None:
+        with naming("answers"):
+            answers, left_out = _given(spec.answers, spec, questions, groups)
+        facts |= {"answers": locate(spec.answers).uri, "rows_left_out": left_out}
+        if left_out:
+            progress.note(f"{left_out} rows left out: their questions are not of split '{spec.split}'")
+    else:
+        answers, hashes = _asked(spec, questions, groups, progress)
+        facts |= hashes
+    facts["wall_seconds"] = time.monotonic() - started
+    report = audit_report(answers, groups.names, facts, Bootstrap(spec.bootstrap))
+    publish(report, folder)
+    return report
+
+
+def _folder(spec: AuditSpec) -> Location:
+    """Where the report goes; raises DataError where a training run lies there."""
+    run = RunFolder(locate(spec.runs).child(spec.name))
+    if run.part("spec.json").exists():
+        raise DataError(
+            f"{run.root.uri}: holds a training run, whose report the audit would replace. Give the audit another "
+            "'name', or another place ('runs')."
+        )
+    return run.root
+
+
+def _asked(
+    spec: AuditSpec, questions: QuestionSet, groups: GroupSet, progress: Progress
+) -> tuple[pa.Table, dict[str, JsonValue]]:
+    asked = asked_questions(questions, spec.split, spec.questions)
+    with naming("model"):
+        model = local_folder(str(spec.model))
+        game = game_config(questions, groups, model, 1, spec.max_new_tokens)
+    temperature = spec.temperature if spec.samples > 1 else 0.0
+    plan = Rollout(
+        game=game,
+        sampling=Sampling(spec.max_new_tokens, temperature, spec.samples),
+        seed=spec.seed,
+        model_hash=model_hash(model),
+    )
+    with naming("model" if spec.adapter is None else "adapter"):
+        adapter = None if spec.adapter is None else local_folder(spec.adapter)
+        network = load_adapted(model, adapter)
+    progress.begin("answering", prompts_of(plan, asked))
+    table = pa.concat_tables(roll_out(network, plan, asked, progress))
+    progress.end()
+    write_logs(table, locate(spec.runs).child(spec.name).child("answers"), groups.names, overwrite=True)
+    return table, {"model_hash": plan.model_hash, "adapter_hash": None if adapter is None else model_hash(adapter)}
+
+
+def _given(answers: str, spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> tuple[pa.Table, int]:
+    """Rows of a log dataset or a file that answer the questions of the split, and how many answer those of the other.
+
+    Rows are completed from the question set, and their answers named and scored by it. An assistant behind an API has
+    no token ids to give, and an audit needs none. Raises RowError and DataError.
+    """
+    known = {question.question_id: question for question in questions.questions}
+    checker = RowChecker(Completion(scorer=QuestionScorer(questions)), groups.names)
+    rows, problems, left_out = [], [], 0
+    for raw in read_rows(answers):
+        question = known.get(_question_id(raw) or "")
+        if question is not None and spec.split not in (question.split, "all"):
+            left_out += 1
+            continue
+        row, faults = checker.check(replace(raw, value=_completed(raw.value, question)))
+        if question is None and _question_id(raw) is not None:
+            faults = [
+                FieldFault("question_id", "value", f"is not in {spec.questions}; add the question, or fix the id.")
+            ]
+        rows.append(row)
+        problems += [fault.at(raw.file, raw.row) for fault in faults if fault.field not in _NOT_AUDITED]
+    if problems:
+        raise RowError(problems, "Correct the rows, or set bad ones aside first with `trialign logs import`.")
+    if left_out and not rows:
+        where = locate(answers).uri
+        raise DataError(f"{where}: no row answers a question of split '{spec.split}'. Choose another (--split).")
+    return pa.Table.from_pylist(rows, schema=SCHEMA), left_out
+
+
+def _question_id(raw: RawRow) -> str | None:
+    found = raw.value.get("question_id") if isinstance(raw.value, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _completed(row: Any, question: Question | None) -> Any:
+    """The row with what the question set says of its question, where the row does not say it."""
+    if question is None:
+        return row
+    said = {
+        "question": question.text,
+        "references": list(question.references),
+        "kind": question.kind,
+        "topic": question.topic,
+        "split": question.split,
+    }
+    return said | {name: value for name, value in row.items() if value is not None}
+
+
+_NOT_AUDITED = ("messages", "prompt_ids", "response_ids", "behaviour_logprobs")

@@ -1,0 +1,145 @@
+"""The game as an RLlib MultiAgentEnv: one episode is one question, one agent is one social group.
+
+Observations and actions are token ids, padded with PAD at the end. In protocol 'independent' there is one turn; in
+'cooperative' each later turn shows every agent what its peers said before. The reward is the agent's utility.
+`infos` carry what logs need: the messages of an observation, and the scored response of an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+from trialign_ray.config.algorithm import UtilitySpec
+from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
+from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turn
+from trialign_ray.errors import DataError
+from trialign_ray.models.chat_tokens import ChatTokens
+from trialign_ray.rewards.preference import preference_score
+from trialign_ray.rewards.utility import utility
+from trialign_ray.rewards.verifiers import Answer, AnswerReader
+
+Ints = npt.NDArray[np.int64]
+PAD = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GameConfig:
+    """What an episode is made of."""
+
+    questions: QuestionSet
+    groups: GroupSet
+    tokens: ChatTokens
+    reader: AnswerReader
+    turns: int = 1
+    """1: protocol 'independent'. More: 'cooperative'."""
+    utility: UtilitySpec = field(default_factory=UtilitySpec)
+    prompt_tokens: int = 2048
+    """Width of an observation; a longer prompt is an error."""
+    response_tokens: int = 128
+    """Width of an action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One response and what it is worth."""
+
+    text: str
+    answer: Answer
+    reward_truth: float | None
+    reward_preference: float | None
+
+
+class QuestionGame(MultiAgentEnv):
+    """All groups answer one question, drawn by `reset(seed=...)` or named by `reset(options={"question_id": ...})`."""
+
+    def __init__(self, config: GameConfig) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._config = config
+        self._groups = {group.name: group for group in config.groups.groups}
+        self._questions = {question.question_id: question for question in config.questions.questions}
+        self.possible_agents = list(config.groups.names)
+        self.agents = list(self.possible_agents)
+        vocabulary = config.tokens.vocabulary
+        seen = gymnasium.spaces.Box(PAD, vocabulary - 1, (config.prompt_tokens,), np.int64)
+        said = gymnasium.spaces.Box(PAD, vocabulary - 1, (config.response_tokens,), np.int64)
+        self.observation_spaces = dict.fromkeys(self.possible_agents, seen)
+        self.action_spaces = dict.fromkeys(self.possible_agents, said)
+        self._random = np.random.default_rng()
+        self._turn = 0
+
+    def reset(  # type: ignore[override]  # RLlib keys agents by any hashable, this game by name
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Ints], dict[str, dict[str, Any]]]:
+        """Begin an episode: every group's first prompt. Raises DataError for an unknown question_id."""
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+        self._question = self._choose((options or {}).get("question_id"))
+        self._turn = 1
+        self.agents = list(self.possible_agents)
+        first = {name: first_turn(self._config.groups, group, self._question) for name, group in self._groups.items()}
+        self._first = self._messages = first
+        return self._observe(), {name: {"messages": messages} for name, messages in first.items()}
+
+    def step(  # type: ignore[override]
+        self, action_dict: dict[str, Ints]
+    ) -> tuple[dict[str, Ints], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+        """Score every group's response; show each its peers' where another turn follows."""
+        scored = {name: self._score(self._groups[name], action) for name, action in action_dict.items()}
+        rewards = {name: self._utility(response) for name, response in scored.items()}
+        over = self._turn >= self._config.turns
+        infos: dict[str, dict[str, Any]] = {name: {"scored": response} for name, response in scored.items()}
+        done = dict.fromkeys((*scored, "__all__"), over)
+        if not over:
+            self._turn += 1
+            self._show_peers(scored)
+        for name, messages in self._messages.items():
+            infos[name]["messages"] = messages
+        return self._observe(), rewards, done, dict.fromkeys(done, False), infos
+
+    def _choose(self, question_id: str | None) -> Question:
+        if question_id is None:
+            question_id = str(self._random.choice(list(self._questions)))
+        if question_id not in self._questions:
+            raise DataError(f"question_id '{question_id}' is not in the question set '{self._config.questions.name}'.")
+        return self._questions[question_id]
+
+    def _show_peers(self, scored: dict[str, Scored]) -> None:
+        said = {name: response.text for name, response in scored.items()}
+        self._messages = {
+            name: cooperative_turn(self._first[name], said[name], [said[peer] for peer in said if peer != name])
+            for name in said
+        }
+
+    def _score(self, group: Group, action: Ints) -> Scored:
+        text = self._config.tokens.decode(action[action != PAD].tolist())
+        answer = self._config.reader.read(self._question, text)
+        drawn = self._config.groups.preference_for(group, self._question.question_id)
+        preference = None if drawn is None else preference_score(drawn[0].rule, text)
+        return Scored(text, answer, self._config.reader.truth(self._question, answer), preference)
+
+    def _utility(self, response: Scored) -> float:
+        return utility(self._config.utility, response.reward_truth, response.reward_preference)
+
+    def _observe(self) -> dict[str, Ints]:
+        return {
+            name: padded(self._config.tokens.prompt(messages), self._config.prompt_tokens)
+            for name, messages in self._messages.items()
+        }
+
+    _question: Question
+    _first: dict[str, Messages]
+    _messages: dict[str, Messages]
+
+
+def padded(ids: Sequence[int], width: int) -> Ints:
+    """`ids` in an array of `width`; raises DataError where they do not fit."""
+    if len(ids) > width:
+        raise DataError(f"a prompt or response has {len(ids)} tokens, but the game takes {width}. Shorten it.")
+    return np.pad(np.asarray(ids, np.int64), (0, width - len(ids)), constant_values=PAD)

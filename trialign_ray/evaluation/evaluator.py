@@ -1,0 +1,90 @@
+"""Ask a model the held-out questions as every group, on several Ray workers at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.util import ActorPool
+
+from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.entrypoints.collect import game_config
+from trialign_ray.envs.rollout import Rollout, roll_out
+from trialign_ray.errors import ClusterError, TrialignError
+from trialign_ray.inference.transformers import Sampling
+from trialign_ray.io.cache import local_folder
+from trialign_ray.io.storage import Where
+from trialign_ray.models.loading import load_adapted, model_hash
+from trialign_ray.progress import Progress, Silent
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationTask:
+    """What is asked, of whom, and how the model answers."""
+
+    model: Where
+    adapter: Where | None
+    questions: QuestionSet
+    groups: GroupSet
+    sampling: Sampling
+    dtype: str
+    seed: int = 0
+    questions_per_batch: int = 12
+
+
+class EvaluationWorker:
+    """A Ray actor that holds one copy of the model."""
+
+    def __init__(self, task: EvaluationTask) -> None:
+        model = local_folder(task.model)
+        adapter = None if task.adapter is None else local_folder(task.adapter)
+        self._model = load_adapted(model, adapter, task.dtype).to("cuda" if ray.get_gpu_ids() else "cpu")
+        self._plan = Rollout(
+            game=game_config(task.questions, task.groups, model, 1, task.sampling.max_new_tokens),
+            sampling=task.sampling,
+            seed=task.seed,
+            questions_per_batch=task.questions_per_batch,
+            model_hash=model_hash(model),
+        )
+
+    def answer(self, batch: int, questions: Sequence[Question]) -> tuple[int, pa.Table]:
+        """Rows in the log schema, with the batch's number, since batches end in any order."""
+        return batch, pa.concat_tables(roll_out(self._model, self._plan, questions))
+
+
+def evaluate(
+    task: EvaluationTask,
+    asked: Sequence[Question],
+    workers: int,
+    resources: dict[str, float],
+    progress: Progress | None = None,
+) -> pa.Table:
+    """Answers of all groups to `asked`, rows in the log schema in the order of the questions.
+
+    resources: what each worker takes of the cluster, {"CPU": ..., "GPU": ...}.
+    """
+    progress = progress or Silent()
+    batches = [asked[i : i + task.questions_per_batch] for i in range(0, len(asked), task.questions_per_batch)]
+    actor = ray.remote(EvaluationWorker).options(num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0))
+    actors: list[Any] = [actor.remote(task) for _ in range(min(workers, len(batches)))]
+    tables: dict[int, pa.Table] = {}
+    try:
+        pool = ActorPool(actors)
+        for index, table in pool.map_unordered(
+            lambda worker, batch: worker.answer.remote(*batch), list(enumerate(batches))
+        ):
+            tables[index] = table
+            progress.advance(len(batches[index]) * len(task.groups.names))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TrialignError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayActorError as error:
+        raise ClusterError(f"a worker that answers questions died: {error}. Run again with --resume.") from None
+    finally:
+        for each in actors:
+            ray.kill(each)
+    return pa.concat_tables([tables[index] for index in range(len(batches))])

@@ -1,0 +1,47 @@
+"""The report as one HTML file that needs nothing else: no script, no request, all text escaped."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from trialign_ray.evaluation.figures import Audit
+from trialign_ray.evaluation.report import view
+from trialign_ray.evaluation.report.report import AuditReport, Report
+
+MOST_QUESTIONS = 200
+"""Questions shown on the page; `report.json` has all."""
+
+# Responses are untrusted text: autoescape covers every template, and StrictUndefined every misspelt name.
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("trialign_ray.evaluation.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def to_html(report: Report) -> str:
+    """The text of `report.html`."""
+    sides = _sides(report)
+    rows = view.rows(report, sides)
+    return _ENVIRONMENT.get_template("report.html.j2").render(
+        title=str(report.run.get("name", "Truth report")),
+        sides=sides,
+        last=list(sides.values())[-1],
+        rows=rows,
+        headlines=view.headlines(rows),
+        charts=view.charts(sides),
+        heats=view.heats(sides),
+        group_columns=list(view.GROUP_COLUMNS.values()),
+        group_rows={side: view.group_rows(audit) for side, audit in sides.items()},
+        questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
+        questions_in_all=len(report.split_questions),
+        facts=view.facts(report.run),
+    )
+
+
+def _sides(report: Report) -> dict[str, Audit]:
+    if isinstance(report, AuditReport):
+        return {"measured": report.audit}
+    return {"base": report.base, "trained": report.trained}

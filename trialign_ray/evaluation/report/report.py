@@ -1,0 +1,93 @@
+"""The report as data: `report.json` holds all that the page and the table show.
+
+Top level of an audit: `audit`, `split_questions`, `run`. Of a training run: `base`, `trained`, `difference`,
+`split_questions`, `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from trialign_ray.config.base import Strict, explain
+from trialign_ray.errors import DataError
+from trialign_ray.evaluation.answers import read_answers
+from trialign_ray.evaluation.compare import difference
+from trialign_ray.evaluation.figures import Audit, Difference
+from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.split_questions import SplitQuestion, split_questions
+from trialign_ray.evaluation.stats.intervals import Bootstrap
+
+Run = dict[str, JsonValue]
+"""What the caller knows of the run: seed, versions, model_hash, wall_seconds and the like."""
+
+
+class AuditReport(Strict):
+    """The truth report of one model, or of answers already collected."""
+
+    schema_version: Literal[1] = 1
+    audit: Audit
+    split_questions: tuple[SplitQuestion, ...]
+    run: Run
+
+
+class TrainingReport(Strict):
+    """The truth reports of a model before and after training, on the same questions."""
+
+    schema_version: Literal[1] = 1
+    base: Audit
+    trained: Audit
+    difference: Difference
+    split_questions: tuple[SplitQuestion, ...]
+    run: Run
+
+
+Report = AuditReport | TrainingReport
+_REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+
+
+def audit_report(
+    answers: pa.Table, groups: Sequence[str], run: Mapping[str, JsonValue], bootstrap: Bootstrap | None = None
+) -> AuditReport:
+    """Measure one table of answers (log schema). Raises DataError where it cannot be audited."""
+    read = read_answers(answers, groups)
+    return AuditReport(
+        audit=audit(read, bootstrap or Bootstrap()),
+        split_questions=split_questions({"audit": read}),
+        run=dict(run),
+    )
+
+
+def training_report(
+    base: pa.Table,
+    trained: pa.Table,
+    groups: Sequence[str],
+    run: Mapping[str, JsonValue],
+    bootstrap: Bootstrap | None = None,
+) -> TrainingReport:
+    """Measure both tables of answers and their paired difference. Raises DataError where they do not match."""
+    before, after = read_answers(base, groups, "base answers"), read_answers(trained, groups, "trained answers")
+    bootstrap = bootstrap or Bootstrap()
+    return TrainingReport(
+        difference=difference(before, after, bootstrap),
+        base=audit(before, bootstrap),
+        trained=audit(after, bootstrap),
+        split_questions=split_questions({"base": before, "trained": after}),
+        run=dict(run),
+    )
+
+
+def to_json(report: Report) -> str:
+    """The text of `report.json`."""
+    return report.model_dump_json(indent=2) + "\n"
+
+
+def from_json(text: str, where: str = "report.json") -> Report:
+    """The report that `to_json` wrote; raises DataError."""
+    try:
+        return _REPORT.validate_json(text)
+    except ValidationError as error:
+        raise DataError(explain(error, where)) from None

@@ -1,0 +1,120 @@
+"""The report on a terminal, 80 columns wide: a figure, and under it its interval."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trialign_ray.evaluation.figures import Audit, ByGroup, Figure, MaybeFigure
+from trialign_ray.evaluation.report.catalogue import (
+    METRICS,
+    Metric,
+    Verdict,
+    judge,
+    p_of_change,
+    write_change,
+    write_change_interval,
+    write_interval,
+    write_p,
+    write_value,
+)
+from trialign_ray.evaluation.report.report import AuditReport, Report, TrainingReport
+
+_STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "up": "", "down": "", "unclear": "dim"}
+_ABSENT = Text("–", style="dim")
+_GROUP_COLUMNS = {
+    "accuracy_by_group": "accuracy",
+    "breakage_by_group": "breakage",
+    "preference_by_group": "preference",
+    "refusal_by_group": "refused",
+    "unextracted_by_group": "no answer",
+}
+_PREFERENCE = METRICS["preference"]
+
+
+def report_table(report: Report) -> RenderableType:
+    """All figures of a report, to be printed on a `rich.console.Console`."""
+    if isinstance(report, AuditReport):
+        return Group(_audit_table(report.audit), _group_table("By group", report.audit), _notes(report.audit))
+    return Group(
+        _training_table(report),
+        _group_table("By group, base", report.base),
+        _group_table("By group, trained", report.trained),
+        Text("p of a change: how often one as large comes up if training changes nothing.", style="dim"),
+        _notes(report.trained),
+    )
+
+
+def _audit_table(audit: Audit) -> Table:
+    table = _table(_title(audit), "", "measured", "95 % interval")
+    for name, metric in METRICS.items():
+        figure: MaybeFigure = getattr(audit, name)
+        value, interval = (write_value(metric, figure.value), write_interval(metric, figure)) if figure else ("–", "")
+        table.add_row(metric.label, value, Text(interval, style="dim"))
+    table.add_row("Gap by chance", write_p(audit.gap_null_p), Text(_typical(audit), style="dim"))
+    return table
+
+
+def _training_table(report: TrainingReport) -> Table:
+    table = _table(_title(report.trained), "", "base", "trained", "change")
+    for name, metric in METRICS.items():
+        before, after, change = (getattr(side, name) for side in (report.base, report.trained, report.difference))
+        p = p_of_change(report.difference, metric)
+        table.add_row(metric.label, _value(metric, before), _value(metric, after), _change(metric, change, p))
+    table.add_row("Gap by chance", _chance(report.base), _chance(report.trained), _ABSENT)
+    return table
+
+
+def _group_table(title: str, audit: Audit) -> Table:
+    table = _table(title, "group", *_GROUP_COLUMNS.values())
+    for group in audit.groups:
+        columns: list[ByGroup | None] = [getattr(audit, name) for name in _GROUP_COLUMNS]
+        figures = [column.get(group) if column is not None else None for column in columns]
+        name = Text(group, style="bold" if group == audit.worst_group else "")
+        table.add_row(name, *(_ABSENT if figure is None else _short(figure) for figure in figures))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold not italic", box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, column in enumerate(columns):
+        table.add_column(column, justify="left" if at == 0 else "right", no_wrap=True)
+    return table
+
+
+def _title(audit: Audit) -> str:
+    responses = "1 response" if audit.samples == 1 else f"{audit.samples} responses"
+    return f"{audit.questions} questions with a truth, {len(audit.groups)} groups, {responses} each"
+
+
+def _value(metric: Metric, figure: MaybeFigure) -> Text:
+    if figure is None:
+        return _ABSENT
+    return Text.assemble(write_value(metric, figure.value), "\n", (write_interval(metric, figure), "dim"))
+
+
+def _change(metric: Metric, figure: MaybeFigure, p: MaybeFigure) -> Text:
+    if figure is None:
+        return _ABSENT
+    verdict = judge(metric, figure)
+    head = (f"{write_change(metric, figure.value)} {verdict}", _STYLES[verdict])
+    told = [write_change_interval(metric, figure)] + ([write_p(p)] if p else [])
+    return Text.assemble(head, "\n", ("\n".join(told), "dim"))
+
+
+def _short(figure: Figure) -> Text:
+    return Text(write_value(_PREFERENCE, figure.value))
+
+
+def _chance(audit: Audit) -> Text:
+    return Text.assemble(write_p(audit.gap_null_p), "\n", (_typical(audit), "dim"))
+
+
+def _typical(audit: Audit) -> str:
+    return f"typical {write_value(METRICS['gap'], audit.gap_null.mean)}"
+
+
+def _notes(audit: Audit) -> Text:
+    return Text("\n".join(("Bold: the group with the lowest accuracy.", *audit.notes)), style="dim")

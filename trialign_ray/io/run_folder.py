@@ -1,0 +1,174 @@
+"""The run folder: `<runs>/<name>/`, a path or a pyarrow filesystem URI.
+
+spec.json          what was asked for
+elapsed.json       seconds spent on the run so far
+lock               held by the process that is at the run, on a local disk
+metrics.jsonl      one object an optimizer step
+tensorboard/       the same for TensorBoard
+checkpoints/       Ray Train's
+adapter/           the trained PEFT adapter (safetensors), there only when training ended
+answers/base|trained   evaluation answers, as log datasets
+report.json|html   the proof
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+from trialign_ray.config.base import parse
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.errors import CheckpointError
+from trialign_ray.io.storage import Location, atomic_file, locate
+
+Part = Literal[
+    "spec.json",
+    "inputs.json",
+    "elapsed.json",
+    "metrics.jsonl",
+    "tensorboard",
+    "checkpoints",
+    "adapter",
+    "answers/base",
+    "answers/trained",
+    "report.json",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where the parts of one run lie."""
+
+    root: Location
+
+    @staticmethod
+    def of(spec: TrainSpec) -> RunFolder:
+        """The folder of the run that `spec` describes."""
+        return RunFolder(locate(spec.runs).child(spec.name))
+
+    def part(self, name: Part) -> Location:
+        """One part of the run."""
+        return self.root.child(name)
+
+    def trained(self) -> bool:
+        """Whether training has ended and left its adapter."""
+        return self.part("adapter").child("adapter_model.safetensors").exists()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The block is this run's only process, where the folder is on a local disk; raises CheckpointError.
+
+        The lock goes with the process, however that ends.
+        """
+        if self.root.local is None:
+            yield
+            return
+        self.root.local.mkdir(parents=True, exist_ok=True)
+        with (self.root.local / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(f"{self.root.uri}: another process is at this run. Wait for its end.") from None
+            yield
+
+    def claim(self, spec: TrainSpec, inputs: dict[str, str], resume: bool) -> None:
+        """Make the folder this run's; raises CheckpointError where it is another's, or has trained and is not resumed.
+
+        inputs: hashes of what the specification names by place. A run that died before its first checkpoint has
+        nothing to lose and just starts again.
+        """
+        if not self.part("inputs.json").exists():
+            self.root.filesystem.create_dir(self.root.path, recursive=True)
+            self._write("spec.json", spec.model_dump_json(indent=2))
+            self._write("inputs.json", json.dumps(inputs, indent=2))
+            return
+        if not resume and self._has_checkpoint():
+            raise CheckpointError(
+                f"{self.root.uri}: this run exists already. Continue it with --resume, or give another 'name'."
+            )
+        self._check_same(spec, inputs)
+
+    def _write(self, part: Part, text: str) -> None:
+        with atomic_file(self.part(part)) as file:
+            file.write(text.encode())
+
+    def _has_checkpoint(self) -> bool:
+        return any(name.startswith("checkpoint_") for name in self.part("checkpoints").names() or ())
+
+    def read_spec(self) -> TrainSpec:
+        """The specification that the run was started with; raises CheckpointError where there is none."""
+        if not self.part("spec.json").exists():
+            raise CheckpointError(f"{self.root.uri}: no run here (no spec.json). Give the folder of a run.")
+        place = self.part("spec.json")
+        with place.filesystem.open_input_stream(place.path) as stream:
+            return parse(TrainSpec, json.loads(stream.read()), place.uri)
+
+    def _check_same(self, spec: TrainSpec, inputs: dict[str, str]) -> None:
+        """A resumed run is the same run: only how often it writes checkpoints may differ."""
+        place = self.part("inputs.json")
+        with place.filesystem.open_input_stream(place.path) as stream:
+            hashes = json.loads(stream.read())
+        if moved := sorted(name for name in inputs if hashes.get(name) != inputs[name]):
+            raise CheckpointError(
+                f"{self.root.uri}: what '{moved[0]}' stands for has changed since the run was started. Put it back, or "
+                "give another 'name'."
+            )
+        before, now = self.read_spec().model_dump(mode="json"), spec.model_dump(mode="json")
+        changed = sorted(field for field in now if field not in _FREE and before[field] != now[field])
+        if changed:
+            raise CheckpointError(
+                f"{self.root.uri}: field '{changed[0]}' is {now[changed[0]]!r:.80}, but the run was started with "
+                f"{before[changed[0]]!r:.80}. Resume with the same specification, or give another 'name'."
+            )
+
+
+class Elapsed:
+    """Seconds spent on a run by all its invocations. Of one that is killed, at most the last half minute is missing."""
+
+    def __init__(self, folder: RunFolder, every: float = 30.0) -> None:
+        """The clock starts. Within a `with` block it is written down, every `every` seconds and at the end."""
+        self._place = folder.part("elapsed.json")
+        self._before, self._started = _seconds(self._place), time.monotonic()
+        self._every, self._ended = every, threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def seconds(self) -> float:
+        """Until now, earlier invocations included."""
+        return self._before + time.monotonic() - self._started
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._write()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._every):
+            with suppress(OSError):  # storage that fails for good fails the run itself, at its next checkpoint
+                self._write()
+
+    def _write(self) -> None:
+        with atomic_file(self._place) as file:
+            file.write(json.dumps({"seconds": round(self.seconds(), 3)}).encode())
+
+
+def _seconds(place: Location) -> float:
+    if not place.exists():
+        return 0.0
+    with place.filesystem.open_input_stream(place.path) as stream:
+        return float(json.loads(stream.read())["seconds"])
+
+
+_FREE = {"checkpoint_every", "runs"}

@@ -1,0 +1,135 @@
+"""Load a Hugging Face causal LM and its tokenizer, from a local folder, safely.
+
+Weights are safetensors only, and no code that comes with a model is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from trialign_ray.errors import ModelError
+from trialign_ray.models.chat_tokens import ChatTokens
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa") -> Any:
+    """The causal LM at `path`, in evaluation mode. Raises ModelError."""
+    folder = _folder(path)
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{folder}: no .safetensors file. Save the model with save_pretrained(safe_serialization=True)."
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: not a causal language model that transformers can load: {error}") from error
+    return model.eval()  # type: ignore[no-untyped-call]
+
+
+def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfloat16") -> Any:
+    """The causal LM at `path` with the PEFT adapter at `adapter` merged into it. Raises ModelError."""
+    if adapter is None:
+        return load_model(path, dtype)
+    # In float32 the product of the adapter's matrices is rounded once, with the sum.
+    return load_policy(path, adapter, dtype, float32_adapter=True).merge_and_unload().eval()
+
+
+def load_policy(path: str | Path, adapter: str | Path, dtype: str, *, float32_adapter: bool = False) -> Any:
+    """The causal LM at `path` with the PEFT adapter at `adapter` on it, as in training. Raises ModelError."""
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+        raise ModelError(f"{adapter}: no adapter_model.safetensors. Give the folder of a PEFT adapter.")
+    model = load_model(path, dtype)
+    try:
+        with warnings.catch_warnings():
+            # PEFT starts weights that the file lacks at random, and only warns.
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            return PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=float32_adapter).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, UserWarning, SafetensorError) as error:
+        raise ModelError(f"{adapter}: does not fit the model at {path}: {error}") from error
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """The tokenizer at `path`, with its chat template. Raises ModelError."""
+    folder = _folder(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: no tokenizer that transformers can load: {error}") from error
+    if tokenizer.chat_template is None:
+        raise ModelError(f"{folder}: the tokenizer has no chat template, so personas cannot be put into a prompt.")
+    return tokenizer
+
+
+def chat_tokens(path: str | Path) -> ChatTokens:
+    """Chat messages as the tokens of the model at `path`. Raises ModelError.
+
+    The tokenizer of some models, Llama 3 and Gemma among them, does not name the token that ends a turn; their
+    generation_config.json does.
+    """
+    folder = _folder(path)
+    return ChatTokens(load_tokenizer(folder), _generation_config(folder))
+
+
+def _generation_config(folder: Path) -> Any:
+    """None where the folder has none."""
+    if not (folder / "generation_config.json").is_file():
+        return None
+    try:
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder}/generation_config.json: cannot be read: {error}. Correct it.") from error
+
+
+def model_hash(path: str | Path) -> str:
+    """SHA-256 over the weight files, names included: what 'the same model' means in logs and caches."""
+    digest = hashlib.sha256()
+    for file in sorted(_folder(path).glob("*.safetensors")):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            for block in iter(lambda: stream.read(1 << 22), b""):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def tokenizer_hash(path: str | Path) -> str:
+    """SHA-256 over the files that decide how messages become tokens and where a response ends."""
+    digest = hashlib.sha256()
+    for name in _TOKENIZER_FILES:
+        if (file := _folder(path) / name).is_file():
+            digest.update(f"{name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json. Give a folder that holds a Hugging Face model.")
+    return folder

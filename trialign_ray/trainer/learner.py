@@ -1,0 +1,122 @@
+"""One rank of the learner group, without Ray: from the shares of a step to an optimizer step and its metrics.
+
+    divide -> log-probs -> gather -> objective -> one backward -> ZeRO step
+
+The objective is evaluated on every rank over all responses, on gathered log-probs. Its slope in them is exact at any
+number of ranks, and each rank sends back only the slope of its own responses: one backward, and group statistics that
+are those of the whole step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trialign_ray.config.algorithm import AlgorithmSpec
+from trialign_ray.data.batch import GroupBatch
+from trialign_ray.objective.candidates import Candidates
+from trialign_ray.objective.step import StepOutputs, step_objective
+from trialign_ray.trainer.collate import StepBatch, assemble, divide_trees
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step did. `reference_logp_qgk` is there where it was computed in this step."""
+
+    outputs: StepOutputs
+    accuracy_g: Tensor
+    """Share of right ones among the groups' own distinct responses to objective questions; NaN where there are none."""
+    grad_norm: float
+    learning_rate: float
+    response_tokens: int
+    seconds: float
+    reference_logp_qgk: Tensor | None
+    mask_qgk: Tensor
+    """True where there is a candidate."""
+
+
+class Learner:
+    """Takes steps with a DeepSpeed engine over a `Policy`. Every rank must call the same methods in the same order."""
+
+    def __init__(self, engine: Any, algorithm: AlgorithmSpec, utility_g: Tensor) -> None:
+        self._engine = engine
+        self._algorithm = algorithm
+        self.utility_g = utility_g
+        """Moving average of each group's utility, equal on all ranks."""
+
+    def step(self, shares: Sequence[GroupBatch]) -> StepResult:
+        """One optimizer step on whole questions over all groups."""
+        started = time.perf_counter()
+        batch = assemble(shares)
+        reference = self._reference(batch)
+        mine, everyone = self._parts(batch)
+        local_s = self._engine([batch.trees[i] for i in mine])
+        leaf_s = _gather(local_s.detach().double(), everyone).requires_grad_()
+        candidates = batch.candidates if reference is None else _with_reference(batch, reference)
+        outputs = step_objective(self._algorithm, batch.to_qgk(leaf_s), candidates, self.utility_g)
+        (slope_s,) = torch.autograd.grad(outputs.loss, leaf_s)
+        # ZeRO averages gradients over the ranks; the step's gradient is their sum.
+        world = dist.get_world_size()
+        self._engine.backward((local_s * slope_s[everyone[dist.get_rank()]].to(local_s)).sum() * world)
+        rate = float(self._engine.get_lr()[0])
+        self._engine.step()
+        self.utility_g = outputs.utility_g
+        return StepResult(
+            outputs=outputs,
+            accuracy_g=_accuracy(batch),
+            grad_norm=float(self._engine.get_global_grad_norm() or 0.0),
+            learning_rate=rate,
+            response_tokens=batch.response_tokens,
+            seconds=time.perf_counter() - started,
+            reference_logp_qgk=reference,
+            mask_qgk=batch.candidates.mask_qgk,
+        )
+
+    def _parts(self, batch: StepBatch) -> tuple[list[int], list[Tensor]]:
+        """This rank's trees, and for each rank the numbers of its responses."""
+        parts = divide_trees(batch.trees, dist.get_world_size())
+        ends = torch.tensor([0, *(len(tree.responses) for tree in batch.trees)]).cumsum(0)
+        numbers = [torch.cat([torch.arange(int(ends[i]), int(ends[i + 1])) for i in part]) for part in parts]
+        return parts[dist.get_rank()], numbers
+
+    def _reference(self, batch: StepBatch) -> Tensor | None:
+        """Log-probs with the adapter off, [q, g, k], where the objective needs them and a rank has not got them."""
+        if self._algorithm.kl == 0:
+            return None
+        lacking = torch.tensor([float(batch.lacks_reference())], device=self._engine.device)
+        # A rank may have asked its actors before another rank's values arrived there: all must agree to compute.
+        dist.all_reduce(lacking, op=dist.ReduceOp.MAX)
+        if not lacking.item():
+            return None
+        mine, everyone = self._parts(batch)
+        with torch.no_grad(), self._engine.module.reference():
+            local_s = self._engine([batch.trees[i] for i in mine])
+        return batch.to_qgk(_gather(local_s.double(), everyone))
+
+
+def _gather(local_s: Tensor, numbers: Sequence[Tensor]) -> Tensor:
+    """All ranks' values in the order of the responses, [responses]. `numbers`: which responses each rank holds."""
+    most = max(len(part) for part in numbers)
+    padded = local_s.new_zeros(most)
+    padded[: len(local_s)] = local_s
+    received = [torch.empty_like(padded) for _ in numbers]
+    dist.all_gather(received, padded)
+    whole = local_s.new_zeros(sum(len(part) for part in numbers))
+    for part, values in zip(numbers, received, strict=True):
+        whole[part] = values[: len(part)]
+    return whole.cpu()
+
+
+def _with_reference(batch: StepBatch, reference_logp_qgk: Tensor) -> Candidates:
+    return replace(batch.candidates, reference_logp_qgk=reference_logp_qgk)
+
+
+def _accuracy(batch: StepBatch) -> Tensor:
+    counted = (batch.own_qgk & batch.candidates.objective_q[:, None, None]).double()
+    return (batch.candidates.truth_qgk * counted).sum((0, 2)) / counted.sum((0, 2))
