@@ -26,6 +26,7 @@ from trialign_ray.config.preferences import (
     ReadingLevel,
     StartsWith,
 )
+from trialign_ray.config.seams import ImportedSpec
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import CandidateSpec, EvaluationSpec, LearnerSpec, LoraSpec, OptimizerSpec, TrainSpec
 
@@ -61,6 +62,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     StartsWith: {"text": "Hey"},
     EndsWith: {"text": "Bye"},
     Contains: {"text": "**"},
+    ImportedSpec: {"import_path": "package.module:name"},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
     **{
         model: {}
