@@ -6,15 +6,18 @@ import json
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from trialign_ray.config.base import explain
 from trialign_ray.data.manifest import MANIFEST, Manifest, Part
 from trialign_ray.data.schema import SCHEMA, SCHEMA_VERSION
-from trialign_ray.data.writer import LogWriter
+from trialign_ray.data.writer import LONGEST_KEY, LogWriter, longest_sequence
 from trialign_ray.errors import DataError
 from trialign_ray.io.storage import Location, Where, locate, reading, sha256_of
+
+_BATCH_ROWS = 4096
 
 
 def write_logs(table: pa.Table, uri: Where, groups: Sequence[str], *, overwrite: bool = False) -> Manifest:
@@ -29,7 +32,7 @@ def write_logs(table: pa.Table, uri: Where, groups: Sequence[str], *, overwrite:
 
 
 def manifest(uri: Where) -> Manifest:
-    """What the dataset at `uri` says of itself; raises DataError where there is none or of another schema version."""
+    """The manifest of the dataset at `uri`; raises DataError where there is none or its schema version is another."""
     folder = locate(uri)
     with reading(folder.uri):
         if not folder.exists():
@@ -43,21 +46,21 @@ def manifest(uri: Where) -> Manifest:
             return _parse_manifest(stream.read(), folder.child(MANIFEST).uri)
 
 
-def _parse_manifest(text: bytes, where: str) -> Manifest:
+def _parse_manifest(text: bytes, uri: str) -> Manifest:
     try:
         data = json.loads(text)
         found = data["schema_version"]
     except (ValueError, TypeError, KeyError):
-        raise DataError(f"{where}: not the manifest of a log dataset. Write the dataset again.") from None
+        raise DataError(f"{uri}: not the manifest of a log dataset. Write the dataset again.") from None
     if found != SCHEMA_VERSION:
         raise DataError(
-            f"{where}: written with log schema version {found} (trialign-ray {data.get('created_with')}), but this "
+            f"{uri}: written with log schema version {found} (trialign-ray {data.get('created_with')}), but this "
             f"trialign-ray reads version {SCHEMA_VERSION}. Use that release, or import the original logs again."
         )
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
-        raise DataError(f"{explain(error, where)}\nWrite the dataset again.") from None
+        raise DataError(f"{explain(error, uri)}\nWrite the dataset again.") from None
 
 
 def read_logs(uri: Where, group: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
@@ -66,35 +69,66 @@ def read_logs(uri: Where, group: str | None = None, columns: Sequence[str] | Non
     Raises DataError where the dataset, the group or a column does not exist.
     """
     wanted = _wanted(uri, columns)
-    tables = [_read_part(*held, wanted) for held in located_parts(uri, group)]
+    tables = [_read_part(*located, wanted) for located in located_parts(uri, group)]
     return pa.concat_tables([wanted.empty_table(), *tables])
 
 
+def training_questions(uri: Where, group: str) -> frozenset[str]:
+    """Questions of the split 'train' to which `group` has a first-turn response; raises DataError.
+
+    Reads three columns of the group's parts, a batch at a time.
+    """
+    found: set[str] = set()
+    for located in located_parts(uri, group):
+        for table in part_batches(*located, _BATCH_ROWS, ("question_id", "turn", "split")):
+            trained = pc.and_(pc.equal(table["turn"], 1), pc.equal(table["split"], "train"))
+            found.update(pc.unique(table["question_id"].filter(trained)).to_pylist())
+    return frozenset(found)
+
+
+def longest_tokens(uri: Where) -> int:
+    """Longest prompt and response together over all rows, in tokens, 0 without rows; raises DataError.
+
+    `LogWriter` keeps the number in each part's footer, so no column is read. Parts of other writers do not have it:
+    their token columns are read, a batch at a time.
+    """
+    return max((_longest_of(*located) for located in located_parts(uri)), default=0)
+
+
+def _longest_of(location: Location, part: Part, group: str) -> int:
+    with reading(location.uri), location.filesystem.open_input_file(location.path) as source:
+        kept = (_open_part(location, part, source).metadata.metadata or {}).get(LONGEST_KEY)
+    if kept is not None:
+        return int(kept)
+    batches = part_batches(location, part, group, _BATCH_ROWS, ("prompt_ids", "response_ids"))
+    return max(map(longest_sequence, batches), default=0)
+
+
 def located_parts(uri: Where, group: str | None = None) -> Iterator[tuple[Location, Part, str]]:
-    """Where each Parquet part of one group, or of all, lies: (place, part, group); raises DataError."""
-    folder, said = locate(uri), manifest(uri)
-    if group is not None and group not in said.names:
-        raise DataError(f"{folder.uri}: has no group '{group}'; its groups are {', '.join(said.names)}.")
-    for name in said.names if group is None else (group,):
-        for part in said.parts_of(name):
+    """Each Parquet part of one group, or of all, as (location, part, group); raises DataError."""
+    folder, found = locate(uri), manifest(uri)
+    if group is not None and group not in found.names:
+        raise DataError(f"{folder.uri}: has no group '{group}'; its groups are {', '.join(found.names)}.")
+    for name in found.names if group is None else (group,):
+        for part in found.parts_of(name):
             yield folder.child(part.path), part, name
 
 
 def verify(uri: Where) -> Manifest:
     """Compare every part's bytes with the manifest; raises DataError naming the first that differs."""
-    for place, part, _ in located_parts(uri):
-        verify_part(place, part)
+    for location, part, _ in located_parts(uri):
+        verify_part(location, part)
     return manifest(uri)
 
 
-def verify_part(place: Location, part: Part) -> None:
-    """Compare one part's bytes with what the manifest says of it; raises DataError."""
-    with reading(place.uri):
-        found = sha256_of(place)
+def verify_part(location: Location, part: Part) -> None:
+    """Compare one part's bytes with its hash in the manifest; raises DataError."""
+    with reading(location.uri):
+        found = sha256_of(location)
     if found != part.sha256:
         raise DataError(
-            f"{place.uri}: has sha256 {found[:12]}…, the manifest says {part.sha256[:12]}…: the file is damaged or was "
-            "changed. Copy or write the dataset again."
+            f"{location.uri}: has sha256 {found[:12]}…, the manifest says {part.sha256[:12]}…: the file is damaged or "
+            "was changed. Copy or write the dataset again."
         )
 
 
@@ -107,34 +141,41 @@ def _wanted(uri: Where, columns: Sequence[str] | None) -> pa.Schema:
     return pa.schema([SCHEMA.field(name) for name in columns], SCHEMA.metadata)
 
 
-def part_batches(place: Location, part: Part, group: str, batch_rows: int) -> Iterator[pa.Table]:
-    """One part's rows in SCHEMA, at most `batch_rows` at a time; raises DataError."""
-    with reading(place.uri), place.filesystem.open_input_file(place.path) as source:
-        file = _open_part(place, part, source)
-        for batch in file.iter_batches(batch_rows):
-            yield _conform(pa.Table.from_batches([batch]), group, SCHEMA, place.uri)
+def part_batches(
+    location: Location, part: Part, group: str, batch_rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """One part's rows in SCHEMA or its fields `columns`, at most `batch_rows` at a time; raises DataError."""
+    wanted = _wanted(location, columns)
+    with reading(location.uri), location.filesystem.open_input_file(location.path) as source:
+        file = _open_part(location, part, source)
+        for batch in file.iter_batches(batch_rows, columns=_stored(wanted)):
+            yield _conform(pa.Table.from_batches([batch]), group, wanted, location.uri)
 
 
-def _read_part(place: Location, part: Part, group: str, wanted: pa.Schema) -> pa.Table:
-    with reading(place.uri), place.filesystem.open_input_file(place.path) as source:
-        table = _open_part(place, part, source).read([name for name in wanted.names if name != "group"])
-        return _conform(table, group, wanted, place.uri)
+def _read_part(location: Location, part: Part, group: str, wanted: pa.Schema) -> pa.Table:
+    with reading(location.uri), location.filesystem.open_input_file(location.path) as source:
+        table = _open_part(location, part, source).read(_stored(wanted))
+        return _conform(table, group, wanted, location.uri)
 
 
-def _open_part(place: Location, part: Part, source: pa.NativeFile) -> pq.ParquetFile:
+def _stored(wanted: pa.Schema) -> list[str]:
+    """The fields that the Parquet files hold; a row's group is the name of its folder."""
+    return [name for name in wanted.names if name != "group"]
+
+
+def _open_part(location: Location, part: Part, source: pa.NativeFile) -> pq.ParquetFile:
     file = pq.ParquetFile(source)
     if file.metadata.num_rows != part.rows:
-        raise DataError(
-            f"{place.uri}: has {file.metadata.num_rows} rows, the manifest says {part.rows}. Write the dataset again."
-        )
+        found = f"has {file.metadata.num_rows} rows, the manifest says {part.rows}"
+        raise DataError(f"{location.uri}: {found}. Write the dataset again.")
     return file
 
 
-def _conform(table: pa.Table, group: str, wanted: pa.Schema, where: str) -> pa.Table:
+def _conform(table: pa.Table, group: str, wanted: pa.Schema, uri: str) -> pa.Table:
     """`table` with the partition's group and exactly the fields, types and metadata of `wanted`."""
     missing = set(wanted.names) - set(table.schema.names) - {"group"}
     if missing:
-        raise DataError(f"{where}: lacks the field '{min(missing)}'. Write the dataset again.")
+        raise DataError(f"{uri}: lacks the field '{min(missing)}'. Write the dataset again.")
     same = pa.repeat(pa.scalar(group, pa.string()), table.num_rows)
     columns = [same if field.name == "group" else table[field.name].cast(field.type) for field in wanted]
     return pa.Table.from_arrays(columns, schema=wanted)

@@ -32,6 +32,8 @@ from trialign_ray.io.storage import (
 )
 
 _ROW_GROUP = 8192
+LONGEST_KEY = b"trialign.longest_tokens"
+"""Key of a part's footer: see `longest_sequence`."""
 _WITHOUT_GROUP = pa.schema([field for field in SCHEMA if field.name != "group"], SCHEMA.metadata)
 
 
@@ -123,9 +125,11 @@ class _PartFile:
         self._file.parent.mkdir()
         self._writer = pq.ParquetWriter(self._file, _WITHOUT_GROUP, compression="zstd")
         self._waiting: list[Any] = []
+        self._longest = 0
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
+        self._longest = max(self._longest, longest_sequence(table))
         self._waiting.append(table.select(_WITHOUT_GROUP.names).replace_schema_metadata(_WITHOUT_GROUP.metadata))
         self.rows += table.num_rows
         if sum(piece.num_rows for piece in self._waiting) >= _ROW_GROUP:
@@ -133,6 +137,7 @@ class _PartFile:
 
     def finish(self) -> GroupPart:
         self._flush()
+        self._writer.add_key_value_metadata({LONGEST_KEY: str(self._longest)})
         self.close()
         sync_file(self._file)
         sync_folder(self._file.parent)
@@ -146,6 +151,12 @@ class _PartFile:
         if self._waiting:
             self._writer.write_table(pa.concat_tables(self._waiting).cast(_WITHOUT_GROUP), row_group_size=_ROW_GROUP)
             self._waiting.clear()
+
+
+def longest_sequence(table: pa.Table) -> int:
+    """Most tokens that a row of `table` has in prompt and response together; 0 without rows."""
+    lengths = pc.add(pc.list_value_length(table["prompt_ids"]), pc.list_value_length(table["response_ids"]))
+    return int(pc.max(lengths).as_py() or 0)
 
 
 def check_schema(table: pa.Table, where: str) -> None:

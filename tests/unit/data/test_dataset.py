@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from pyarrow import fs
 
-from trialign_ray.data.dataset import manifest, read_logs, verify, write_logs
+from tests.unit.io.counting import CountingFiles
+from trialign_ray.data.dataset import longest_tokens, manifest, read_logs, training_questions, verify, write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.writer import LogWriter
 from trialign_ray.errors import DataError
@@ -95,6 +98,53 @@ def test_one_group_and_some_columns_in_the_order_asked_for(tmp_path):
     assert found.column_names == ["turn", "group", "question_id"]
     assert found["group"].unique().to_pylist() == ["pupil_peru"]
     assert read_logs(tmp_path / "logs", columns=["group"]).num_rows == len(grid())
+
+
+def long_rows(tokens: int) -> list[dict[str, Any]]:
+    """Rows whose token columns hold nearly all bytes, far more than the 64 KiB that Arrow reads for a footer."""
+    ids = np.random.default_rng(0).integers(0, 2**31, 2 * tokens).tolist()
+    rows = [row(question_id=f"q{q}", prompt_ids=ids, behaviour_logprobs=None) for q in range(10)]
+    return [*rows, row(question_id="longest", prompt_ids=[*ids, 1], response_ids=ids[:tokens], behaviour_logprobs=None)]
+
+
+def test_the_longest_row_is_known_without_reading_any_tokens(tmp_path):
+    sizes = {}
+    for tokens in (30_000, 60_000):
+        write_logs(table(long_rows(tokens)), tmp_path / str(tokens), GROUPS)
+        files = CountingFiles(tmp_path)
+        assert longest_tokens(files.location(str(tokens))) == 3 * tokens + 1
+        sizes[tokens] = files.bytes_read
+    assert abs(sizes[60_000] - sizes[30_000]) < 1000
+
+
+def test_the_longest_row_of_parts_without_the_number_is_read_from_two_columns(tmp_path):
+    text = random.Random(0).randbytes(200_000).hex()
+    write_logs(table([*grid(), row(question_id="q9", prompt_ids=[1] * 50, response=text)]), tmp_path / "logs", GROUPS)
+    part = tmp_path / "logs" / "group=neutral" / "part-0.parquet"
+    pq.write_table(pq.ParquetFile(part).read(), part, compression="zstd")
+    files = CountingFiles(tmp_path)
+    assert longest_tokens(files.location("logs")) == 52
+    assert files.bytes_read < part.stat().st_size
+
+
+def test_a_dataset_without_rows_has_no_longest_row(tmp_path):
+    write_logs(table([]), tmp_path / "logs", GROUPS)
+    assert longest_tokens(tmp_path / "logs") == 0
+
+
+def test_training_questions_are_those_answered_first_in_the_split_and_no_token_is_read(tmp_path):
+    rows = [
+        *long_rows(100_000),
+        row(question_id="later", turn=2),
+        row(question_id="heldout", split="heldout"),
+        row(question_id="other", group="nurse_kenya"),
+    ]
+    write_logs(table(rows), tmp_path / "logs", GROUPS)
+    files = CountingFiles(tmp_path)
+    found = training_questions(files.location("logs"), "neutral")
+    assert found == {"longest", *(f"q{q}" for q in range(10))}
+    assert training_questions(tmp_path / "logs", "pupil_peru") == frozenset()
+    assert files.bytes_read < (tmp_path / "logs" / "group=neutral" / "part-0.parquet").stat().st_size / 10
 
 
 @pytest.mark.parametrize("kwargs", [{"group": "nobody"}, {"columns": ["persona"]}])
