@@ -9,6 +9,6 @@ import typer
 
 def command() -> None:
     """Print the JSON Schema of every kind of specification, for editors and other programs."""
-    from trialign_ray.config.tasks import json_schema
+    from trialign_ray.config.kinds import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))

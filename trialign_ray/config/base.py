@@ -17,6 +17,15 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+class JobSpec(Strict):
+    """The specification of one job, whatever its kind."""
+
+    kind: str
+    """Which kind of job; each has one value of its own."""
+    name: str
+    """Name of the job."""
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -1,13 +1,13 @@
-"""The other specifications, audit and collect, and every kind of job in one table."""
+"""The specifications of an audit and of a collection."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from trialign_ray.config.base import Strict
-from trialign_ray.config.train import PathOrUri, RunName, TrainSpec
+from trialign_ray.config.base import JobSpec
+from trialign_ray.config.train import PathOrUri, RunName
 
 _ABSENT = {"type": "null"}
 _ONE_SOURCE: dict[str, Any] = {
@@ -25,10 +25,10 @@ _TURNS_OF_PROTOCOL: dict[str, Any] = {
         },
     ]
 }
-"""What the validators below demand, for the JSON Schema."""
+"""The validators' conditions below, as JSON Schema."""
 
 
-class AuditSpec(Strict):
+class AuditSpec(JobSpec):
     """The truth report of a model, or of answers already collected from any assistant."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_SOURCE)
@@ -36,7 +36,7 @@ class AuditSpec(Strict):
     kind: Literal["audit"] = "audit"
     """What the job does."""
     name: RunName
-    """Of the run: its folder and its Ray job."""
+    """Name of the run: its folder and its Ray job."""
     model: PathOrUri | None = None
     """Folder of a Hugging Face causal LM (safetensors)."""
     adapter: PathOrUri | None = None
@@ -54,11 +54,11 @@ class AuditSpec(Strict):
     samples: int = Field(default=1, ge=1, le=64)
     """Responses to each prompt; 1 is greedy, more are sampled and give the disagreement of a group with itself."""
     temperature: float = Field(default=0.7, gt=0, le=5)
-    """Of the samples, where there are several."""
+    """Sampling temperature, used where there are several samples."""
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
     """Longest answer, in tokens."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Of sampling."""
+    """Random seed for sampling."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples behind each confidence interval."""
     fail_if: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class AuditSpec(Strict):
         return self
 
 
-class CollectSpec(Strict):
+class CollectSpec(JobSpec):
     """Roll a model out as one agent a group and write offline logs."""
 
     model_config = ConfigDict(json_schema_extra=_TURNS_OF_PROTOCOL)
@@ -81,7 +81,7 @@ class CollectSpec(Strict):
     kind: Literal["collect"] = "collect"
     """What the job does."""
     name: RunName
-    """Of the Ray job."""
+    """Name of the Ray job."""
     model: PathOrUri
     """Folder of a Hugging Face causal LM (safetensors)."""
     questions: PathOrUri
@@ -99,13 +99,13 @@ class CollectSpec(Strict):
     samples: int = Field(default=6, ge=1, le=64)
     """K: trajectories of each question."""
     temperature: float = Field(default=0.7, ge=0, le=5)
-    """Of sampling; 0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     """Longest answer, in tokens."""
     questions_per_batch: int = Field(default=8, ge=1, le=4096)
     """Questions whose responses are generated together."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Of sampling."""
+    """Random seed for sampling."""
     overwrite: bool = False
     """Whether a dataset that is there may be replaced; it stays until the new one is whole."""
 
@@ -114,12 +114,3 @@ class CollectSpec(Strict):
         if (self.protocol == "independent") != (self.turns == 1):
             raise ValueError("protocol 'independent' has exactly one turn; 'cooperative' has at least two")
         return self
-
-
-Spec = Annotated[TrainSpec | AuditSpec | CollectSpec, Field(discriminator="kind")]
-SPEC: TypeAdapter[Spec] = TypeAdapter(Spec)
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of every kind of job."""
-    return SPEC.json_schema()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trialign_ray.config.algorithm import AlgorithmSpec
-from trialign_ray.config.base import Strict
+from trialign_ray.config.base import JobSpec, Strict
 
 RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
 RunName = Annotated[str, Field(pattern=RUN_NAME)]
@@ -87,7 +87,7 @@ class EvaluationSpec(Strict):
     """Resamples behind each confidence interval."""
 
 
-class TrainSpec(Strict):
+class TrainSpec(JobSpec):
     """One run: offline logs in, adapter and report out."""
 
     kind: Literal["train"] = "train"

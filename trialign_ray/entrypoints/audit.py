@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import JsonValue
 
-from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game, load_groups
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.fields import FieldFault
@@ -21,7 +21,7 @@ from trialign_ray.data.scoring import QuestionScorer
 from trialign_ray.entrypoints.collect import game_config
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.errors import DataError, RowError, naming
-from trialign_ray.evaluation import Bootstrap, audit_report, publish
+from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, publish
 from trialign_ray.evaluation.report.report import AuditReport
 from trialign_ray.inference.transformers import Sampling
 from trialign_ray.io.cache import local_folder
@@ -53,6 +53,13 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     report = audit_report(answers, groups.names, facts, Bootstrap(spec.bootstrap))
     publish(report, folder)
     return report
+
+
+def run_job(spec: AuditSpec, progress: Progress) -> int:
+    """As a Ray job; raises GateError where a condition of `spec.fail_if` is met."""
+    gates = parse_gates(spec.fail_if, load_groups(spec.groups).names)
+    check_gates(gates, audit(spec, progress).audit)
+    return 0
 
 
 def _folder(spec: AuditSpec) -> Location:

@@ -42,6 +42,12 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
         return writer.commit(groups.names)
 
 
+def run_job(spec: CollectSpec, progress: Progress) -> int:
+    """As a Ray job."""
+    collect(spec, progress)
+    return 0
+
+
 def game_config(
     questions: QuestionSet, groups: GroupSet, model: str | Path, turns: int, max_new_tokens: int
 ) -> GameConfig:

@@ -9,66 +9,48 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from pydantic import ValidationError
 
-from trialign_ray.config.base import explain
-from trialign_ray.config.tasks import SPEC
+from trialign_ray.config.base import JobSpec, explain
+from trialign_ray.config.kinds import JOB_KINDS, SPEC, JobKind, JobRun
+from trialign_ray.config.seams import load_object
 from trialign_ray.errors import SpecError, TrialignError
 from trialign_ray.io import console
-from trialign_ray.progress import Progress
-
-STOPPED = 143
-"""Exit status of a run that was asked to stop and can be resumed: 128 and the number of SIGTERM."""
 
 
 def main() -> int:
     """Run the specification of the environment and give the exit status."""
     try:
-        spec = read_spec(os.environ.get("TRIALIGN_SPEC", ""))
+        spec, kind = read_spec(os.environ.get("TRIALIGN_SPEC", ""))
+        run: JobRun[JobSpec] = load_object(kind.run)
         with console.progress() as progress:
-            return _KINDS[spec.kind](spec, progress)
+            return run(spec, progress)
     except TrialignError as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return error.exit_status
 
 
-def read_spec(text: str) -> Any:
-    """Any kind of specification from its JSON; raises SpecError."""
+def read_spec(text: str) -> tuple[JobSpec, JobKind]:
+    """A specification from its JSON, and its kind; raises SpecError.
+
+    A `kind` "package.module:name" is the import path of a `JobKind` of the user's own.
+    """
     try:
-        return SPEC.validate_python(json.loads(text))
+        data = json.loads(text)
+        named = data.get("kind") if isinstance(data, dict) else None
+        if not (isinstance(named, str) and ":" in named):
+            spec = SPEC.validate_python(data)
+            return spec, JOB_KINDS[spec.kind]
+        kind = load_object(named)
+        if not isinstance(kind, JobKind):
+            raise SpecError(f"TRIALIGN_SPEC: field 'kind': '{named}' is a {type(kind).__name__}; name a JobKind.")
+        return kind.spec.model_validate(data), kind
+    except ValidationError as error:
+        raise SpecError(explain(error, "TRIALIGN_SPEC")) from None
     except ValueError as error:
-        said = explain(error, "TRIALIGN_SPEC") if isinstance(error, ValidationError) else f"TRIALIGN_SPEC: {error}"
-        raise SpecError(said) from None
+        raise SpecError(f"TRIALIGN_SPEC: {error}") from None
 
-
-def _train(spec: Any, progress: Progress) -> int:
-    from trialign_ray.entrypoints.train import train
-
-    outcome = train(spec, resume=os.environ.get("TRIALIGN_RESUME") == "1", progress=progress)
-    return 0 if outcome.finished else STOPPED
-
-
-def _audit(spec: Any, progress: Progress) -> int:
-    from trialign_ray.config.game import load_groups
-    from trialign_ray.entrypoints.audit import audit
-    from trialign_ray.evaluation import check_gates, parse_gates
-
-    gates = parse_gates(spec.fail_if, load_groups(spec.groups).names)
-    check_gates(gates, audit(spec, progress).audit)
-    return 0
-
-
-def _collect(spec: Any, progress: Progress) -> int:
-    from trialign_ray.entrypoints.collect import collect
-
-    collect(spec, progress)
-    return 0
-
-
-_KINDS: dict[str, Callable[[Any, Progress], int]] = {"train": _train, "audit": _audit, "collect": _collect}
 
 if __name__ == "__main__":
     sys.exit(main())

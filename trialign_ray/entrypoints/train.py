@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -28,6 +29,8 @@ from trialign_ray.progress import Progress, Silent
 from trialign_ray.trainer.driver import plan_training, run_learners
 from trialign_ray.trainer.metric_writers import read_metrics
 
+STOPPED = 143
+"""Exit status of a run that was asked to stop and can be resumed: 128 and the number of SIGTERM."""
 PACKAGES = ("trialign-ray", "torch", "ray", "deepspeed", "transformers", "peft", "pyarrow", "numpy")
 
 
@@ -53,6 +56,12 @@ def train(
     folder = RunFolder.of(spec)
     with folder.alone():
         return _train(spec, folder, resume, address, progress or Silent())
+
+
+def run_job(spec: TrainSpec, progress: Progress) -> int:
+    """As a Ray job: TRIALIGN_RESUME=1 continues the run."""
+    outcome = train(spec, resume=os.environ.get("TRIALIGN_RESUME") == "1", progress=progress)
+    return 0 if outcome.finished else STOPPED
 
 
 def _train(

@@ -13,7 +13,7 @@ from trialign_ray.config.algorithm import (
     InconsistencySpec,
     UtilitySpec,
 )
-from trialign_ray.config.base import Strict
+from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.config.preferences import (
     Contains,
@@ -46,6 +46,7 @@ GROUPS = {"groups": [{"name": "neutral"}, {"name": "nurse", "persona": "A nurse.
 BRIEF = {"name": "brief", "rule": {"rule": "max_words", "words": 5}, "explicit": "Be brief.", "implicit": "In a hurry."}
 
 LEAST: dict[type[Strict], dict[str, Any]] = {
+    JobSpec: {"kind": "bake", "name": "cake"},
     TrainSpec: TRAIN,
     AuditSpec: AUDIT,
     CollectSpec: COLLECT,

@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 
 from tests.world import World
+from trialign_ray.config.base import JobSpec
+from trialign_ray.config.kinds import JOB_KINDS, JobKind
+from trialign_ray.config.seams import load_object
 from trialign_ray.data.dataset import manifest
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints import ray_job as job
 from trialign_ray.errors import ClusterError, SpecError
+from trialign_ray.progress import Progress
 
 
 def run(monkeypatch: pytest.MonkeyPatch, spec: object, **environment: str) -> int:
@@ -141,3 +145,39 @@ def test_a_cluster_that_is_away_is_told_from_a_bad_specification(monkeypatch: py
 
     monkeypatch.setattr(training, "train", train)
     assert run(monkeypatch, train_spec()) == ClusterError.exit_status == 5
+
+
+class CountSpec(JobSpec):
+    """A job of the user's own."""
+
+    steps: int
+
+
+def count(spec: CountSpec, _: Progress) -> int:
+    return spec.steps
+
+
+COUNT = JobKind(CountSpec, f"{__name__}:count")
+
+
+def test_a_kind_of_the_users_own_is_named_by_import_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = {"kind": f"{__name__}:COUNT", "name": "mine", "steps": 7}
+    assert run(monkeypatch, spec) == 7
+    assert run(monkeypatch, spec | {"steps": "many"}) == SpecError.exit_status
+    assert "TRIALIGN_SPEC: field 'steps': " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [(f"{__name__}:count", "name a JobKind"), ("no_such_module:KIND", "Install the package")]
+)
+def test_an_import_path_that_is_no_kind_of_job_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str, reason: str
+) -> None:
+    assert run(monkeypatch, {"kind": kind, "name": "mine"}) == SpecError.exit_status
+    assert reason in capsys.readouterr().err
+
+
+def test_every_kind_of_the_table_has_its_run() -> None:
+    assert all(callable(load_object(kind.run)) for kind in JOB_KINDS.values())
