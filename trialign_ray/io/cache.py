@@ -1,22 +1,29 @@
-"""Folders by path or URI that a process needs as local files."""
+"""Folders by path or URI that a process needs as local files.
+
+Copies of remote folders lie in `copies/` of the cache folder, one for each state of a folder; `locks/` holds one empty
+file a copy, on which the processes of a machine wait for each other. Nothing here deletes either: copies of states that
+are no longer wanted stay until somebody removes them, while no run uses them.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import fs
 
+from trialign_ray.errors import DataError
 from trialign_ray.io.storage import (
     Location,
     Where,
     copy_in,
     locate,
     reading,
-    sha256_of,
     sibling,
     sync_file,
     sync_folder,
@@ -29,24 +36,70 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TRIALIGN_CACHE") or "~/.cache/trialign").expanduser()
 
 
-def absolute(place: str) -> str:
+def absolute(path: str) -> str:
     """A path that means the same in every process of this machine; a URI stays as it is."""
-    return place if "://" in place else locate(place).path
+    return path if "://" in path else locate(path).path
 
 
 def local_folder(uri: Where) -> Path:
-    """The folder at `uri` as a local one: itself, or a copy in this machine's cache. Raises DataError."""
-    place = locate(uri)
-    if place.local is not None:
-        return place.local
-    with reading(place.uri):
-        selector = fs.FileSelector(place.path, recursive=True)
-        files = [info.path for info in place.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
-        name = _content_name(place, files)
-    target = cache_folder() / "copies" / name
-    if not target.exists():
-        _copy(place, target)
-    return target
+    """The folder at `uri` as a local one: itself, or a copy in this machine's cache. Raises DataError.
+
+    A copy is found by the URI and what a listing tells (each file's path, size and modification time), so finding one
+    reads no file. Of the processes of a machine that want the same copy, one makes it and the others wait.
+    """
+    location = locate(uri)
+    if location.local is not None:
+        return location.local
+    name = _state(location)
+    copy = cache_folder() / "copies" / name
+    if not copy.exists():
+        with _locked(cache_folder() / "locks" / name):
+            if not copy.exists():
+                _copy(location, copy)
+    return copy
+
+
+def _state(location: Location) -> str:
+    """A name for the folder's files as they are."""
+    digest = hashlib.sha256(location.uri.encode())
+    with reading(location.uri):
+        for info in sorted(_files(location), key=lambda info: info.path):
+            if info.mtime_ns is None:
+                raise DataError(
+                    f"{location.uri}: its storage tells no modification times, so a copy may be out of date. "
+                    "Copy the folder to this machine and give the local path."
+                )
+            digest.update(f"{info.path.removeprefix(location.path)}\0{info.size}\0{info.mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _files(location: Location) -> list[fs.FileInfo]:
+    found = location.filesystem.get_file_info(fs.FileSelector(location.path, recursive=True))
+    return [info for info in found if info.type == fs.FileType.File]
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold `file` against every other process and thread of this machine; the kernel frees it when the holder dies."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _copy(location: Location, copy: Path) -> None:
+    """Called under the copy's lock, so whatever lies in the staging folder was left by a process that was killed."""
+    staging = copy.parent / f".{copy.name}.partial"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        with reading(location.uri):
+            fs.copy_files(location.path, str(staging), source_filesystem=location.filesystem)
+        if _state(location) != copy.name:
+            raise DataError(f"{location.uri}: was changed while it was copied. Wait for its writer, then start again.")
+        staging.rename(copy)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def upload_folder(source: Path, target: Location) -> None:
@@ -55,19 +108,19 @@ def upload_folder(source: Path, target: Location) -> None:
         if target.local is None:
             _upload(source, target)
         else:
-            _place(source, target.local)
+            _publish(source, target.local)
 
 
 def _upload(source: Path, target: Location) -> None:
-    """Weights go last: whoever finds them finds all."""
+    """Weights go last, so that a reader who finds them finds every other file too."""
     files = [file for file in source.rglob("*") if file.is_file()]
     for file in sorted(files, key=lambda file: file.suffix == ".safetensors"):
-        place = target.child(file.relative_to(source).as_posix())
-        place.filesystem.create_dir(place.path.rpartition("/")[0], recursive=True)
-        copy_in(file, place)
+        uploaded = target.child(file.relative_to(source).as_posix())
+        uploaded.filesystem.create_dir(uploaded.path.rpartition("/")[0], recursive=True)
+        copy_in(file, uploaded)
 
 
-def _place(source: Path, target: Path) -> None:
+def _publish(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = sibling(target, "partial")
     try:
@@ -79,23 +132,3 @@ def _place(source: Path, target: Path) -> None:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     sync_folder(target.parent)
-
-
-def _content_name(place: Location, files: list[str]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.removeprefix(place.path).encode())
-        digest.update(sha256_of(Location(place.filesystem, path, path)).encode())
-    return digest.hexdigest()[:32]
-
-
-def _copy(place: Location, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with reading(place.uri), tempfile.TemporaryDirectory(dir=target.parent) as staging:
-        fs.copy_files(place.path, staging, source_filesystem=place.filesystem)
-        try:
-            Path(staging).rename(target)
-        except OSError:
-            if not target.exists():  # another process may have been first
-                raise
-        Path(staging).mkdir(exist_ok=True)

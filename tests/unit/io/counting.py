@@ -11,7 +11,7 @@ from pyarrow import fs
 from trialign_ray.io.storage import Location
 
 
-class CountingFiles(fs.FileSystemHandler):
+class CountingFiles(fs.FileSystemHandler):  # type: ignore[misc]
     """The files of a local folder as those of a remote filesystem; `bytes_read` grows with every read."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,10 +35,10 @@ class CountingFiles(fs.FileSystemHandler):
         return path
 
     def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
-        return self._files.get_file_info(paths)
+        return list(self._files.get_file_info(paths))
 
     def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
-        return self._files.get_file_info(selector)
+        return list(self._files.get_file_info(selector))
 
     def _refuse(self, *_: Any) -> None:
         raise NotImplementedError("only reads are counted")

@@ -1,8 +1,13 @@
-"""A remote folder becomes a local copy, once for the same content; a local one stays where it is."""
+"""A remote folder becomes a local copy, once for each of its states; a local one stays where it is."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import pytest
 from pyarrow import fs
@@ -10,6 +15,8 @@ from pyarrow import fs
 from trialign_ray.errors import DataError
 from trialign_ray.io.cache import cache_folder, local_folder, upload_folder
 from trialign_ray.io.storage import Location, locate
+
+from .counting import CountingFiles
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +76,7 @@ def test_a_remote_folder_is_copied_whole_into_the_cache(bucket: Path, cache: Pat
     assert list(copy.parent.iterdir()) == [copy]
 
 
-def test_the_same_content_is_copied_once_and_other_content_anew(bucket: Path) -> None:
+def test_the_same_state_is_copied_once_and_another_anew(bucket: Path) -> None:
     fill(bucket / "model", config="{}")
     first = local_folder("mem://model")
     (first / "mark").touch()
@@ -81,34 +88,92 @@ def test_the_same_content_is_copied_once_and_other_content_anew(bucket: Path) ->
     assert (second / "config").read_text() == "{ }"
 
 
-def test_folders_with_the_same_files_at_two_places_share_a_copy(bucket: Path) -> None:
+def test_a_copy_is_found_without_reading_a_byte(tmp_path: Path) -> None:
+    fill(tmp_path / "bucket" / "model", weights="abc" * 1000)
+    files = CountingFiles(tmp_path / "bucket")
+    copy = local_folder(files.location("model"))
+    assert files.bytes_read == 3000 + len("inner")
+    assert local_folder(files.location("model")) == copy
+    assert files.bytes_read == 3000 + len("inner")
+
+
+def test_other_bytes_of_the_same_length_are_another_copy(bucket: Path) -> None:
+    fill(bucket / "model", config="old")
+    first = local_folder("mem://model")
+    (bucket / "model" / "config").write_text("new")
+    os.utime(bucket / "model" / "config", ns=(0, (bucket / "model" / "config").stat().st_mtime_ns + 1))
+    second = local_folder("mem://model")
+    assert ((first / "config").read_text(), (second / "config").read_text()) == ("old", "new")
+
+
+def test_folders_of_two_names_have_a_copy_each(bucket: Path) -> None:
     for name in ("one", "two"):
         fill(bucket / name, config="{}")
-    assert local_folder("mem://one") == local_folder("mem://two")
+        for file in (bucket / name).rglob("*"):
+            os.utime(file, ns=(0, 0))
+    assert local_folder("mem://one") != local_folder("mem://two")
 
 
-def test_the_names_of_files_are_content_too(bucket: Path) -> None:
+def test_a_store_without_modification_times_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "bucket" / "model", config="{}")
+    undated = [fs.FileInfo("model/config", fs.FileType.File, size=2)]
+    monkeypatch.setattr(CountingFiles, "get_file_info_selector", lambda *_: undated)
+    with pytest.raises(DataError, match=r"mem://model: .*no modification times.*local path"):
+        local_folder(CountingFiles(tmp_path / "bucket").location("model"))
+
+
+def test_a_folder_that_changes_while_it_is_copied_is_no_copy(
+    bucket: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bucket / "model", config="{}")
+    copy_files = fs.copy_files
+
+    def overtaken(source: str, target: str, **how: object) -> None:
+        copy_files(source, target, **how)
+        (bucket / "model" / "config").write_text("{ }")
+
+    monkeypatch.setattr(fs, "copy_files", overtaken)
+    with pytest.raises(DataError, match="mem://model: was changed while it was copied"):
+        local_folder("mem://model")
+    assert list((cache / "copies").iterdir()) == []
+
+
+def test_the_names_of_files_count_too(bucket: Path) -> None:
     fill(bucket / "one", a="x", b="y")
     fill(bucket / "two", a="y", b="x")
     assert local_folder("mem://one") != local_folder("mem://two")
 
 
-def test_a_copy_that_another_process_made_first_is_used(
-    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_many_that_want_a_copy_one_makes_it_and_the_others_wait(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(bucket / "model", config="{}")
-    made = local_folder("mem://model")
-    (made / "mark").touch()
-    made.rename(tmp_path / "aside")
-    copy_files = fs.copy_files
+    wanting, copies = threading.Barrier(4), []
+    copy_files, flock = fs.copy_files, fcntl.flock
 
-    def raced(source: str, target: str, **how: object) -> None:
+    def counted(source: str, target: str, **how: object) -> None:
+        copies.append(target)
         copy_files(source, target, **how)
-        (tmp_path / "aside").rename(made)
 
-    monkeypatch.setattr(fs, "copy_files", raced)
+    def together(handle: IO[str], operation: int) -> None:
+        wanting.wait(timeout=60)  # all four have found no copy
+        flock(handle, operation)
+
+    monkeypatch.setattr(fs, "copy_files", counted)
+    monkeypatch.setattr("trialign_ray.io.cache.fcntl.flock", together)
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(local_folder, ["mem://model"] * 4))
+    assert len(found) == len(copies) == 1
+    assert content(found.pop()) == content(bucket / "model")
+
+
+def test_what_a_killed_process_left_of_a_copy_is_replaced(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(bucket / "model", config="{}")
+    made = local_folder("mem://model")
+    left = made.rename(made.parent / f".{made.name}.partial")
+    (left / "half").write_text("half")
     assert local_folder("mem://model") == made
-    assert (made / "mark").exists()
+    assert content(made) == content(bucket / "model")
     assert list(made.parent.iterdir()) == [made]
 
 
