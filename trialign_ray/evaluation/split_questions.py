@@ -49,9 +49,9 @@ def split_questions(answers: Mapping[str, Answers]) -> tuple[SplitQuestion, ...]
     every = list(answers.values())
     spread_kq = np.array([np.ptp(side.correct_qgs.mean(axis=2), axis=1) for side in every])
     share_kq = np.array([side.correct_qgs.mean(axis=(1, 2)) for side in every])
-    picked = np.flatnonzero(spread_kq.max(axis=0) > 0)
+    uneven_q = spread_kq.max(axis=0) > 0
     order = np.lexsort((-share_kq[0], -share_kq[-1], -spread_kq[-1]))
-    return tuple(_split_question(answers, int(q)) for q in order if q in picked)
+    return tuple(_split_question(answers, int(q)) for q in order if uneven_q[q])
 
 
 def _split_question(answers: Mapping[str, Answers], q: int) -> SplitQuestion:

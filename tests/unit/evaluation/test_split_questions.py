@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pytest
 from hypothesis import given
 
+from trialign_ray.evaluation import split_questions as module
 from trialign_ray.evaluation.split_questions import split_questions
 
 from .samples import answers_of, grids
@@ -30,3 +35,40 @@ def test_a_question_splits_where_the_shares_of_the_groups_differ(grid):
     found = {question.question_id for question in split_questions({"audit": answers_of(grid)})}
     uneven = {f"q{q:03}" for q, cells in enumerate(grid) if len({cell.count("A") for cell in cells}) > 1}
     assert found == uneven
+
+
+class Counted(np.ndarray):  # type: ignore[type-arg]
+    """Counts the elements that comparisons and sums go through."""
+
+    elements = 0
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **options: Any) -> Any:
+        Counted.elements += max(np.size(value) for value in inputs)
+        plain = [np.asarray(value) if isinstance(value, Counted) else value for value in inputs]
+        return counted(getattr(ufunc, method)(*plain, **options))
+
+
+def counted(value: Any) -> Any:
+    return value.view(Counted) if isinstance(value, np.ndarray) else value
+
+
+class CountingNumpy:
+    """numpy, all of whose arrays are counted."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(np, name)
+        return found if isinstance(found, type) else lambda *args, **options: counted(found(*args, **options))
+
+
+def test_the_work_grows_with_the_questions_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "np", CountingNumpy())
+
+    def elements(questions: int) -> int:
+        Counted.elements = 0
+        answers = {"audit": answers_of([("A", "B", "B")] * questions)}
+        assert len(split_questions(answers)) == questions
+        return Counted.elements
+
+    few = elements(100)
+    assert 0 < few
+    assert elements(200) <= 2 * few
