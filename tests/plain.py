@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.algorithm import AlgorithmSpec
 from trialign_ray.config.train import OptimizerSpec
 from trialign_ray.data.batch import GroupBatch
@@ -29,16 +30,17 @@ def plain_train(
     masters = [nn.Parameter(parameter.detach().float().clone()) for parameter in parameters]
     adam = adamw(masters, optimizer)
     schedule = cosine(adam, total, 1)
+    objective = compose(algorithm)
     utility_g, losses = None, []
     for shares in steps:
         utility_g = first_utilities(len(shares)) if utility_g is None else utility_g
         batch = assemble(shares)
         logp_qgk = batch.to_qgk(policy(batch.trees).double())
         candidates = batch.candidates
-        if algorithm.kl > 0:
+        if objective.needs_reference:
             with torch.no_grad(), policy.reference():
                 candidates = replace(candidates, reference_logp_qgk=batch.to_qgk(policy(batch.trees).double()))
-        outputs = step_objective(algorithm, logp_qgk, candidates, utility_g)
+        outputs = step_objective(objective, logp_qgk, candidates, utility_g)
         outputs.loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(parameters, masters, strict=True):
             assert parameter.grad is not None

@@ -27,6 +27,7 @@ from tests.benchmarks.measure import Measure
 from tests.benchmarks.padded import padded_step
 from tests.benchmarks.settings import PROCESSES, Work
 from tests.plain import plain_train
+from trialign_ray.algorithms.compose import compose
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.entrypoints.train import train
 from trialign_ray.io.run_folder import RunFolder
@@ -128,7 +129,7 @@ def _rank(rank: int, work: Work, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     engine = BareEngine(policy_of(work.spec), work.spec.optimizer, len(work.steps))
-    learner = Learner(engine, work.spec.algorithm, first_utilities(len(work.steps[0])))
+    learner = Learner(engine, compose(work.spec.algorithm), first_utilities(len(work.steps[0])))
     results = [learner.step(shares) for shares in work.steps]
     said = {
         "seconds": [result.seconds for result in results],
@@ -148,7 +149,7 @@ def padded(work: Work) -> Measure:
     engine = BareEngine(policy, work.spec.optimizer, len(work.steps))
     utility_g, results = first_utilities(len(work.steps[0])), []
     for shares in work.steps[work.setting.slow]:
-        results.append(padded_step(engine, work.spec.algorithm, shares, utility_g))
+        results.append(padded_step(engine, compose(work.spec.algorithm), shares, utility_g))
         utility_g = results[-1].utility_g
     timed = range(work.setting.warmup, work.setting.slow.stop)
     return Measure(

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.bare import BareEngine
-from trialign_ray.config.algorithm import AlgorithmSpec
 from trialign_ray.data.batch import GroupBatch
-from trialign_ray.objective.step import step_objective
+from trialign_ray.objective.step import Objective, step_objective
 from trialign_ray.trainer.collate import assemble
 
 MICRO_BATCH = 2048
@@ -45,7 +44,7 @@ class PaddedStep:
 
 
 def padded_step(
-    engine: BareEngine, algorithm: AlgorithmSpec, shares: Sequence[GroupBatch], utility_g: Tensor
+    engine: BareEngine, objective: Objective, shares: Sequence[GroupBatch], utility_g: Tensor
 ) -> PaddedStep:
     """One optimizer step in micro-batches, each with one forward and one backward.
 
@@ -57,7 +56,7 @@ def padded_step(
     parts = micro_batches(sequences)
     leaf_s = _score(engine, sequences, parts).requires_grad_()
     started = time.perf_counter()
-    outputs = step_objective(algorithm, batch.to_qgk(leaf_s), batch.candidates, utility_g)
+    outputs = step_objective(objective, batch.to_qgk(leaf_s), batch.candidates, utility_g)
     (slope_s,) = torch.autograd.grad(outputs.loss, leaf_s)
     for part in parts:
         logp_s = padded_logprobs(engine, [sequences[i] for i in part])

@@ -12,7 +12,8 @@ import torch.distributed as dist
 from tests.plain import plain_train
 from tests.shares import random_shares
 from tests.tiny import tiny_model
-from trialign_ray.config.algorithm import AlgorithmSpec
+from trialign_ray.algorithms.compose import compose
+from trialign_ray.config.algorithm import TrialignSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
 from trialign_ray.trainer.collate import assemble
 from trialign_ray.trainer.policy import Policy, adapt
@@ -45,9 +46,9 @@ def test_zero_on_a_gpu_takes_the_steps_of_the_plain_loop(tmp_path: Path) -> None
     dist.init_process_group("nccl", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
         engine = initialize(policy().cuda(), OPTIMIZER, LEARNER, 4, 1)
-        stepper = Learner(engine, AlgorithmSpec(kl=0.1), first_utilities(3))
+        stepper = Learner(engine, compose(TrialignSpec(kl=0.1)), first_utilities(3))
         losses = [float(stepper.step(random_shares(step)).outputs.loss.detach()) for step in range(4)]
     finally:
         dist.destroy_process_group()
-    expected, _ = plain_train(policy(), AlgorithmSpec(kl=0.1), OPTIMIZER, map(random_shares, range(4)), 4)
+    expected, _ = plain_train(policy(), TrialignSpec(kl=0.1), OPTIMIZER, map(random_shares, range(4)), 4)
     assert losses == pytest.approx(expected, abs=1e-3)

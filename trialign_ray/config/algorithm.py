@@ -1,4 +1,4 @@
-"""What is optimised: utility, welfare over groups, inconsistency penalty, KL and the policy loss."""
+"""Algorithms: what is optimised. A new algorithm is a module of `trialign_ray.algorithms` and an entry here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trialign_ray.config.base import Strict
+from trialign_ray.config.losses import AwrSpec, PolicyLossSpec
+from trialign_ray.config.seams import Entry, Imported, OneOf
+from trialign_ray.config.welfare import AlphaFairSpec, WelfareSpec
 
 
 class UtilitySpec(Strict):
@@ -16,67 +19,31 @@ class UtilitySpec(Strict):
     """Above one half: no preference is worth a falsehood."""
 
 
-class AlphaFairSpec(Strict):
-    """alpha 0: mean; 1: Nash social welfare; large: max-min."""
-
-    family: Literal["alpha_fair"] = "alpha_fair"
-    """Which welfare function."""
-    alpha: float = Field(default=1.0, ge=0, le=64)
-    """Aversion to inequality between groups."""
-    eps: float = Field(default=0.05, gt=0, le=1)
-    """Added to each utility, so that a group at 0 has a finite weight."""
-
-
-class GiniSpec(Strict):
-    """Generalised Gini: the group of rank r, the worst first, counts decay ** r."""
-
-    family: Literal["gini"] = "gini"
-    """Which welfare function."""
-    decay: float = Field(default=0.5, gt=0, le=1)
-    """Weight of a group over that of the next worse one; 1: mean."""
-
-
-WelfareSpec = Annotated[AlphaFairSpec | GiniSpec, Field(discriminator="family")]
-
-
 class InconsistencySpec(Strict):
     """The penalty on groups that get different answers."""
 
     coefficient: float = Field(default=0.2, ge=0, le=1)
-    """lambda; lowered in a step where it would let a shared falsehood pay."""
+    """lambda; lowered in a step where it would reward agreeing on a wrong answer."""
     form: Literal["anchored", "symmetric"] = "anchored"
     """anchored: where the truth is known only wrong answers are pulled; other questions are symmetric always."""
 
 
-class AwrSpec(Strict):
-    """Advantage-weighted regression on the logged and borrowed responses."""
-
-    name: Literal["awr"] = "awr"
-    """Which policy loss."""
-    temperature: float = Field(default=0.5, gt=0, le=10)
-    """Weights are softmax(advantage / temperature) over the candidates of one question and group."""
-
-
-class CandidateLossSpec(Strict):
-    """Exact expected utility under the policy renormalised over the candidates."""
-
-    name: Literal["candidate"] = "candidate"
-    """Which policy loss."""
-    likelihood: float = Field(default=0.3, ge=0, le=10)
-    """Weight of the log-likelihood of the best candidates. Without it probability leaks off the candidate set,
-    because only ratios between candidates would be trained."""
-
-
-PolicyLossSpec = Annotated[AwrSpec | CandidateLossSpec, Field(discriminator="name")]
-
-
 class AlgorithmSpec(Strict):
-    """The TriAlign objective (a reconstruction: the paper's equations are not public)."""
+    """What every algorithm is given. Only the default one may be left unnamed, so that fields alone are unambiguous."""
 
-    loss: PolicyLossSpec = AwrSpec()
-    """How the policy follows the advantages."""
+    name: str
+    """Which algorithm."""
     utility: UtilitySpec = UtilitySpec()
     """What an answer is worth to a group."""
+
+
+class TrialignSpec(AlgorithmSpec):
+    """The TriAlign objective (a reconstruction: the paper's equations are not public)."""
+
+    name: Literal["trialign"] = "trialign"
+    """Which algorithm."""
+    loss: PolicyLossSpec = AwrSpec()
+    """How the policy follows the advantages."""
     welfare: WelfareSpec = AlphaFairSpec()
     """What utilities of all groups are worth together, and so each group's weight."""
     utility_decay: float = Field(default=0.9, ge=0, lt=1)
@@ -86,3 +53,36 @@ class AlgorithmSpec(Strict):
     kl: float = Field(default=0.0, ge=0, le=10)
     """beta: weight of KL(policy || reference) over the candidates. Above 0 every response is scored once with the
     adapter off, which makes a first pass over the logs about 1.4 times as long."""
+
+
+class SftSpec(AlgorithmSpec):
+    """Supervised fine-tuning on own and borrowed right answers."""
+
+    name: Literal["sft"]
+    """Which algorithm."""
+
+
+class DpoSpec(AlgorithmSpec):
+    """Direct preference optimisation, right against wrong; every response is scored once with the adapter off."""
+
+    name: Literal["dpo"]
+    """Which algorithm."""
+    beta: float = Field(default=0.1, gt=0, le=10)
+    """How strongly the policy is held to the reference."""
+
+
+class ImportedAlgorithm(AlgorithmSpec, Imported):
+    """An algorithm of the user's own, called with `utility` and its options."""
+
+    name: Literal["import_path"]
+    """Says that the algorithm is imported."""
+
+
+ALGORITHMS: dict[str, Entry] = {
+    "trialign": Entry(TrialignSpec, "trialign_ray.algorithms.trialign:trialign"),
+    "sft": Entry(SftSpec, "trialign_ray.algorithms.sft:sft"),
+    "dpo": Entry(DpoSpec, "trialign_ray.algorithms.dpo:dpo"),
+}
+"""Name in the specification -> algorithm. Each is called with its fields and gives an `Objective`."""
+
+AnyAlgorithmSpec = Annotated[AlgorithmSpec, OneOf(ALGORITHMS, imported=ImportedAlgorithm, default="trialign")]

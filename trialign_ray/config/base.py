@@ -55,7 +55,7 @@ def parse(model: type[Model], data: Any, where: str, *, quote: bool = True) -> M
 def load_yaml(model: type[Model], path: str | Path, *, quote: bool = True) -> Model:
     """Read one specification from a YAML (or JSON) file, by path or pyarrow filesystem URI; raises SpecError.
 
-    Without `quote` the error says where and why, not what is there: for readers who may not read the file.
+    Without `quote` the error tells where and why but no contents: for users who may not read the file.
     """
     return parse(model, load_mapping(path, quote=quote), str(path), quote=quote)
 
@@ -67,8 +67,8 @@ def load_mapping(path: str | Path, *, quote: bool = True) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not YAML{f': {error}' if quote else _spot(error)}") from None
     except (OSError, ValueError) as error:
-        said = error if quote or isinstance(error, OSError) else type(error).__name__
-        raise SpecError(f"{path}: cannot be read: {said}. Give the path of a YAML file.") from None
+        reason = error if quote or isinstance(error, OSError) else type(error).__name__
+        raise SpecError(f"{path}: cannot be read: {reason}. Give the path of a YAML file.") from None
     if not isinstance(data, dict):
         raise SpecError(f"{path}: expected a mapping of fields at the top, found {type(data).__name__}.")
     return data
@@ -79,8 +79,8 @@ def _read(path: str) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8")
     from pyarrow import fs  # a specification on this machine needs no Arrow
 
-    filesystem, place = fs.FileSystem.from_uri(path)
-    with filesystem.open_input_stream(place) as stream:
+    filesystem, location = fs.FileSystem.from_uri(path)
+    with filesystem.open_input_stream(location) as stream:
         return bytes(stream.read()).decode("utf-8")
 
 
@@ -90,22 +90,23 @@ def _spot(error: yaml.YAMLError) -> str:
 
 
 def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
-    """One line a fault: where, field, what is wrong and, with `quote`, what was given."""
+    """One line for each fault: where, field, what is wrong and, with `quote`, what was given."""
     lines = []
     for fault in error.errors(include_url=False):
-        told, fix = fault["loc"], FIXES.get(fault["type"], fault["msg"])
-        if not quote and fault["type"] in _TELLING:
-            told, fix = told[:-1] if fault["type"] == "extra_forbidden" else told, _TELLING[fault["type"]]
-        field = ".".join(map(str, told)) or "(top)"
+        location, fix = fault["loc"], FIXES.get(fault["type"], fault["msg"])
+        if not quote and fault["type"] in _UNQUOTED:
+            location = location[:-1] if fault["type"] == "extra_forbidden" else location
+            fix = _UNQUOTED[fault["type"]]
+        field = ".".join(map(str, location)) or "(top)"
         given = "" if fault["type"] == "missing" or not quote else f" (given: {fault['input']!r:.80})"
         lines.append(f"{where}: field '{field}': {fix}{given}")
     return "\n".join(lines)
 
 
 FIXES = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
-"""What pydantic says otherwise, by its names of faults."""
-_TELLING = {
+"""Replacements of pydantic's messages, by its error types."""
+_UNQUOTED = {
     "extra_forbidden": "has a field that is not known; remove it or fix its name",
-    "value_error": "does not hold together; `trialign audit` says how to who may read the file",
+    "value_error": "has inconsistent fields; `trialign audit` shows details to users who may read the file",
 }
-"""Of faults whose place or reason would say what is in the file."""
+"""Messages of faults whose location or reason would reveal what is in the file."""

@@ -68,6 +68,11 @@ class QuestionSet(Strict):
                 )
         return self
 
+    @cached_property
+    def by_id(self) -> dict[str, Question]:
+        """question_id -> question."""
+        return {question.question_id: question for question in self.questions}
+
     def split(self, name: Split) -> tuple[Question, ...]:
         """The questions of one split, in order."""
         return tuple(question for question in self.questions if question.split == name)
@@ -78,7 +83,7 @@ class Group(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     persona: str = Field(default="", max_length=2000)
-    """What the prompt tells of the person; empty for the control."""
+    """What the prompt says about the person; empty for the control."""
     attributes: dict[str, str] = {}
     """Cue type -> value (country, education, ...), to report and to hold out by."""
     preference: str | None = None
@@ -136,19 +141,19 @@ def _hash_unit(*parts: object) -> float:
 
 
 def load_game(questions: str, groups: str, *, under: str = "", quote: bool = True) -> tuple[QuestionSet, GroupSet]:
-    """Read both files; raises SpecError, which tells the specification's field, the one below `under`.
+    """Read both files; raises SpecError that names the specification's field, which lies below `under`.
 
-    Without `quote` the error says nothing of what a file holds.
+    Without `quote` the error does not reveal the contents of a file.
     """
     with naming(f"{under}questions"):
-        asked = load_yaml(QuestionSet, questions, quote=quote)
-    return asked, load_groups(groups, under=under, quote=quote)
+        question_set = load_yaml(QuestionSet, questions, quote=quote)
+    return question_set, load_groups(groups, under=under, quote=quote)
 
 
-def load_groups(place: str, *, under: str = "", quote: bool = True) -> GroupSet:
-    """The half of `load_game` for who needs no questions."""
+def load_groups(path: str, *, under: str = "", quote: bool = True) -> GroupSet:
+    """Read the group set alone; raises SpecError as `load_game` does."""
     with naming(f"{under}groups"):
-        return load_yaml(GroupSet, place, quote=quote)
+        return load_yaml(GroupSet, path, quote=quote)
 
 
 def asked_questions(

@@ -1,6 +1,6 @@
 """What a person may prefer about the form of a response. Each preference is a rule that can be checked, never a fact.
 
-The rules are scored in `trialign_ray.rewards.preference`.
+A new rule is a reward function (`trialign_ray.rewards.preference`) and an entry here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from trialign_ray.config.base import Strict
+from trialign_ray.config.seams import Entry, Imported, OneOf
 
 
 class MaxWords(Strict):
@@ -62,16 +63,35 @@ class EndsWith(Strict):
 
 
 class Contains(Strict):
-    """Holds `text` somewhere, whatever its case: a mark of a required format."""
+    """Contains `text` somewhere, whatever its case: a mark of a required format."""
 
     rule: Literal["contains"] = "contains"
     text: str = Field(max_length=80, pattern=r"\S")
 
 
-Rule = Annotated[
-    MaxWords | MinWords | ReadingLevel | Formality | LetterCase | StartsWith | EndsWith | Contains,
-    Field(discriminator="rule"),
-]
+class ImportedRule(Imported):
+    """A reward function of the user's own.
+
+    Rules are data: they lie in group sets and in logs, which others may have written. So the module is imported only
+    where the environment variable TRIALIGN_TRUSTED_MODULES lists it.
+    """
+
+    rule: Literal["import_path"] = "import_path"
+
+
+RULES: dict[str, Entry] = {
+    "max_words": Entry(MaxWords, "trialign_ray.rewards.preference:max_words"),
+    "min_words": Entry(MinWords, "trialign_ray.rewards.preference:min_words"),
+    "reading_level": Entry(ReadingLevel, "trialign_ray.rewards.preference:reading_level"),
+    "formality": Entry(Formality, "trialign_ray.rewards.preference:formality"),
+    "letter_case": Entry(LetterCase, "trialign_ray.rewards.preference:letter_case"),
+    "starts_with": Entry(StartsWith, "trialign_ray.rewards.preference:starts_with"),
+    "ends_with": Entry(EndsWith, "trialign_ray.rewards.preference:ends_with"),
+    "contains": Entry(Contains, "trialign_ray.rewards.preference:contains"),
+}
+"""Name in the rule -> reward function. Each is called with the rule's fields and gives a `RewardFunction`."""
+
+Rule = Annotated[Strict, OneOf(RULES, "rule", ImportedRule)]
 RULE: TypeAdapter[Rule] = TypeAdapter(Rule)
 """Parses and serialises a rule alone, as the logs store it."""
 
@@ -82,6 +102,6 @@ class Preference(Strict):
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     rule: Rule
     explicit: str = Field(min_length=1, max_length=300)
-    """Says outright what is wanted: 'Answer in at most eight words.'"""
+    """States what is wanted: 'Answer in at most eight words.'"""
     implicit: str = Field(min_length=1, max_length=300)
-    """Only implies it: 'They read on a wrist watch.'"""
+    """Implies it: 'They read on a wrist watch.'"""

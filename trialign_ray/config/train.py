@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trialign_ray.config.algorithm import AlgorithmSpec
+from trialign_ray.config.algorithm import AnyAlgorithmSpec, TrialignSpec
 from trialign_ray.config.base import JobSpec, Strict
 
 RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
@@ -106,8 +106,8 @@ class TrainSpec(JobSpec):
     """The batch size: whole questions, all groups, per optimizer step, over all workers."""
     epochs: float = Field(default=1.0, gt=0, le=1000)
     """Passes over the training questions; the last may be partial."""
-    algorithm: AlgorithmSpec = AlgorithmSpec()
-    """The objective."""
+    algorithm: AnyAlgorithmSpec = TrialignSpec()
+    """What is optimised; 'trialign' unless it is named."""
     candidates: CandidateSpec = CandidateSpec()
     """Which responses compete."""
     lora: LoraSpec = LoraSpec()

@@ -39,6 +39,11 @@ class Candidates:
         low = self.utility_qgk.masked_fill(~self.mask_qgk, torch.inf).amin(-1)
         return high > low
 
+    def best_qgk(self) -> Tensor:
+        """1 at the candidates of each (question, group) with its largest utility, else 0."""
+        utility_qgk = self.utility_qgk.masked_fill(~self.mask_qgk, -torch.inf)
+        return (utility_qgk == utility_qgk.amax(-1, keepdim=True)).to(self.utility_qgk.dtype)
+
 
 def candidate_policy(logp_qgk: Tensor, candidates: Candidates) -> Tensor:
     """Log of the policy renormalised over the candidates, [q, g, k]; padding has -inf.

@@ -56,7 +56,7 @@ def inconsistency(policy_qgk: Tensor, candidates: Candidates, always_symmetric: 
 
 
 def clamp_coefficient(coefficient: float, weight_g: Tensor, w_truth: float, always_symmetric: bool = False) -> float:
-    """The largest lambda up to `coefficient` under which no group that knows the truth gains by a shared falsehood.
+    """The largest lambda up to `coefficient` under which no group that knows the truth gains by joining a wrong answer.
 
     A falsehood loses omega_i * w_truth and may gain omega_i * (1 - w_truth) in preference: omega_i * (2 w_truth - 1) at
     least. By joining the others it gains at most lambda under `anchored`, and twice that under `symmetric`, where it is

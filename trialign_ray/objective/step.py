@@ -13,27 +13,52 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trialign_ray.config.algorithm import AlgorithmSpec, AlphaFairSpec, WelfareSpec
+from trialign_ray.config.algorithm import InconsistencySpec
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.inconsistency import clamp_coefficient, inconsistency
-from trialign_ray.objective.losses import POLICY_LOSSES, LossInputs
-from trialign_ray.objective.welfare import AlphaFair, GeneralisedGini, Welfare
+from trialign_ray.objective.losses.base import LossInputs, PolicyLoss
+from trialign_ray.objective.welfare.alpha_fair import AlphaFair
+from trialign_ray.objective.welfare.base import Welfare
+
+_EQUAL = AlphaFair(alpha=0)
+_NO_PENALTY = InconsistencySpec(coefficient=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What an algorithm optimises: a policy loss, and the terms beside it, each of which is off by default."""
+
+    loss: PolicyLoss
+    w_truth: float
+    """Weight of truth in the candidates' utilities, above one half; it bounds lambda."""
+    welfare: Welfare = _EQUAL
+    """By default every group counts the same."""
+    inconsistency: InconsistencySpec = _NO_PENALTY
+    kl: float = 0.0
+    """beta."""
+    utility_decay: float = 0.9
+    """Decay of the moving average of each group's utility."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a step reads reference log-probs."""
+        return self.kl > 0 or self.loss.needs_reference
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutputs:
-    """The loss and what there is to say about it; only `loss` carries a gradient."""
+    """The loss and its parts; only `loss` carries a gradient."""
 
     loss: Tensor
     policy_loss: Tensor
     penalty: Tensor
     kl: Tensor | None
-    """None where beta is 0: the reference is not asked then."""
+    """None where beta is 0: the reference is not read for it then."""
     coefficient: float
     """lambda as used."""
     clamped: bool
-    """Whether lambda was lowered, so that no shared falsehood pays."""
+    """Whether lambda was lowered, so that agreeing on a wrong answer is never rewarded."""
     utility_g: Tensor
     """The moving averages after this step, to be passed into the next."""
     weight_g: Tensor
@@ -45,40 +70,36 @@ class StepOutputs:
     """Mean over the pairs with signal."""
 
 
-def step_objective(spec: AlgorithmSpec, logp_qgk: Tensor, candidates: Candidates, utility_g: Tensor) -> StepOutputs:
-    """Objective of one step. utility_g: moving average of each group's utility before it, [groups]."""
+def step_objective(objective: Objective, logp_qgk: Tensor, candidates: Candidates, utility_g: Tensor) -> StepOutputs:
+    """Objective of one step. utility_g: moving average of each group's utility before it, [groups].
+
+    `candidates.reference_logp_qgk` must be known where `objective.needs_reference`.
+    """
     log_policy_qgk = candidate_policy(logp_qgk, candidates)
     policy_qgk = log_policy_qgk.exp()
-    average_g = _moving_average(spec.utility_decay, utility_g, policy_qgk.detach(), candidates)
-    weight_g = welfare(spec.welfare).weights(average_g)
-    always_symmetric = spec.inconsistency.form == "symmetric"
-    coefficient = clamp_coefficient(spec.inconsistency.coefficient, weight_g, spec.utility.w_truth, always_symmetric)
-    inputs = LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates)
-    outputs = POLICY_LOSSES[spec.loss.name](spec.loss, inputs)
+    average_g = _moving_average(objective.utility_decay, utility_g, policy_qgk.detach(), candidates)
+    weight_g = objective.welfare.weights(average_g)
+    asked = objective.inconsistency
+    always_symmetric = asked.form == "symmetric"
+    coefficient = clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, always_symmetric)
+    outputs = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
     policy_loss = (weight_g * outputs.loss_qg).mean()
     penalty = inconsistency(policy_qgk, candidates, always_symmetric)
-    kl = kl_to_reference(log_policy_qgk, candidates) if spec.kl > 0 else None
+    kl = kl_to_reference(log_policy_qgk, candidates) if objective.kl > 0 else None
     signal_qg = candidates.with_signal_qg()
     return StepOutputs(
-        loss=policy_loss + coefficient * penalty + (0.0 if kl is None else spec.kl * kl),
+        loss=policy_loss + coefficient * penalty + (0.0 if kl is None else objective.kl * kl),
         policy_loss=policy_loss.detach(),
         penalty=penalty.detach(),
         kl=None if kl is None else kl.detach(),
         coefficient=coefficient,
-        clamped=coefficient < spec.inconsistency.coefficient,
+        clamped=coefficient < asked.coefficient,
         utility_g=average_g,
         weight_g=weight_g,
         mass_right_g=_mass_right(policy_qgk.detach(), candidates),
         signal_share=signal_qg.float().mean(),
         effective_samples=_mean(outputs.effective_samples_qg.detach()[signal_qg]),
     )
-
-
-def welfare(spec: WelfareSpec) -> Welfare:
-    """The welfare function that a specification names."""
-    if isinstance(spec, AlphaFairSpec):
-        return AlphaFair(spec.alpha, spec.eps)
-    return GeneralisedGini(spec.decay)
 
 
 def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
@@ -91,7 +112,7 @@ def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
 def _moving_average(decay: float, utility_g: Tensor, policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     """EMA of the expected utility under the candidate policy.
 
-    It speaks of the candidates, not of all that the policy may say. Borrowed right responses are among them, so it is
+    It covers the candidates, not all that the policy may answer. Borrowed right responses are among them, so it is
     higher than the utility of samples, for every group alike.
     """
     now_g = (policy_qgk * candidates.utility_qgk).sum(-1).mean(0)
@@ -109,5 +130,5 @@ def _mean(values: Tensor) -> Tensor:
 
 
 def first_utilities(groups: int) -> Tensor:
-    """Where the moving averages begin: equal, so that the first weights are equal; float64 [groups]."""
+    """Initial moving averages: equal, so that the first weights are equal; float64 [groups]."""
     return torch.full((groups,), 0.5, dtype=torch.float64)

@@ -1,30 +1,21 @@
 """How well a response follows a preference, in [0, 1], by rules on its form alone.
 
-No rule looks at the answer, so that no preference can pay for a falsehood.
+No rule sees the question or its answer, so that no preference can reward a falsehood. Each function here takes a rule's
+fields and gives its reward function.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Literal, Protocol
 
-from trialign_ray.config.preferences import (
-    Contains,
-    EndsWith,
-    Formality,
-    LetterCase,
-    MaxWords,
-    MinWords,
-    ReadingLevel,
-    Rule,
-    StartsWith,
-)
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # textstat imports pkg_resources, which warns of its own end
-    import textstat
+from trialign_ray.config.base import Strict
+from trialign_ray.config.preferences import RULE, RULES, ImportedRule
+from trialign_ray.config.seams import build
+from trialign_ray.errors import SpecError
+from trialign_ray.rewards.trust import require_trusted
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _CONTRACTION = re.compile(
@@ -41,59 +32,101 @@ _GRADE_SPAN = 6.0
 """School years above the wanted grade at which the reading-level score reaches zero."""
 
 
-def preference_score(rule: Rule, response: str) -> float:
-    """Score of `response` under `rule`, in [0, 1]; without a word or number it is 0: silence never pays."""
+class RewardFunction(Protocol):
+    """Scores the form of a response."""
+
+    def __call__(self, response: str, /) -> float:
+        """The reward in [0, 1]. `response` has a word or number, and no white space around it."""
+        ...
+
+
+def preference_score(rule: Strict, response: str) -> float:
+    """Score of `response` under `rule`, in [0, 1]; without a word or number it is 0, so that silence earns nothing.
+
+    Raises SpecError for an imported rule that is not trusted, cannot be imported, or scores outside of [0, 1].
+    """
+    if isinstance(rule, ImportedRule):
+        require_trusted(rule.import_path)
     if not _WORD.search(response):
         return 0.0
-    return float(_RULES[rule.rule](rule, response.strip()))
+    score = float(_reward_function(RULE.dump_json(rule, by_alias=True))(response.strip()))
+    if not 0 <= score <= 1:
+        raise SpecError(f"rule {rule!r}: scored {score}, but a reward lies in [0, 1]. Scale it.")
+    return score
 
 
-def _max_words(rule: MaxWords, response: str) -> float:
-    return min(1.0, rule.words / len(_WORD.findall(response)))
+@lru_cache(maxsize=1 << 12)
+def _reward_function(rule: bytes) -> RewardFunction:
+    """Made once for each rule, because an imported one may load a model."""
+    reward: RewardFunction = build(RULES, RULE.validate_json(rule), "rule")
+    return reward
 
 
-def _min_words(rule: MinWords, response: str) -> float:
-    return min(1.0, len(_WORD.findall(response)) / rule.words)
+def max_words(words: int) -> RewardFunction:
+    """Full reward up to `words` words, then inversely with their number."""
+    return lambda response: min(1.0, words / len(_WORD.findall(response)))
 
 
-def _reading_level(rule: ReadingLevel, response: str) -> float:
-    without_names = _NAME.sub("it", response)
-    above = float(textstat.flesch_kincaid_grade(without_names)) - rule.grade
-    return min(1.0, max(0.0, 1 - above / _GRADE_SPAN))
+def min_words(words: int) -> RewardFunction:
+    """In proportion to the number of words, up to `words`."""
+    return lambda response: min(1.0, len(_WORD.findall(response)) / words)
 
 
-def _formality(rule: Formality, response: str) -> float:
-    informal = bool(_CONTRACTION.search(response) or _SLANG.search(response))
-    if rule.register_ == "casual":
-        return float(informal)
-    whole_sentence = response[0].isupper() and response[-1] in ".?"
-    return (float(not informal) + float(whole_sentence)) / 2
+def reading_level(grade: float) -> RewardFunction:
+    """Full reward up to a Flesch-Kincaid grade of `grade`, falling to 0 over _GRADE_SPAN years above it.
+
+    Raises SpecError where the extra 'readability' is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # textstat imports pkg_resources, which warns of its deprecation
+            import textstat
+    except ImportError as error:
+        raise SpecError(
+            "rule 'reading_level': needs textstat. Install trialign-ray[readability], or use another rule."
+        ) from error
+
+    def reward(response: str) -> float:
+        without_names = _NAME.sub("it", response)
+        above = float(textstat.flesch_kincaid_grade(without_names)) - grade
+        return min(1.0, max(0.0, 1 - above / _GRADE_SPAN))
+
+    return reward
 
 
-def _letter_case(rule: LetterCase, response: str) -> float:
-    wanted = response.lower() if rule.case == "lower" else response.upper()
-    return float(response == wanted and any(char.isalpha() for char in response))
+def formality(register_: Literal["formal", "casual"]) -> RewardFunction:
+    """Casual: any contraction or slang. Formal: half for none of them, half for one whole sentence or more."""
+
+    def reward(response: str) -> float:
+        informal = bool(_CONTRACTION.search(response) or _SLANG.search(response))
+        if register_ == "casual":
+            return float(informal)
+        whole_sentence = response[0].isupper() and response[-1] in ".?"
+        return (float(not informal) + float(whole_sentence)) / 2
+
+    return reward
 
 
-def _starts_with(rule: StartsWith, response: str) -> float:
-    return float(response.casefold().startswith(rule.text.casefold()))
+def letter_case(case: Literal["lower", "upper"]) -> RewardFunction:
+    """1 where the response has letters, all of that case."""
+
+    def reward(response: str) -> float:
+        wanted = response.lower() if case == "lower" else response.upper()
+        return float(response == wanted and any(char.isalpha() for char in response))
+
+    return reward
 
 
-def _contains(rule: Contains, response: str) -> float:
-    return float(rule.text.casefold() in response.casefold())
+def starts_with(text: str) -> RewardFunction:
+    """1 where the response begins with `text`, whatever its case."""
+    return lambda response: float(response.casefold().startswith(text.casefold()))
 
 
-def _ends_with(rule: EndsWith, response: str) -> float:
-    return float(response.casefold().endswith(rule.text.casefold()))
+def contains(text: str) -> RewardFunction:
+    """1 where the response contains `text`, whatever its case."""
+    return lambda response: float(text.casefold() in response.casefold())
 
 
-_RULES: dict[str, Callable[[Any, str], float]] = {
-    "max_words": _max_words,
-    "min_words": _min_words,
-    "reading_level": _reading_level,
-    "formality": _formality,
-    "letter_case": _letter_case,
-    "starts_with": _starts_with,
-    "ends_with": _ends_with,
-    "contains": _contains,
-}
+def ends_with(text: str) -> RewardFunction:
+    """1 where the response ends with `text`, whatever its case."""
+    return lambda response: float(response.casefold().endswith(text.casefold()))

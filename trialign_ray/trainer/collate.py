@@ -52,8 +52,8 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
     )
     shape = (questions, len(shares), max(len(tree.responses) for tree in trees))
     mask = np.zeros(shape, np.bool_)
-    for place, tree in zip(np.ndindex(*shape[:2]), trees, strict=True):
-        mask[place][: len(tree.responses)] = True
+    for cell, tree in zip(np.ndindex(*shape[:2]), trees, strict=True):
+        mask[cell][: len(tree.responses)] = True
 
     def spread(field: str, fill: float, dtype: Any) -> Tensor:
         full = np.full(shape, fill, dtype)

@@ -18,10 +18,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trialign_ray.config.algorithm import AlgorithmSpec
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.objective.candidates import Candidates
-from trialign_ray.objective.step import StepOutputs, step_objective
+from trialign_ray.objective.step import Objective, StepOutputs, step_objective
 from trialign_ray.trainer.collate import StepBatch, assemble, divide_trees
 
 
@@ -44,9 +43,9 @@ class StepResult:
 class Learner:
     """Takes steps with a DeepSpeed engine over a `Policy`. Every rank must call the same methods in the same order."""
 
-    def __init__(self, engine: Any, algorithm: AlgorithmSpec, utility_g: Tensor) -> None:
+    def __init__(self, engine: Any, objective: Objective, utility_g: Tensor) -> None:
         self._engine = engine
-        self._algorithm = algorithm
+        self._objective = objective
         self.utility_g = utility_g
         """Moving average of each group's utility, equal on all ranks."""
 
@@ -59,7 +58,7 @@ class Learner:
         local_s = self._engine([batch.trees[i] for i in mine])
         leaf_s = _gather(local_s.detach().double(), everyone).requires_grad_()
         candidates = batch.candidates if reference is None else _with_reference(batch, reference)
-        outputs = step_objective(self._algorithm, batch.to_qgk(leaf_s), candidates, self.utility_g)
+        outputs = step_objective(self._objective, batch.to_qgk(leaf_s), candidates, self.utility_g)
         (slope_s,) = torch.autograd.grad(outputs.loss, leaf_s)
         # ZeRO averages gradients over the ranks; the step's gradient is their sum.
         world = dist.get_world_size()
@@ -87,7 +86,7 @@ class Learner:
 
     def _reference(self, batch: StepBatch) -> Tensor | None:
         """Log-probs with the adapter off, [q, g, k], where the objective needs them and a rank has not got them."""
-        if self._algorithm.kl == 0:
+        if not self._objective.needs_reference:
             return None
         lacking = torch.tensor([float(batch.lacks_reference())], device=self._engine.device)
         # A rank may have asked its actors before another rank's values arrived there: all must agree to compute.

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.derived import Derived
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.batch import GroupBatch
@@ -77,7 +78,7 @@ class _Rank:
         if spec.learner.gpu:
             policy.to(torch.device("cuda", torch.cuda.current_device()))
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)
-        self._learner = Learner(self._engine, spec.algorithm, first_utilities(len(groups)))
+        self._learner = Learner(self._engine, compose(spec.algorithm), first_utilities(len(groups)))
         self._step = 0
 
     def restore(self) -> None:

@@ -14,7 +14,9 @@ from torch.multiprocessing.spawn import spawn
 from tests.plain import plain_train
 from tests.shares import random_shares
 from tests.tiny import tiny_model
-from trialign_ray.config.algorithm import AlgorithmSpec, AwrSpec, CandidateLossSpec, PolicyLossSpec
+from trialign_ray.algorithms.compose import compose
+from trialign_ray.config.algorithm import AlgorithmSpec, DpoSpec, TrialignSpec
+from trialign_ray.config.losses import AwrSpec, CandidateLossSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
 from trialign_ray.trainer.policy import Policy, adapt
 
@@ -24,8 +26,11 @@ STEPS = 4
 OPTIMIZER = OptimizerSpec(learning_rate=1e-2, clip_norm=0.5)
 
 
-def algorithm(loss: PolicyLossSpec) -> AlgorithmSpec:
-    return AlgorithmSpec(loss=loss, kl=0.1, utility_decay=0.5)
+ALGORITHMS: list[AlgorithmSpec] = [
+    TrialignSpec(loss=AwrSpec(), kl=0.1, utility_decay=0.5),
+    TrialignSpec(loss=CandidateLossSpec(), kl=0.1, utility_decay=0.5),
+    DpoSpec(name="dpo"),
+]
 
 
 def settings(stage: Literal[1, 2, 3], workers: int) -> LearnerSpec:
@@ -42,7 +47,7 @@ def policy(learner: LearnerSpec) -> Policy:
     return made
 
 
-def zero_train(rank: int, world: int, stage: Literal[1, 2, 3], loss: PolicyLossSpec, folder: str) -> None:
+def zero_train(rank: int, world: int, stage: Literal[1, 2, 3], algorithm: AlgorithmSpec, folder: str) -> None:
     os.environ.update(DS_ACCELERATOR="cpu", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
@@ -55,7 +60,7 @@ def zero_train(rank: int, world: int, stage: Literal[1, 2, 3], loss: PolicyLossS
     learner = settings(stage, world)
     made = policy(learner)
     engine = initialize(made, OPTIMIZER, learner, STEPS, 1)
-    stepper = Learner(engine, algorithm(loss), first_utilities(3))
+    stepper = Learner(engine, compose(algorithm), first_utilities(3))
     losses = [float(stepper.step(random_shares(step)).outputs.loss.detach()) for step in range(STEPS)]
     with deepspeed.zero.GatheredParameters(made.trainable()):
         parameters = [parameter.detach().clone() for parameter in made.trainable()]
@@ -65,13 +70,13 @@ def zero_train(rank: int, world: int, stage: Literal[1, 2, 3], loss: PolicyLossS
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("loss", [AwrSpec(), CandidateLossSpec()], ids=["awr", "candidate"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=["awr", "candidate", "dpo"])
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_zero_equals_plain_loop(stage: Literal[1, 2, 3], loss: PolicyLossSpec, tmp_path: Path) -> None:
-    spawn(zero_train, args=(2, stage, loss, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+def test_zero_equals_plain_loop(stage: Literal[1, 2, 3], algorithm: AlgorithmSpec, tmp_path: Path) -> None:
+    spawn(zero_train, args=(2, stage, algorithm, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
     found = torch.load(tmp_path / "out.pt")
     losses, parameters = plain_train(
-        policy(settings(1, 1)), algorithm(loss), OPTIMIZER, map(random_shares, range(STEPS)), STEPS
+        policy(settings(1, 1)), algorithm, OPTIMIZER, map(random_shares, range(STEPS)), STEPS
     )
     assert found["losses"] == pytest.approx(losses, abs=1e-5)
     for ours, reference in zip(found["parameters"], parameters, strict=True):

@@ -6,19 +6,21 @@ from typing import Any
 
 from trialign_ray.config.algorithm import (
     AlgorithmSpec,
-    AlphaFairSpec,
-    AwrSpec,
-    CandidateLossSpec,
-    GiniSpec,
+    DpoSpec,
+    ImportedAlgorithm,
     InconsistencySpec,
+    SftSpec,
+    TrialignSpec,
     UtilitySpec,
 )
 from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
+from trialign_ray.config.losses import AwrSpec, CandidateLossSpec, DpoLossSpec, LikelihoodSpec
 from trialign_ray.config.preferences import (
     Contains,
     EndsWith,
     Formality,
+    ImportedRule,
     LetterCase,
     MaxWords,
     MinWords,
@@ -26,9 +28,10 @@ from trialign_ray.config.preferences import (
     ReadingLevel,
     StartsWith,
 )
-from trialign_ray.config.seams import ImportedSpec
+from trialign_ray.config.seams import Imported, ImportedSpec
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import CandidateSpec, EvaluationSpec, LearnerSpec, LoraSpec, OptimizerSpec, TrainSpec
+from trialign_ray.config.welfare import AlphaFairSpec, GiniSpec, ImportedWelfare
 
 TRAIN = {"kind": "train", "name": "demo", "model": "m", "logs": "demo/logs"}
 AUDIT = {"kind": "audit", "name": "demo", "model": "m", "questions": "q.json", "groups": "g.yaml"}
@@ -63,18 +66,27 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     StartsWith: {"text": "Hey"},
     EndsWith: {"text": "Bye"},
     Contains: {"text": "**"},
+    Imported: {"import_path": "package.module:name"},
+    ImportedAlgorithm: {"name": "import_path", "import_path": "package.module:name"},
+    ImportedRule: {"import_path": "package.module:name"},
+    ImportedWelfare: {"import_path": "package.module:name"},
+    AlgorithmSpec: {"name": "trialign"},
+    SftSpec: {"name": "sft"},
+    DpoSpec: {"name": "dpo"},
     ImportedSpec: {"import_path": "package.module:name"},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
     **{
         model: {}
         for model in (
-            AlgorithmSpec,
+            TrialignSpec,
             UtilitySpec,
             AlphaFairSpec,
             GiniSpec,
             InconsistencySpec,
             AwrSpec,
             CandidateLossSpec,
+            LikelihoodSpec,
+            DpoLossSpec,
         )
     },
     **{model: {} for model in (CandidateSpec, LoraSpec, OptimizerSpec, LearnerSpec)},

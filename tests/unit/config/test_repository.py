@@ -72,10 +72,10 @@ def test_every_file_of_the_demo_and_the_jobs_parses(path):
 
 def test_the_questions_and_groups_that_specifications_name_are_there_and_can_be_used():
     specs = [data for path in yaml_files("demo", "jobs") for data in specs_in(path)]
-    places = [data | (data.get("evaluation") or {}) for data in specs]
+    fields = [data | (data.get("evaluation") or {}) for data in specs]
     assert specs
-    assert all(load_yaml(QuestionSet, ROOT / place["questions"]) for place in places if "questions" in place)
-    assert all(load_yaml(GroupSet, ROOT / place["groups"]) for place in places if "groups" in place)
+    assert all(load_yaml(QuestionSet, ROOT / named["questions"]) for named in fields if "questions" in named)
+    assert all(load_yaml(GroupSet, ROOT / named["groups"]) for named in fields if "groups" in named)
 
 
 @pytest.mark.parametrize("path", yaml_files("cluster", "docker"), ids=named)

@@ -16,7 +16,7 @@ def test_an_import_path_gives_the_object() -> None:
 
 
 @pytest.mark.parametrize("path", ["no_such_package:name", "collections:NoSuchName"])
-def test_what_cannot_be_imported_is_said(path: str) -> None:
+def test_what_cannot_be_imported_is_reported(path: str) -> None:
     with pytest.raises(SpecError, match=f"import_path '{path}'"):
         load_object(path)
 

@@ -16,7 +16,7 @@ from ray.dashboard.modules.reporter import reporter_agent
 from tests.unit.deploy.expressions import Use, base, uses
 from tests.unit.deploy.manifests import KUBERAY, ROOT, read
 from trialign_api.telemetry import Telemetry
-from trialign_ray.objective.welfare import CLIP
+from trialign_ray.objective.welfare.base import CLIP
 from trialign_ray.trainer.metric_writers import GAUGES
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "cluster/grafana/trialign.json").read_text(encoding="utf-8"))

@@ -40,7 +40,7 @@ def game_of(answer: Any, preference: Any = 0.0, **changes: Any) -> Candidates:
 
 
 def random_game(seed: int, questions: int, groups: int, candidates: int) -> Game:
-    """A game with padding at random places; padding holds values that would show if they were read."""
+    """A game with padding at random positions; padding holds values that would show if they were read."""
     rng = torch.Generator().manual_seed(seed)
     shape = (questions, groups, candidates)
     mask = torch.rand(shape, generator=rng) < 0.7
@@ -91,8 +91,8 @@ def brute_force(policy_qgk: Tensor, game: Candidates, of_answers: Callable[[Sequ
     answer_qgk = game.answer_qgk.tolist()
 
     def at(question: int) -> Tensor:
-        said = answer_qgk[question]
-        return expected(policy_qgk[question], lambda picks: of_answers([said[i][k] for i, k in enumerate(picks)]))
+        answer_gk = answer_qgk[question]
+        return expected(policy_qgk[question], lambda picks: of_answers([answer_gk[i][k] for i, k in enumerate(picks)]))
 
     return torch.stack([at(question) for question in range(len(answer_qgk))])
 

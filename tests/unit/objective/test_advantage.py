@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 
 from trialign_ray.objective.advantage import standardise
-from trialign_ray.objective.welfare import AlphaFair
+from trialign_ray.objective.welfare.alpha_fair import AlphaFair
 
 from .games import Game, game_of, games
 
@@ -14,9 +14,9 @@ from .games import Game, game_of, games
 @given(games())
 def test_each_question_and_group_has_mean_zero_and_variance_one(game: Game):
     advantage_qgk = standardise(game.candidates)
-    for place in torch.cartesian_prod(*map(torch.arange, advantage_qgk.shape[:2])).tolist():
-        row, mask = advantage_qgk[tuple(place)], game.candidates.mask_qgk[tuple(place)]
-        varied = float(game.candidates.with_signal_qg()[tuple(place)])
+    for cell in torch.cartesian_prod(*map(torch.arange, advantage_qgk.shape[:2])).tolist():
+        row, mask = advantage_qgk[tuple(cell)], game.candidates.mask_qgk[tuple(cell)]
+        varied = float(game.candidates.with_signal_qg()[tuple(cell)])
         torch.testing.assert_close(row[mask].mean(), torch.tensor(0.0, dtype=torch.float64))
         torch.testing.assert_close(row[mask].var(correction=0), torch.tensor(varied, dtype=torch.float64))
 

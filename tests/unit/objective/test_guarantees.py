@@ -1,4 +1,7 @@
-"""What the objective promises: disparity is bounded, no shared falsehood pays, nobody is levelled down."""
+"""What the objective guarantees.
+
+Disparity is bounded, agreeing on a wrong answer is never rewarded, and no group is levelled down.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from trialign_ray.config.algorithm import AlgorithmSpec, CandidateLossSpec, InconsistencySpec, UtilitySpec
+from trialign_ray.algorithms.compose import compose
+from trialign_ray.config.algorithm import InconsistencySpec, TrialignSpec, UtilitySpec
+from trialign_ray.config.losses import CandidateLossSpec
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.inconsistency import anchored, clamp_coefficient, symmetric
 from trialign_ray.objective.step import step_objective
@@ -73,7 +78,7 @@ def cases() -> list[tuple[list[float], tuple[bool, ...]]]:
     return [(weights, knows) for weights in WEIGHTS for knows in itertools.product([True, False], repeat=len(weights))]
 
 
-def said_by(knows: Sequence[bool]) -> list[list[list[int]]]:
+def answers_of(knows: Sequence[bool]) -> list[list[list[int]]]:
     return [[KNOWS if known else IGNORANT for known in knows]]
 
 
@@ -81,13 +86,13 @@ def said_by(knows: Sequence[bool]) -> list[list[list[int]]]:
 def test_below_the_clamp_no_group_that_knows_the_truth_gains_by_a_falsehood(weights, knows):
     weight_g = torch.tensor(weights, dtype=torch.float64)
     coefficient = clamp_coefficient(1.0, weight_g, W_TRUTH)
-    assert beaten(values(game_of(said_by(knows)), weight_g, coefficient), knows) == []
+    assert beaten(values(game_of(answers_of(knows)), weight_g, coefficient), knows) == []
 
 
 @pytest.mark.parametrize(("weights", "knows"), cases())
 def test_below_the_clamp_telling_the_truth_is_the_best_of_all_joint_policies(weights, knows):
     weight_g = torch.tensor(weights, dtype=torch.float64)
-    value_of = values(game_of(said_by(knows)), weight_g, clamp_coefficient(1.0, weight_g, W_TRUTH))
+    value_of = values(game_of(answers_of(knows)), weight_g, clamp_coefficient(1.0, weight_g, W_TRUTH))
     best = max(value_of, key=lambda picks: value_of[picks])
     assert all(pick == 0 for pick, known in zip(best, knows, strict=True) if known)
 
@@ -100,7 +105,7 @@ def test_above_the_clamp_the_one_group_that_knows_would_join_the_falsehood_of_al
     coefficient = 1.02 * min(weights) * W_TRUTH
     assert clamp_coefficient(coefficient, weight_g, W_TRUTH) < coefficient
     shared = tuple(0 if not known else 1 for known in knows)
-    assert shared in beaten(values(game_of(said_by(knows)), weight_g, coefficient), knows)
+    assert shared in beaten(values(game_of(answers_of(knows)), weight_g, coefficient), knows)
 
 
 @pytest.mark.parametrize(("weights", "knows"), cases())
@@ -108,7 +113,7 @@ def test_the_symmetric_term_is_as_safe_below_its_own_clamp(weights, knows):
     """A group that joins the others earns lambda once for itself and once for them."""
     weight_g = torch.tensor(weights, dtype=torch.float64)
     coefficient = clamp_coefficient(1.0, weight_g, W_TRUTH, always_symmetric=True)
-    assert beaten(values(game_of(said_by(knows)), weight_g, coefficient, symmetric), knows) == []
+    assert beaten(values(game_of(answers_of(knows)), weight_g, coefficient, symmetric), knows) == []
 
 
 @pytest.mark.parametrize("w_truth", [0.51, 0.6, 0.7, 1.0])
@@ -117,30 +122,30 @@ def test_the_symmetric_term_is_as_safe_below_its_own_clamp(weights, knows):
 def test_below_the_clamp_not_even_a_falsehood_that_pleases_more_pays(weights, knows, form, term, w_truth):
     """Falsehoods have preference 1, truths 0."""
     weight_g = torch.tensor(weights, dtype=torch.float64)
-    game = game_of(said_by(knows))
+    game = game_of(answers_of(knows))
     pleasing_qgk = w_truth * game.truth_qgk + (1 - w_truth) * (1 - game.truth_qgk)
     game = dataclasses.replace(game, utility_qgk=pleasing_qgk)
     coefficient = clamp_coefficient(1.0, weight_g, w_truth, always_symmetric=form == "symmetric")
     assert beaten(values(game, weight_g, coefficient, term), knows) == []
 
 
-def trained_values(game: Candidates, spec: AlgorithmSpec) -> dict[tuple[int, ...], float]:
+def trained_values(game: Candidates, spec: TrialignSpec) -> dict[tuple[int, ...], float]:
     """What training maximises, at every deterministic joint policy."""
     start_g = torch.full(game.answer_qgk.shape[1:2], 0.5, dtype=torch.float64)
     certain = {picks: 1e4 * (policy_qgk - 1) for picks, policy_qgk in deterministic(*game.answer_qgk.shape[1:])}
-    return {picks: -float(step_objective(spec, logp, game, start_g).loss) for picks, logp in certain.items()}
+    return {picks: -float(step_objective(compose(spec), logp, game, start_g).loss) for picks, logp in certain.items()}
 
 
 @pytest.mark.parametrize("form", ["anchored", "symmetric"])
 @pytest.mark.parametrize("knows", itertools.product([True, False], repeat=3))
 def test_in_training_no_falsehood_pays_at_any_lambda_that_is_asked_for(form, knows):
-    spec = AlgorithmSpec(
+    spec = TrialignSpec(
         loss=CandidateLossSpec(likelihood=0),
         utility=UtilitySpec(w_truth=W_TRUTH),
         utility_decay=1 - 1e-9,
         inconsistency=InconsistencySpec(coefficient=1, form=form),
     )
-    assert beaten(trained_values(game_of(said_by(knows)), spec), knows) == []
+    assert beaten(trained_values(game_of(answers_of(knows)), spec), knows) == []
 
 
 @given(games())

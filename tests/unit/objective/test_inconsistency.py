@@ -40,8 +40,8 @@ def test_answer_mass_is_the_chance_of_each_answer(game: Game):
     policy_qgk = policy_of(game).detach()
     mass_qga = answer_mass(policy_qgk, game.candidates)
     for q, g, a in torch.cartesian_prod(*map(torch.arange, mass_qga.shape)).tolist():
-        said = game.candidates.answer_qgk[q, g].tolist()
-        chance = sum(float(p) for p, answer in zip(policy_qgk[q, g], said, strict=True) if answer == a)
+        answers = game.candidates.answer_qgk[q, g].tolist()
+        chance = sum(float(p) for p, answer in zip(policy_qgk[q, g], answers, strict=True) if answer == a)
         assert float(mass_qga[q, g, a]) == pytest.approx(chance)
 
 

@@ -9,10 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trialign_ray.config.algorithm import AwrSpec, CandidateLossSpec, PolicyLossSpec
+from trialign_ray.config.base import Strict
+from trialign_ray.config.losses import LOSSES as REGISTERED
+from trialign_ray.config.losses import AwrSpec, CandidateLossSpec
+from trialign_ray.config.seams import build
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.candidates import Candidates, candidate_policy
-from trialign_ray.objective.losses import POLICY_LOSSES, LossInputs, LossOutputs, awr, candidate
+from trialign_ray.objective.losses.awr import Awr
+from trialign_ray.objective.losses.base import LossInputs, LossOutputs, PolicyLoss
+from trialign_ray.objective.losses.candidate import CandidateLoss
 
 from .games import Game, expected, game_of, games
 
@@ -23,11 +28,12 @@ def inputs_of(logp_qgk: Tensor, candidates: Candidates) -> LossInputs:
     return LossInputs(logp_qgk, candidate_policy(logp_qgk, candidates), standardise(candidates), candidates)
 
 
-def outputs_of(spec: PolicyLossSpec, logp_qgk: Tensor, candidates: Candidates) -> LossOutputs:
-    return POLICY_LOSSES[spec.name](spec, inputs_of(logp_qgk, candidates))
+def outputs_of(spec: Strict, logp_qgk: Tensor, candidates: Candidates) -> LossOutputs:
+    loss: PolicyLoss = build(REGISTERED, spec)
+    return loss(inputs_of(logp_qgk, candidates))
 
 
-def slope(spec: PolicyLossSpec, game: Game) -> Tensor:
+def slope(spec: Strict, game: Game) -> Tensor:
     logp_qgk = game.logp_qgk.clone().requires_grad_()
     return torch.autograd.grad(outputs_of(spec, logp_qgk, game.candidates).loss_qg.sum(), logp_qgk)[0]
 
@@ -48,7 +54,7 @@ def advantages(utilities: list[float]) -> list[float]:
 
 @given(games(), st.floats(0.1, 3))
 def test_awr_is_the_likelihood_of_each_response_weighted_by_its_advantage(game: Game, temperature: float):
-    loss_qg = awr(AwrSpec(temperature=temperature), inputs_of(game.logp_qgk, game.candidates)).loss_qg
+    loss_qg = Awr(temperature)(inputs_of(game.logp_qgk, game.candidates)).loss_qg
     for question, group in torch.cartesian_prod(*map(torch.arange, loss_qg.shape)).tolist():
         rows = listed(game, question, group)
         weights = [math.exp(a / temperature) for a in advantages([row[0] for row in rows])]
@@ -61,7 +67,7 @@ def test_awr_is_the_likelihood_of_each_response_weighted_by_its_advantage(game: 
 
 @given(games(), st.floats(0, 2))
 def test_candidate_is_expected_advantage_and_the_likelihood_of_the_best(game: Game, likelihood: float):
-    loss_qg = candidate(CandidateLossSpec(likelihood=likelihood), inputs_of(game.logp_qgk, game.candidates)).loss_qg
+    loss_qg = CandidateLoss(likelihood)(inputs_of(game.logp_qgk, game.candidates)).loss_qg
     for question, group in torch.cartesian_prod(*map(torch.arange, loss_qg.shape)).tolist():
         rows = listed(game, question, group)
         utilities = [row[0] for row in rows]
@@ -74,7 +80,7 @@ def test_candidate_is_expected_advantage_and_the_likelihood_of_the_best(game: Ga
 @given(games())
 def test_expected_advantage_is_what_the_listed_draws_earn(game: Game):
     """Up to each group's mean and spread of utility it is the expectation of the utility itself."""
-    loss_qg = candidate(CandidateLossSpec(likelihood=0), inputs_of(game.logp_qgk, game.candidates)).loss_qg
+    loss_qg = CandidateLoss(0)(inputs_of(game.logp_qgk, game.candidates)).loss_qg
     policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
     signal_qg = game.candidates.with_signal_qg()
     for question, group in signal_qg.nonzero().tolist():
@@ -131,7 +137,7 @@ def test_a_step_downhill_moves_mass_to_the_better_answer(spec):
 
 def test_a_cold_temperature_leaves_only_the_best_and_a_warm_one_counts_all_alike():
     game = game_of([[[0, 1, 2, 3]]])
-    cold, warm = (awr(AwrSpec(temperature=t), inputs_of(torch.zeros(1, 1, 4).double(), game)) for t in (0.01, 10))
+    cold, warm = (Awr(t)(inputs_of(torch.zeros(1, 1, 4).double(), game)) for t in (0.01, 10))
     assert float(cold.effective_samples_qg) == pytest.approx(1)
     assert float(warm.effective_samples_qg) == pytest.approx(4, rel=0.05)
 

@@ -10,28 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trialign_ray.config.algorithm import (
-    AlgorithmSpec,
-    AlphaFairSpec,
-    AwrSpec,
-    CandidateLossSpec,
-    GiniSpec,
-    InconsistencySpec,
-)
+from trialign_ray.algorithms.compose import compose
+from trialign_ray.config.algorithm import AlgorithmSpec, InconsistencySpec, TrialignSpec
+from trialign_ray.config.losses import LOSSES, AwrSpec, CandidateLossSpec
+from trialign_ray.config.seams import build
+from trialign_ray.config.welfare import AlphaFairSpec, GiniSpec
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.inconsistency import inconsistency
-from trialign_ray.objective.losses import POLICY_LOSSES, LossInputs
+from trialign_ray.objective.losses.base import LossInputs
 from trialign_ray.objective.step import StepOutputs, first_utilities, kl_to_reference, step_objective
-from trialign_ray.objective.welfare import AlphaFair
+from trialign_ray.objective.welfare.alpha_fair import AlphaFair
 
 from .games import Game, game_of, games
 
 FORMS = [
-    AlgorithmSpec(loss=loss, kl=kl, inconsistency=InconsistencySpec(coefficient=0.3, form=form))
+    TrialignSpec(loss=loss, kl=kl, inconsistency=InconsistencySpec(coefficient=0.3, form=form))
     for loss, kl, form in itertools.product([AwrSpec(), CandidateLossSpec()], [0.0, 0.5], ["anchored", "symmetric"])
 ]
-NAMES = [f"{spec.loss.name}-{spec.kl}-{spec.inconsistency.form}" for spec in FORMS]
+NAMES = [f"{type(spec.loss).__name__}-{spec.kl}-{spec.inconsistency.form}" for spec in FORMS]
 STILL = 1 - 1e-12
 """A moving average that does not move: weights are then the same at every policy."""
 
@@ -41,7 +38,7 @@ def start(game: Game) -> Tensor:
 
 
 def outputs_of(spec: AlgorithmSpec, game: Game) -> StepOutputs:
-    return step_objective(spec, game.logp_qgk, game.candidates, start(game))
+    return step_objective(compose(spec), game.logp_qgk, game.candidates, start(game))
 
 
 def with_fields(candidates: Candidates, change: Any) -> Candidates:
@@ -54,10 +51,10 @@ def with_fields(candidates: Candidates, change: Any) -> Candidates:
 @given(game=games())
 def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_constant(spec, game: Game):
     logp_qgk = game.logp_qgk.clone().requires_grad_()
-    outputs = step_objective(spec, logp_qgk, game.candidates, start(game))
+    outputs = step_objective(compose(spec), logp_qgk, game.candidates, start(game))
     log_policy_qgk = candidate_policy(logp_qgk, game.candidates)
     inputs = LossInputs(logp_qgk, log_policy_qgk, standardise(game.candidates), game.candidates)
-    loss_qg = POLICY_LOSSES[spec.loss.name](spec.loss, inputs).loss_qg
+    loss_qg = build(LOSSES, spec.loss)(inputs).loss_qg
     always = spec.inconsistency.form == "symmetric"
     policy_loss = sum(float(weight) * loss_qg[:, i].mean() for i, weight in enumerate(outputs.weight_g))
     penalty = inconsistency(log_policy_qgk.exp(), game.candidates, always)
@@ -72,12 +69,12 @@ def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_consta
 @settings(max_examples=15)
 @given(game=games())
 def test_the_gradient_is_that_of_finite_differences(loss, game: Game):
-    spec = AlgorithmSpec(
+    spec = TrialignSpec(
         loss=loss, kl=0.7, utility_decay=STILL, inconsistency=InconsistencySpec(coefficient=0.3, form="symmetric")
     )
 
     def total(logp_qgk: Tensor) -> Tensor:
-        return step_objective(spec, logp_qgk, game.candidates, start(game)).loss
+        return step_objective(compose(spec), logp_qgk, game.candidates, start(game)).loss
 
     assert torch.autograd.gradcheck(total, (game.logp_qgk.clone().requires_grad_(),))
 
@@ -112,7 +109,7 @@ def test_relabelling_the_groups_and_the_questions_changes_nothing(spec, game: Ga
 
 @given(games(), st.floats(0, 0.99))
 def test_utilities_are_a_moving_average_of_what_the_policy_earns(game: Game, decay: float):
-    outputs = outputs_of(AlgorithmSpec(utility_decay=decay), game)
+    outputs = outputs_of(TrialignSpec(utility_decay=decay), game)
     policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
     for group, average in enumerate(outputs.utility_g.tolist()):
         earned = [sum(p * u for p, u in zip(*row, strict=True)) for row in _rows(policy_qgk, game, group)]
@@ -126,26 +123,26 @@ def _rows(policy_qgk: Tensor, game: Game, group: int) -> list[tuple[list[float],
 
 @given(games())
 def test_the_weights_are_the_welfares_at_the_new_utilities(game: Game):
-    nash = outputs_of(AlgorithmSpec(welfare=AlphaFairSpec(alpha=1, eps=0.2)), game)
+    nash = outputs_of(TrialignSpec(welfare=AlphaFairSpec(alpha=1, eps=0.2)), game)
     torch.testing.assert_close(nash.weight_g, AlphaFair(1.0, eps=0.2).weights(nash.utility_g))
 
 
 def test_the_first_weights_are_equal():
     for spec in (AlphaFairSpec(alpha=2), GiniSpec()):
         game = Game(game_of([[[0, 1], [0, 1], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-        weight_g = outputs_of(AlgorithmSpec(welfare=spec), game).weight_g
+        weight_g = outputs_of(TrialignSpec(welfare=spec), game).weight_g
         torch.testing.assert_close(weight_g, torch.ones(3, dtype=torch.float64))
 
 
 def test_a_group_that_earns_less_counts_for_more():
     game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-    weight_g = outputs_of(AlgorithmSpec(utility_decay=0), game).weight_g
+    weight_g = outputs_of(TrialignSpec(utility_decay=0), game).weight_g
     assert weight_g.argmax() == 1
 
 
-def test_lambda_is_lowered_where_it_would_let_a_falsehood_pay_and_this_is_said():
+def test_lambda_is_lowered_where_it_would_reward_a_falsehood_and_this_is_reported():
     game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-    asked = AlgorithmSpec(utility_decay=0, inconsistency=InconsistencySpec(coefficient=1))
+    asked = TrialignSpec(utility_decay=0, inconsistency=InconsistencySpec(coefficient=1))
     outputs = outputs_of(asked, game)
     assert outputs.clamped
     assert outputs.coefficient < float(outputs.weight_g.min()) * asked.utility.w_truth
@@ -154,7 +151,7 @@ def test_lambda_is_lowered_where_it_would_let_a_falsehood_pay_and_this_is_said()
 
 def test_lambda_is_used_as_asked_where_it_is_small_enough():
     game = Game(game_of([[[0, 1], [1, 2], [0, 1]]]), torch.zeros(1, 3, 2, dtype=torch.float64))
-    outputs = outputs_of(AlgorithmSpec(inconsistency=InconsistencySpec(coefficient=0.2)), game)
+    outputs = outputs_of(TrialignSpec(inconsistency=InconsistencySpec(coefficient=0.2)), game)
     assert (outputs.coefficient, outputs.clamped) == (0.2, False)
 
 
@@ -172,8 +169,8 @@ def test_kl_is_the_sum_over_the_candidates(game: Game):
     policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
     reference_qgk = candidate_policy(game.candidates.reference_logp_qgk, game.candidates).exp()
     summed = sum(
-        float(policy_qgk[place] * (policy_qgk[place] / reference_qgk[place]).log())
-        for place in map(tuple, game.candidates.mask_qgk.nonzero().tolist())
+        float(policy_qgk[cell] * (policy_qgk[cell] / reference_qgk[cell]).log())
+        for cell in map(tuple, game.candidates.mask_qgk.nonzero().tolist())
     )
     kl = kl_to_reference(candidate_policy(game.logp_qgk, game.candidates), game.candidates)
     pairs = game.logp_qgk.shape[0] * game.logp_qgk.shape[1]
@@ -184,14 +181,14 @@ def test_kl_is_the_sum_over_the_candidates(game: Game):
 def test_without_kl_the_reference_is_not_read(game: Game):
     blank = torch.full_like(game.logp_qgk, torch.nan)
     unread = Game(dataclasses.replace(game.candidates, reference_logp_qgk=blank), game.logp_qgk)
-    torch.testing.assert_close(outputs_of(AlgorithmSpec(), unread).loss, outputs_of(AlgorithmSpec(), game).loss)
+    torch.testing.assert_close(outputs_of(TrialignSpec(), unread).loss, outputs_of(TrialignSpec(), game).loss)
 
 
 @given(games())
 def test_right_mass_is_the_mean_over_the_questions_with_a_truth(game: Game):
     policy_qgk = candidate_policy(game.logp_qgk, game.candidates).exp()
     known = game.candidates.objective_q.nonzero().flatten().tolist()
-    for group, found in enumerate(outputs_of(AlgorithmSpec(), game).mass_right_g.tolist()):
+    for group, found in enumerate(outputs_of(TrialignSpec(), game).mass_right_g.tolist()):
         masses = [float((policy_qgk * game.candidates.truth_qgk)[question, group].sum()) for question in known]
         assert found == pytest.approx(sum(masses) / max(len(known), 1))
 
@@ -204,12 +201,12 @@ def test_signal_share_counts_the_pairs_whose_utilities_differ(game: Game):
             game.candidates.utility_qgk.flatten(0, 1), game.candidates.mask_qgk.flatten(0, 1), strict=True
         )
     ]
-    assert float(outputs_of(AlgorithmSpec(), game).signal_share) == pytest.approx(sum(shares) / len(shares))
+    assert float(outputs_of(TrialignSpec(), game).signal_share) == pytest.approx(sum(shares) / len(shares))
 
 
 def test_a_step_without_signal_moves_nothing_but_the_penalty():
-    said = game_of([[[1, 1], [2, 2]]], objective_q=torch.tensor([True]))
-    outputs = outputs_of(AlgorithmSpec(), Game(said, torch.zeros(1, 2, 2, dtype=torch.float64)))
+    game = game_of([[[1, 1], [2, 2]]], objective_q=torch.tensor([True]))
+    outputs = outputs_of(TrialignSpec(), Game(game, torch.zeros(1, 2, 2, dtype=torch.float64)))
     assert (float(outputs.policy_loss), float(outputs.signal_share), float(outputs.effective_samples)) == (0, 0, 0)
     assert float(outputs.loss) == 0
 
@@ -219,7 +216,7 @@ def test_a_step_without_signal_moves_nothing_but_the_penalty():
 @given(game=games())
 def test_only_the_loss_carries_a_gradient(spec, game: Game):
     logp_qgk = game.logp_qgk.clone().requires_grad_()
-    outputs = step_objective(spec, logp_qgk, game.candidates, start(game))
+    outputs = step_objective(compose(spec), logp_qgk, game.candidates, start(game))
     values = {field.name: getattr(outputs, field.name) for field in dataclasses.fields(outputs)}
     assert [name for name, x in values.items() if isinstance(x, Tensor) and x.requires_grad] == ["loss"]
 
@@ -231,7 +228,7 @@ def test_single_precision_is_enough(spec, game: Game):
     """As in training: log-probs and utilities in float32, moving averages in float64."""
     single = with_fields(game.candidates, lambda x: x.float() if x.is_floating_point() else x)
     logp_qgk = game.logp_qgk.float().requires_grad_()
-    outputs = step_objective(spec, logp_qgk, single, start(game))
+    outputs = step_objective(compose(spec), logp_qgk, single, start(game))
     (gradient_qgk,) = torch.autograd.grad(outputs.loss, logp_qgk)
     assert gradient_qgk.isfinite().all()
     assert float(outputs.loss.detach()) == pytest.approx(float(outputs_of(spec, game).loss), abs=1e-3)

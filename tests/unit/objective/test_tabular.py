@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from trialign_ray.config.algorithm import AlgorithmSpec, AwrSpec, CandidateLossSpec, InconsistencySpec, PolicyLossSpec
+from trialign_ray.algorithms.compose import compose
+from trialign_ray.config.algorithm import InconsistencySpec, TrialignSpec
+from trialign_ray.config.base import Strict
+from trialign_ray.config.losses import AwrSpec, CandidateLossSpec
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.inconsistency import anchored, symmetric
 from trialign_ray.objective.step import first_utilities, step_objective
-from trialign_ray.objective.welfare import AlphaFair
+from trialign_ray.objective.welfare.alpha_fair import AlphaFair
 
 from .games import TRUTH, game_of
 
@@ -81,9 +84,13 @@ def test_ascent_on_the_mean_does_not():
 
 def facts() -> Candidates:
     """Three facts, three groups, four candidates; each group prefers another style, and one knows one fact less."""
-    said = [[[0, 1, 2, 0]] * 3, [[1, 0, 0, 3], [2, 0, 1, 0], [1, 1, 2, 3]], [[3, 2, 0, 1], [0, 2, 2, 1], [2, 0, 3, 0]]]
+    answers = [
+        [[0, 1, 2, 0]] * 3,
+        [[1, 0, 0, 3], [2, 0, 1, 0], [1, 1, 2, 3]],
+        [[3, 2, 0, 1], [0, 2, 2, 1], [2, 0, 3, 0]],
+    ]
     liked = torch.rand(3, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return game_of(said, preference=liked)
+    return game_of(answers, preference=liked)
 
 
 def best_of_all_joint_policies(game: Candidates) -> float:
@@ -95,12 +102,12 @@ def best_of_all_joint_policies(game: Candidates) -> float:
     return float(nash(joint).max())
 
 
-def trained(game: Candidates, spec: AlgorithmSpec, steps: int, rate: float = 10.0) -> Tensor:
+def trained(game: Candidates, spec: TrialignSpec, steps: int, rate: float = 10.0) -> Tensor:
     """The tabular policy that the whole objective trains, with its moving averages."""
     state = {"utility_g": first_utilities(game.utility_qgk.shape[1])}
 
     def loss(logits_qgk: Tensor) -> Tensor:
-        outputs = step_objective(spec, logits_qgk.log_softmax(-1), game, state["utility_g"])
+        outputs = step_objective(compose(spec), logits_qgk.log_softmax(-1), game, state["utility_g"])
         state["utility_g"] = outputs.utility_g
         return outputs.loss
 
@@ -109,21 +116,21 @@ def trained(game: Candidates, spec: AlgorithmSpec, steps: int, rate: float = 10.
 
 
 def test_training_on_expected_utility_reaches_the_best_of_all_joint_policies():
-    policy_qgk = trained(facts(), AlgorithmSpec(loss=CandidateLossSpec()), steps=600, rate=20.0)
+    policy_qgk = trained(facts(), TrialignSpec(loss=CandidateLossSpec()), steps=600, rate=20.0)
     assert float(nash(utilities(policy_qgk, facts()))) == pytest.approx(best_of_all_joint_policies(facts()), abs=2e-2)
 
 
 @pytest.mark.parametrize("loss", [AwrSpec(), CandidateLossSpec()], ids=lambda loss: loss.name)
-def test_each_group_ends_at_its_best_answer(loss: PolicyLossSpec):
+def test_each_group_ends_at_its_best_answer(loss: Strict):
     game = facts()
-    policy_qgk = trained(game, AlgorithmSpec(loss=loss), steps=300)
+    policy_qgk = trained(game, TrialignSpec(loss=loss), steps=300)
     assert torch.equal(policy_qgk.argmax(-1), game.utility_qgk.argmax(-1))
 
 
 def test_awr_alone_ends_at_the_softmax_of_the_advantages():
     """Likelihood under fixed weights is largest where the policy is the weights."""
     game, temperature = facts(), 0.8
-    spec = AlgorithmSpec(loss=AwrSpec(temperature=temperature), inconsistency=InconsistencySpec(coefficient=0))
+    spec = TrialignSpec(loss=AwrSpec(temperature=temperature), inconsistency=InconsistencySpec(coefficient=0))
     mean_qg1, std_qg1 = game.utility_qgk.mean(-1, keepdim=True), game.utility_qgk.std(-1, correction=0, keepdim=True)
     weights_qgk = ((game.utility_qgk - mean_qg1) / std_qg1 / temperature).softmax(-1)
     torch.testing.assert_close(trained(game, spec, steps=200), weights_qgk, atol=1e-4, rtol=0)
@@ -131,12 +138,12 @@ def test_awr_alone_ends_at_the_softmax_of_the_advantages():
 
 def test_with_kl_training_ends_at_the_tilted_reference():
     """E[A] - beta * KL(pi || ref) is largest at pi ~ ref * exp(A / beta); the groups are alike, so weights are 1."""
-    said, liked = [[[0, 1, 2]] * 2, [[1, 0, 0]] * 2], [[[0.2, 0.9, 0.1]] * 2, [[0.5, 0.1, 0.7]] * 2]
+    answers, liked = [[[0, 1, 2]] * 2, [[1, 0, 0]] * 2], [[[0.2, 0.9, 0.1]] * 2, [[0.5, 0.1, 0.7]] * 2]
     reference_qgk = torch.tensor([[[0.2, 0.5, 0.3]] * 2, [[0.6, 0.3, 0.1]] * 2], dtype=torch.float64).log()
-    game, beta = game_of(said, preference=liked, reference_logp_qgk=reference_qgk), 0.9
+    game, beta = game_of(answers, preference=liked, reference_logp_qgk=reference_qgk), 0.9
     mean_qg1 = game.utility_qgk.mean(-1, keepdim=True)
     advantage_qgk = (game.utility_qgk - mean_qg1) / game.utility_qgk.std(-1, correction=0, keepdim=True)
-    spec = AlgorithmSpec(loss=CandidateLossSpec(likelihood=0), kl=beta, inconsistency=InconsistencySpec(coefficient=0))
+    spec = TrialignSpec(loss=CandidateLossSpec(likelihood=0), kl=beta, inconsistency=InconsistencySpec(coefficient=0))
     tilted_qgk = (reference_qgk + advantage_qgk / beta).softmax(-1)
     torch.testing.assert_close(trained(game, spec, steps=300, rate=2.0), tilted_qgk, atol=1e-4, rtol=0)
 
@@ -144,10 +151,10 @@ def test_with_kl_training_ends_at_the_tilted_reference():
 def test_where_no_truth_is_known_and_all_is_liked_alike_the_groups_come_to_agree():
     game = game_of([[[1, 2, 3], [2, 3, 1], [3, 2, 1]]], objective_q=torch.tensor([False]))
     uneven = torch.tensor([[[0.3, 0.1, 0.0], [0.0, 0.1, 0.2], [0.1, 0.0, 0.2]]], dtype=torch.float64)
-    spec = AlgorithmSpec(loss=CandidateLossSpec(likelihood=0))
+    spec = TrialignSpec(loss=CandidateLossSpec(likelihood=0))
 
     def loss(logits_qgk: Tensor) -> Tensor:
-        return step_objective(spec, logits_qgk.log_softmax(-1), game, first_utilities(3)).loss
+        return step_objective(compose(spec), logits_qgk.log_softmax(-1), game, first_utilities(3)).loss
 
     logits_qgk = descend(loss, uneven, steps=500, rate=40.0)
     assert float(symmetric(candidate_policy(logits_qgk, game).exp(), game)) < 0.05

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trialign_ray.objective.welfare import CLIP, AlphaFair, GeneralisedGini, Welfare
+from trialign_ray.objective.welfare.alpha_fair import AlphaFair
+from trialign_ray.objective.welfare.base import CLIP, Welfare
+from trialign_ray.objective.welfare.generalised_gini import GeneralisedGini
 
 WELFARES: list[Welfare] = [AlphaFair(0.0), AlphaFair(1.0), AlphaFair(2.5), GeneralisedGini(0.5), GeneralisedGini(1.0)]
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +16,7 @@ from trialign_ray.config.preferences import (
     Rule,
     StartsWith,
 )
+from trialign_ray.config.preferences import RULES as REGISTERED
 from trialign_ray.rewards.preference import preference_score
 
 FORMAL, CASUAL = Formality(register="formal"), Formality(register="casual")
@@ -42,7 +41,7 @@ def words(count: int) -> str:
 
 
 def test_every_kind_of_rule_is_tested_here():
-    assert {type(rule) for rule in RULES} == set(get_args(get_args(Rule)[0]))
+    assert {type(rule) for rule in RULES} == {entry.spec for entry in REGISTERED.values()}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -178,7 +177,7 @@ def test_a_response_brought_into_a_case_has_it(response):
         ("  hey you", 1.0, 0.0, 1.0),
     ],
 )
-def test_a_required_text_at_its_place(response, starts, ends, contains):
+def test_a_required_text_at_its_position(response, starts, ends, contains):
     rules = (StartsWith(text="Hey"), EndsWith(text="Hey"), Contains(text="Hey"))
     assert tuple(preference_score(rule, response) for rule in rules) == (starts, ends, contains)
 

@@ -1,0 +1,27 @@
+"""Welfare of the groups: how much each group's utility counts.
+
+A weight is the slope of the welfare in one group's utility; it is normalised to mean 1, kept within CLIP, and constant
+in the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+CLIP = (0.25, 4.0)
+"""A group may count at most four times, and at least a quarter, of the mean."""
+
+
+class Welfare(Protocol):
+    """Anything that weighs groups by their utilities."""
+
+    def weights(self, utility_g: Tensor) -> Tensor:
+        """Weight of each group, [groups]. utility_g: [groups], in [0, 1]."""
+        ...
+
+
+def normalised(raw_g: Tensor) -> Tensor:
+    """Weights of mean 1, within CLIP; [groups]."""
+    return (raw_g / raw_g.mean()).clamp(*CLIP)
