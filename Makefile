@@ -3,8 +3,9 @@
 # make bench    learner speed against padded batches, TRL and the bare loop: an hour or two on an idle machine
 # make install  the environment alone, in .venv
 # make clean    remove environments and caches; runs and the model cache stay
+# make constraints   the newest versions that pyproject.toml allows, into constraints.txt; then run make test
 #
-# PYTHON       the interpreter that makes .venv
+# PYTHON       the interpreter that makes .venv: 3.11, 3.12 or 3.13
 # TORCH_INDEX  a package index for torch, such as https://download.pytorch.org/whl/cpu to keep CUDA libraries off a
 #              machine that has no use for them. Empty: pip's own settings, which hold for all else too.
 # BENCH        options of the benchmark, such as '--rounds 1 --settings logged'
@@ -15,14 +16,13 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-pin = $(shell sed -n 's/^ *"\($(1)==[^"]*\)".*/\1/p' pyproject.toml)
-TORCH = $(call pin,torch)
+PIP_INSTALL = -m pip install --constraint constraints.txt
 DEMO := demo/train.yaml
 TRL := trl==1.16.0
 TRL_VENV := .bench-venv
 BENCH ?=
 
-.PHONY: demo test lint bench install browser clean
+.PHONY: demo test lint bench install browser constraints clean
 
 # A cache elsewhere than in the specification is told to it.
 demo: install
@@ -43,31 +43,39 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: install $(TRL_VENV)/installed
 	$(BIN)/python -m tests.benchmarks.learner_speed $(BENCH)
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml | $(BIN)/pip
-	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/python -m pip install --editable '.[dev]'
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python $(PIP_INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python $(PIP_INSTALL) --editable '.[dev]'
 	touch $@
 
 # Apart from the project's, with the same versions of what both are made of.
-$(TRL_VENV)/installed: pyproject.toml Makefile | $(INSTALLED)
+$(TRL_VENV)/installed: constraints.txt Makefile | $(INSTALLED)
 	$(BIN)/python -m venv --clear $(TRL_VENV)
-	$(TRL_VENV)/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(TRL_VENV)/bin/python -m pip install $(TRL) $(call pin,transformers) $(call pin,peft) $(call pin,accelerate)
+	$(TRL_VENV)/bin/python $(PIP_INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(TRL_VENV)/bin/python $(PIP_INSTALL) $(TRL) transformers peft accelerate
 	touch $@
+
+# A local version, such as torch's +cpu, is left out: every build of a release has to satisfy the file.
+constraints:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python -m pip install --editable '.[dev,demo-data]'
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//' > constraints.txt
 
 $(BIN)/pip:
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON): not found. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-	  echo "$(PYTHON): is not Python 3.11. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "$(PYTHON): is not Python 3.11, 3.12 or 3.13. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "$(PYTHON): has no venv or ensurepip. Install the package python3.11-venv." >&2; exit 1; }
+	  echo "$(PYTHON): has no venv or ensurepip. Install the package python3-venv." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 
 clean:

@@ -59,9 +59,10 @@ def test_everything_in_it_comes_from_this_repository_and_its_pins(file: Path):
     installs = [line for run in values(file, "RUN") for line in re.findall(r"pip install[^&]*", run)]
     assert installs
     assert all("--no-cache-dir" in line for line in installs)
-    assert all(line.split()[-1] in {"torch.txt", "requirements.txt", "."} for line in installs)
-    first, second, _ = [line.split()[-1] for line in installs]
-    assert (first, second) == ("torch.txt", "requirements.txt")
+    torch, libraries, package = installs
+    assert torch.split()[-3:] == ["--constraint", "constraints.txt", "torch"]
+    assert libraries.split()[-3:] == ["--constraint", "constraints.txt", "'.[demo,server]'"]
+    assert package.split()[-2:] == ["--no-deps", "."]
 
 
 @EACH
