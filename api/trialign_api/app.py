@@ -25,8 +25,8 @@ from trialign_api.routers import datasets, history, jobs, system
 from trialign_api.services.cluster import Cluster
 from trialign_api.services.datasets import Datasets
 from trialign_api.services.history import History
+from trialign_api.services.idempotency import Idempotency
 from trialign_api.services.jobs import Jobs
-from trialign_api.services.once import Once
 from trialign_api.services.specs import Specs
 from trialign_api.services.watch import Watch
 from trialign_api.settings import Settings
@@ -51,9 +51,9 @@ def create_app(
     telemetry = Telemetry.new()
     store = Store(settings.database_url)
     history = History(settings.data / "jobs", settings.log_bytes)
-    specs = Specs(kinds, _roots(settings))
+    specs = Specs(kinds, _roots(settings), store)
     service = Jobs(store, specs, settings.retries)
-    uploads = Datasets(store, settings.data / "datasets")
+    uploads = Datasets(store, settings.data.resolve() / "datasets")
     reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry)
     app = FastAPI(
         title="TriAlign on Ray",
@@ -64,14 +64,13 @@ def create_app(
     app.state.reconciler = reconciler
     app.state.services = Services(
         store=store,
-        keys=Keys(store),
+        keys=Keys(store, RateLimit(settings.requests_per_second, settings.request_burst)),
         jobs=service,
-        once=Once(store, reconciler.wake),
+        idempotency=Idempotency(store, reconciler.wake),
         history=history,
         watch=Watch(store, history),
         datasets=uploads,
         cluster=Cluster(store, backend, telemetry, settings.dashboard_url),
-        rate=RateLimit(settings.requests_per_second, settings.request_burst),
     )
     _assemble(app, settings, kinds, telemetry)
     return app

@@ -11,10 +11,12 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
+from ipaddress import IPv6Network
 from typing import Literal, get_args
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from trialign_api.limits import RateLimit
 from trialign_api.paths import is_owner
 from trialign_api.problems import ApiError
 from trialign_api.store import records
@@ -27,12 +29,12 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 _KEY = re.compile(r"tk_([0-9a-f]{12})_([0-9a-f]{64})")
 _FRESH_SECONDS = 1.0
 _MOST = 10_000
-"""Keys that are remembered at once."""
+"""Keys remembered at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking."""
+    """The caller."""
 
     owner: str
     key_id: str
@@ -45,30 +47,51 @@ class Principal:
 
     @property
     def sees(self) -> str | None:
-        """Whose jobs: its own owner's, everybody's (None) for an admin."""
+        """Owner of the jobs that it may see; None for all owners, as an admin may."""
         return None if self.may("admin") else self.owner
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Who asks. To read, a good key is good for a second: most requests of a busy client ask no database for it."""
+    """Who calls. For reading, a valid key stays valid for a second: a busy client seldom costs a database look-up."""
 
     store: Store
+    rate: RateLimit
     _seen: dict[bytes, tuple[Principal, float]] = field(default_factory=dict)
-    """By the SHA-256 of the header, with the moment of the look."""
+    """Valid keys, by the SHA-256 of the header, with the time of the look-up."""
 
-    async def who(self, header: str | None, *, fresh: bool) -> Principal:
-        """Who the Authorization header says; `fresh` asks in any case. Raises ApiError 401."""
-        name, moment = hashlib.sha256((header or "").encode()).digest(), time.monotonic()
-        known = self._seen.get(name)
-        if not fresh and known is not None and moment - known[1] < _FRESH_SECONDS:
+    async def who(self, header: str | None, address: str, *, fresh: bool) -> Principal:
+        """The caller by the Authorization header; `fresh` asks the database in any case.
+
+        Raises ApiError 401, and 429 before the database is asked: a key that was valid spends its own requests, any
+        other those of the client's network, or made-up keys would cost a look-up each. A new valid key gives that back.
+        """
+        digest, moment, client = hashlib.sha256((header or "").encode()).digest(), time.monotonic(), network(address)
+        key_id, secret = _presented(header)
+        known = self._seen.get(digest)
+        self.rate.spend(f"key {key_id}" if known else f"address {client}")
+        if known and not fresh and moment - known[1] < _FRESH_SECONDS:
             return known[0]
         async with self.store.reads() as session:
-            found = await authenticate(session, header)
+            found = await _valid(session, key_id, secret)
+        if found is None:
+            self._seen.pop(digest, None)
+            raise _unauthorized()
+        if not known:
+            self.rate.give_back(f"address {client}")
+            self.rate.spend(f"key {key_id}")
         if len(self._seen) >= _MOST:
             self._seen.clear()
-        self._seen[name] = (found, moment)
+        self._seen[digest] = (found, moment)
         return found
+
+
+def network(address: str) -> str:
+    """Whose address it is: an IPv6 client has 2^64 of them, so its /64 network; anything else stands for itself."""
+    try:
+        return str(IPv6Network((address, 64), strict=False))
+    except ValueError:
+        return address
 
 
 async def create_key(session: AsyncSession, owner: str, scopes: frozenset[Scope]) -> str:
@@ -83,23 +106,26 @@ async def create_key(session: AsyncSession, owner: str, scopes: frozenset[Scope]
     return f"tk_{key_id}_{secret}"
 
 
-async def authenticate(session: AsyncSession, header: str | None) -> Principal:
-    """Who the Authorization header says; raises ApiError 401."""
+def _presented(header: str | None) -> tuple[str, str]:
+    """Id and secret of the key in an Authorization header; raises ApiError 401 where it holds none."""
     scheme, _, given = (header or "").partition(" ")
     found = _KEY.fullmatch(given.strip()) if scheme.lower() == "bearer" else None
-    row = await records.api_key(session, found[1]) if found else None
-    if found is None or row is None or row.revoked_at is not None or not _same(row, found[2]):
-        raise ApiError(
-            401,
-            "unauthorized",
-            "Send a valid key: 'Authorization: Bearer tk_...'. `trialign keys create` makes one.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+    if found is None:
+        raise _unauthorized()
+    return found[1], found[2]
+
+
+async def _valid(session: AsyncSession, key_id: str, secret: str) -> Principal | None:
+    """Whose key it is, None where there is none such or it was revoked."""
+    row = await records.api_key(session, key_id)
+    if row is None or row.revoked_at is not None or not hmac.compare_digest(row.sha256, _digest(secret)):
+        return None
     return Principal(row.owner, row.id, frozenset(row.scopes))
 
 
-def _same(row: ApiKey, secret: str) -> bool:
-    return hmac.compare_digest(row.sha256, _digest(secret))
+def _unauthorized() -> ApiError:
+    detail = "Send a valid key: 'Authorization: Bearer tk_...'. `trialign keys create` makes one."
+    return ApiError(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _digest(secret: str) -> str:

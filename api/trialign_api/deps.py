@@ -1,4 +1,4 @@
-"""What routes ask for: the services, who is asking, and one job that they may see."""
+"""Dependencies of the routes: the services, the caller, and one job that the caller may see."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from trialign_api import ids
 from trialign_api.auth import Keys, Principal, Scope
-from trialign_api.limits import RateLimit
 from trialign_api.problems import ApiError, InvalidField, escape
-from trialign_api.services import once
+from trialign_api.services import idempotency
 from trialign_api.services.cluster import Cluster
 from trialign_api.services.datasets import Datasets
 from trialign_api.services.history import History
@@ -35,12 +34,11 @@ class Services:
     store: Store
     keys: Keys
     jobs: Jobs
-    once: once.Once
+    idempotency: idempotency.Idempotency
     history: History
     watch: Watch
     datasets: Datasets
     cluster: Cluster
-    rate: RateLimit
 
 
 async def services(request: Request) -> Services:
@@ -84,10 +82,14 @@ _BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys
 
 
 async def principal(request: Request, svc: Svc, _: Annotated[object, Depends(_BEARER)]) -> Principal:
-    """Who is asking; raises ApiError 401 and 429."""
-    who = await svc.keys.who(request.headers.get("authorization"), fresh=request.method != "GET")
-    svc.rate.spend(who.key_id)
-    return who
+    """The caller; raises ApiError 401 and 429."""
+    header = request.headers.get("authorization")
+    return await svc.keys.who(header, client_address(request), fresh=request.method != "GET")
+
+
+def client_address(request: Request) -> str:
+    """Where the request comes from; empty where the server does not know."""
+    return request.client.host if request.client else ""
 
 
 def need(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
@@ -141,14 +143,18 @@ class Change:
 
         return await self.do(status, action)
 
-    async def do(self, status: int, action: once.Action, fingerprint: str | None = None) -> JSONResponse:
+    async def do(self, status: int, action: idempotency.Action, fingerprint: str | None = None) -> JSONResponse:
         """Run `action` in a transaction; `fingerprint` stands for a body that was streamed."""
-        if fingerprint is None:
-            fingerprint = hashlib.sha256(await self.request.body()).hexdigest()
+        return await self.svc.idempotency.do(await self._request(fingerprint), status, action)
+
+    async def prepare(self, status: int, prepare: idempotency.Prepare) -> JSONResponse:
+        """Run the action that `prepare` gives before the transaction begins."""
+        return await self.svc.idempotency.prepare(await self._request(), status, prepare)
+
+    async def _request(self, fingerprint: str | None = None) -> idempotency.Request:
+        fingerprint = fingerprint or hashlib.sha256(await self.request.body()).hexdigest()
         route = f"{self.request.method} {self.request.url.path}"
-        remote = self.request.client.host if self.request.client else ""
-        made = once.Request(self.who, route, self.key, fingerprint, remote)
-        return await self.svc.once.do(made, status, action)
+        return idempotency.Request(self.who, route, self.key, fingerprint, client_address(self.request))
 
 
 async def change(request: Request, svc: Svc, who: Submitter, key: IdempotencyKey = None) -> Change:

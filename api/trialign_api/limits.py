@@ -1,4 +1,4 @@
-"""Limits that protect the service: bytes of a body, requests of a key."""
+"""Limits that protect the service: bytes of a body, requests of a key or of an address."""
 
 from __future__ import annotations
 
@@ -17,25 +17,34 @@ _MOST_BUCKETS = 10_000
 
 @dataclass(slots=True)
 class RateLimit:
-    """A token bucket for each key, in this process. `rate` tokens a second, at most `burst` saved up."""
+    """A token bucket a client, in this process: `rate` tokens a second, at most `burst` saved up.
+
+    Of more than 10,000 clients those seen last are kept: a table of fixed size, whatever callers make up.
+    """
 
     rate: float
     burst: int
     clock: Callable[[], float] = time.monotonic
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
-    def spend(self, key: str) -> None:
+    def spend(self, client: str) -> None:
         """Take a token; raises ApiError 429 where none is left."""
         moment = self.clock()
-        tokens, since = self._buckets.pop(key, (float(self.burst), moment))
+        tokens, since = self._buckets.pop(client, (float(self.burst), moment))
         tokens = min(self.burst, tokens + (moment - since) * self.rate)
-        self._buckets[key] = (max(tokens - 1, 0) if tokens >= 1 else tokens, moment)
+        self._buckets[client] = (max(tokens - 1, 0) if tokens >= 1 else tokens, moment)
         while len(self._buckets) > _MOST_BUCKETS:
             self._buckets.popitem(last=False)
         if tokens < 1:
             wait = max(1, round((1 - tokens) / self.rate))
             detail = f"More than {self.rate:g} requests a second. Try again in {wait} s."
             raise ApiError(429, "rate_limited", detail, headers={"Retry-After": str(wait)})
+
+    def give_back(self, client: str) -> None:
+        """Return a token that was spent."""
+        if client in self._buckets:
+            tokens, since = self._buckets[client]
+            self._buckets[client] = (tokens + 1, since)
 
 
 class BodyLimit:

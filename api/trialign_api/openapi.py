@@ -86,13 +86,38 @@ def build(app: FastAPI, kinds: Mapping[str, JobKind]) -> dict[str, Any]:
         body["examples"] = {name: example for name, example in _EXAMPLES.items() if name in kinds}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    return document
+    return _without_imports(document)
 
 
 def _component(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     """The schema with its definitions moved to the document's."""
     schemas.update(schema.pop("$defs", {}))
     return schema
+
+
+def _without_imports(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without the specifications that name code by import path, which the service refuses."""
+    schemas = document["components"]["schemas"]
+    refused = {name for name, schema in schemas.items() if "import_path" in schema.get("properties", {})}
+    for name in refused:
+        del schemas[name]
+    pruned: dict[str, Any] = _pruned(document, {_REF.format(model=name) for name in refused})
+    return pruned
+
+
+def _pruned(value: Any, refused: set[str]) -> Any:
+    """`value` without references to `refused`, and without lists of nothing else."""
+
+    def kept(part: Any) -> bool:
+        if not isinstance(part, dict):
+            return not (isinstance(part, str) and part in refused)
+        return part.get("$ref") not in refused and (part.get("items") or {}).get("$ref") not in refused
+
+    if isinstance(value, list):
+        return [_pruned(part, refused) for part in value if kept(part)]
+    if isinstance(value, dict):
+        return {name: _pruned(part, refused) for name, part in value.items() if kept(part)}
+    return value
 
 
 def dump(document: dict[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""Keeps every place that a specification names inside the folders that the operator has allowed."""
+"""Keeps every path and URI of a specification inside the folders that the operator has allowed.
+
+Resolving a path follows links, so it may wait for a network file system: call `Roots` from a thread.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ _OWNER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,78}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Refused(Exception):  # noqa: N818 it is a verdict on a place, not a failure
-    """Why a place may not be used."""
+class Refused(Exception):  # noqa: N818 a verdict, not a failure
+    """Why a path or URI may not be used."""
 
     reason: str
 
@@ -36,54 +39,54 @@ class Roots:
     """Whether each owner has a workspace of its own, `<workspace>/<owner>`."""
 
     def of(self, owner: str) -> Roots:
-        """Those of one owner; raises Refused where its own workspace could not have its name."""
+        """The roots of one owner; raises Refused where a private workspace cannot be named after the owner."""
         if not self.private:
             return self
         if not is_owner(owner):
-            raise Refused(f"the owner {owner!r} can have no folder. Use a key of an owner such as 'ada' or 'team-2'.")
+            raise Refused(f"the owner {owner!r} is not a valid folder name. Use a key of an owner such as 'ada'.")
         return replace(self, workspace=f"{self.workspace.rstrip('/')}/{owner}", private=False)
 
-    def reading(self, place: str) -> str:
-        """The absolute place; raises Refused outside of every root."""
-        return self._inside(place, (self.workspace, *self.read), "read")
+    def reading(self, path: str) -> str:
+        """The absolute path or URI; raises Refused outside of every root."""
+        return self._inside(path, (self.workspace, *self.read), "read")
 
-    def writing(self, place: str) -> str:
-        """The absolute place; raises Refused outside of the workspace."""
-        return self._inside(place, (self.workspace,), "written")
+    def writing(self, path: str) -> str:
+        """The absolute path or URI; raises Refused outside of the workspace."""
+        return self._inside(path, (self.workspace,), "written")
 
-    def _inside(self, place: str, roots: tuple[str, ...], how: str) -> str:
-        found = absolute(place, self.workspace)
+    def _inside(self, path: str, roots: tuple[str, ...], how: str) -> str:
+        found = absolute(path, self.workspace)
         around = [root for root in (absolute(root, ".") for root in roots) if _within(found, root)]
         if not around:
             raise Refused(
-                f"'{place}' is outside of what may be {how}. Use a place in the workspace or a dataset's name."
+                f"'{path}' is outside the folders that may be {how}. Use a path in the workspace or a dataset's name."
             )
         if _within(found, self.data) and all(_within(self.data, root) for root in around):
-            raise Refused(f"'{place}' lies in the service's own folder. Name an uploaded dataset 'datasets/ds-...'.")
+            raise Refused(f"'{path}' lies in the service's own folder. Name an uploaded dataset 'datasets/ds-...'.")
         return found
 
 
-def absolute(place: str, base: str) -> str:
-    """`place` from `base`, '~', links and '..' resolved; a URI stays one. Raises Refused where none is meant safely."""
-    if "\0" in place or "\\" in place:
-        raise Refused(f"{place!r} has a character that no place has")
-    if "://" in place:
-        return _uri(place)
-    if "://" in base and not place.startswith("/"):
-        return _uri(f"{base.rstrip('/')}/{place}")
-    if place == "~" or place.startswith("~/"):
-        base, place = str(Path.home()), place[2:]
-    return str((Path(base) / place).resolve())
+def absolute(path: str, base: str) -> str:
+    """`path` from `base` with '~', links and '..' resolved; a URI stays one. Raises Refused for unsafe characters."""
+    if "\0" in path or "\\" in path:
+        raise Refused(f"{path!r} contains a NUL or a backslash; use '/' between folders")
+    if "://" in path:
+        return _uri(path)
+    if "://" in base and not path.startswith("/"):
+        return _uri(f"{base.rstrip('/')}/{path}")
+    if path == "~" or path.startswith("~/"):
+        base, path = str(Path.home()), path[2:]
+    return str((Path(base) / path).resolve())
 
 
 def is_owner(name: str) -> bool:
-    """Whether `name` may own things: it is a folder's name and a part of a URI as it stands."""
+    """Whether `name` is a valid owner: usable as a folder name and in a URI without escapes."""
     return _OWNER.fullmatch(name) is not None
 
 
-def dataset_of(place: str) -> str | None:
-    """The id where `place` names an uploaded dataset."""
-    found = _DATASET.fullmatch(place)
+def dataset_of(path: str) -> str | None:
+    """The dataset's id where `path` names an uploaded one."""
+    found = _DATASET.fullmatch(path)
     return found[1] if found else None
 
 
@@ -92,7 +95,7 @@ def _uri(text: str) -> str:
         parts = urlsplit(text)
         odd = parts.port if parts.scheme == "file" else None
     except ValueError:
-        raise Refused("is no URI") from None
+        raise Refused("is not a valid URI") from None
     if "@" in parts.netloc or parts.query or parts.fragment or odd or "%" in text:
         raise Refused("must be a plain URI: no credentials, query, fragment or percent-encoding")
     if parts.scheme == "file":
@@ -102,8 +105,8 @@ def _uri(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{posixpath.normpath(parts.path or '/').rstrip('/')}"
 
 
-def _within(place: str, root: str) -> bool:
-    return place == root or place.startswith(root.rstrip("/") + "/")
+def _within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
 
 
 def at(data: Mapping[str, Any], field: str) -> Any:
@@ -121,6 +124,6 @@ def put(data: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
 
 
 def refusal(field: str, reason: str) -> InvalidField:
-    """The fault of a place in the specification of a request."""
+    """The fault of a path in the specification of a request."""
     pointer = "/body/spec/" + "/".join(map(escape, field.split(".")))
-    return InvalidField(pointer=pointer, code="bad_place", detail=reason)
+    return InvalidField(pointer=pointer, code="bad_path", detail=reason)

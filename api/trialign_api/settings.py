@@ -51,8 +51,8 @@ class Settings(Strict):
     lease_seconds: float = Field(default=15.0, gt=0, le=600)
     """A reconciler that has been silent for so long is replaced."""
     ray_timeout_seconds: float = Field(default=20.0, gt=0, le=300)
-    adopt: bool = True
-    """Whether jobs that came by `ray job submit` are listed."""
+    import_external: bool = True
+    """Whether jobs that were submitted by `ray job submit` are listed."""
 
     requests_per_second: float = Field(default=50.0, gt=0)
     """Of one key, in the long run."""

@@ -41,7 +41,9 @@ MOVES: dict[Status, frozenset[Status]] = {
 """From each status, those that may come next."""
 
 ENDED = frozenset({_S.SUCCEEDED, _S.FAILED, _S.CANCELLED})
-"""Nothing more happens on its own."""
+"""Nothing more happens without a request."""
+RERUNNABLE = frozenset({_S.FAILED, _S.CANCELLED})
+"""Can be resumed and retried."""
 ON_RAY = frozenset({_S.STARTING, _S.RUNNING, _S.CANCELLING})
 """Ray may hold a submission of it."""
 UNBORN = frozenset({_S.VALIDATING, _S.QUEUED})

@@ -203,7 +203,7 @@ def test_the_job_of_ray_job_submit_is_listed_with_its_log(served: Served, by_han
         [job] = client.jobs(kind="external")
         assert (job.submission_id, ended(client, job.id, SECONDS).status) == (by_hand, "succeeded")
         assert "4 questions x 3 groups" in client.logs(job.id)
-        assert client.events(job.id)[0].type == "adopted"
+        assert client.events(job.id)[0].type == "imported"
         wait_for(lambda: len(client.groups(job.id).steps) == STEPS, SECONDS)
         assert {group.name for group in client.groups(job.id).groups} == {"neutral", "farmer", "professor"}
         assert "adapter/adapter_model.safetensors" in {file.name for file in client.artifacts(job.id)}

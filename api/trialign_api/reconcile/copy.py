@@ -81,7 +81,7 @@ class Copier:
         if job.run is None:
             return None
         try:
-            return await threads.call(self._read_metrics, job.id, job.run, place=job.run)
+            return await threads.call(self._read_metrics, job.id, job.run, storage=job.run)
         except (TrialignError, ValueError, KeyError) as error:
             _LOG.warning("metrics of %s: %s", job.id, error)
             return None

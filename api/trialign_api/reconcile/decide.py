@@ -32,7 +32,7 @@ class JobView:
     """Whether the service can submit it; False for what came by `ray job submit`."""
     missing_since: datetime | None = None
     changed_at: datetime | None = None
-    """By the service's clock, as `now` of a sight; Ray's may differ."""
+    """By the service's clock, as `now` of a observation; Ray's may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """What was seen of a job on Ray, and when."""
 
     record: Record | None
@@ -80,46 +80,46 @@ class Sight:
     """Since when Ray has answered, or not: neither patience counts the other's time."""
 
 
-def decide(job: JobView, sight: Sight, patience: Patience) -> Decision:
+def decide(job: JobView, observation: Observation, patience: Patience) -> Decision:
     """For a job that Ray may hold."""
-    record = sight.record
-    if record is None and job.status is Status.STARTING and job.ours and sight.reachable:
-        return _unsent(job, sight, patience)
+    record = observation.record
+    if record is None and job.status is Status.STARTING and job.ours and observation.reachable:
+        return _unsent(job, observation, patience)
     if record is None:
-        return _missing(job, sight, patience)
+        return _missing(job, observation, patience)
     if job.status is Status.CANCELLING:
         return _cancelling(record)
-    if record.status is RayStatus.PENDING and sight.now - (job.changed_at or sight.now) >= patience.grace:
+    if record.status is RayStatus.PENDING and observation.now - (job.changed_at or observation.now) >= patience.grace:
         return Decision(event="delayed", message=record.message.strip() or "Ray has not started it yet.")
-    return _active(job, record, sight.log_tail)
+    return _active(job, record, observation.log_tail)
 
 
-def _unsent(job: JobView, sight: Sight, patience: Patience) -> Decision:
+def _unsent(job: JobView, observation: Observation, patience: Patience) -> Decision:
     """Ray has not heard of it, or has lost it before the service saw it run."""
     told = job.missing_since is not None
-    if told and _missing_for(job, sight) >= patience.outage:
-        return _failed(job, CLUSTER_UNAVAILABLE, f"Ray has taken no submission for {_seconds(job, sight)} s.")
+    if told and _missing_for(job, observation) >= patience.outage:
+        return _failed(job, CLUSTER_UNAVAILABLE, f"Ray has taken no submission for {_seconds(job, observation)} s.")
     return Decision(act=Act.SUBMIT, missing=told)
 
 
-def _missing(job: JobView, sight: Sight, patience: Patience) -> Decision:
-    if job.status is Status.CANCELLING and sight.reachable:
+def _missing(job: JobView, observation: Observation, patience: Patience) -> Decision:
+    if job.status is Status.CANCELLING and observation.reachable:
         return Decision(Status.CANCELLED, event="cancelled", message="Ray does not know the job (any more).")
-    limit = patience.grace if sight.reachable else patience.outage
-    if job.missing_since is None or _missing_for(job, sight) < limit:
+    limit = patience.grace if observation.reachable else patience.outage
+    if job.missing_since is None or _missing_for(job, observation) < limit:
         return Decision(missing=True)
     if job.status is Status.CANCELLING:
         return Decision(Status.CANCELLED, event="cancelled", message="The cluster is gone.", missing=True)
-    how = "not known the job" if sight.reachable else "not answered"
-    return replace(_failed(job, CLUSTER_LOST, f"Ray has {how} for {_seconds(job, sight)} s."), missing=True)
+    how = "not known the job" if observation.reachable else "not answered"
+    return replace(_failed(job, CLUSTER_LOST, f"Ray has {how} for {_seconds(job, observation)} s."), missing=True)
 
 
-def _missing_for(job: JobView, sight: Sight) -> timedelta:
-    return sight.now - max(job.missing_since or sight.now, sight.since)
+def _missing_for(job: JobView, observation: Observation) -> timedelta:
+    return observation.now - max(job.missing_since or observation.now, observation.since)
 
 
-def _seconds(job: JobView, sight: Sight) -> int:
-    return round(_missing_for(job, sight).total_seconds())
+def _seconds(job: JobView, observation: Observation) -> int:
+    return round(_missing_for(job, observation).total_seconds())
 
 
 def _cancelling(record: Record) -> Decision:

@@ -18,7 +18,7 @@ _NAME = "reconciler"
 
 
 @dataclass(slots=True)
-class LeaseKeeper:
+class Lease:
     """Holds the lease as long as `run` runs, or waits for it. A holder that dies is replaced after `seconds`."""
 
     store: Store

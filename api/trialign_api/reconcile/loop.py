@@ -11,12 +11,12 @@ from datetime import timedelta
 
 from trialign_api.backend import JobsBackend, Record
 from trialign_api.kinds import EXTERNAL, JobKind
-from trialign_api.reconcile.adopt import Adopter
 from trialign_api.reconcile.copy import Copier
 from trialign_api.reconcile.decide import Patience
-from trialign_api.reconcile.lease import LeaseKeeper
+from trialign_api.reconcile.import_external import ExternalImporter
+from trialign_api.reconcile.lease import Lease
+from trialign_api.reconcile.reconcile_job import JobReconciler, Reachability
 from trialign_api.reconcile.start import Starter
-from trialign_api.reconcile.tend import Answering, Tender
 from trialign_api.services.history import History
 from trialign_api.services.jobs import Jobs
 from trialign_api.settings import Settings
@@ -55,15 +55,15 @@ class Reconciler:
     ) -> None:
         self._store, self._backend = store, backend
         self._settings, self._telemetry = settings, telemetry
-        self._lease = LeaseKeeper(store, settings.lease_seconds, alive=self._alive, taken=self.wake)
+        self._lease = Lease(store, settings.lease_seconds, alive=self._alive, taken=self.wake)
         self._starter = Starter(store, backend, jobs, kinds, settings, self.wake)
-        self._adopter = Adopter(store, backend, history, jobs.specs.roots, settings.adopt)
+        self._importer = ExternalImporter(store, backend, history, jobs.specs.roots, settings.import_external)
         patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
-        copier, run_of = Copier(backend, history), self._adopter.run_of
-        self._tender = Tender(store, backend, history, copier, self._starter, run_of, patience)
+        copier, run_of = Copier(backend, history), self._importer.run_of
+        self._tender = JobReconciler(store, backend, history, copier, self._starter, run_of, patience)
         self._tending: dict[str, asyncio.Task[bool]] = {}
         self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._ray = Answering(True, now())
+        self._ray = Reachability(True, now())
         self._work = asyncio.Event()
         self._forgot = -_FORGET_SECONDS
         self._beat = time.monotonic()
@@ -125,7 +125,7 @@ class Reconciler:
         whole = await self._tend_all(active, {record.submission_id: record for record in records or []})
         await self._begin(records)
         if records is not None:
-            await self._adopter.look(records)
+            await self._importer.look(records)
         return whole
 
     async def _tend_all(self, active: Sequence[Job], known: Mapping[str, Record]) -> bool:
@@ -164,7 +164,7 @@ class Reconciler:
             _LOG.warning("%s", error)
             records = None
         if self._ray.reachable != (records is not None):
-            self._ray = Answering(records is not None, now())
+            self._ray = Reachability(records is not None, now())
         self._telemetry.cluster_up.set(self._ray.reachable)
         return records
 

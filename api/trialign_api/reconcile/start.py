@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from trialign_api.backend import JobsBackend, Record, Submission, SubmissionRefusedError
 from trialign_api.ids import submission_id
 from trialign_api.kinds import JobKind
+from trialign_api.problems import ApiError
 from trialign_api.services.jobs import Jobs
 from trialign_api.settings import Settings
 from trialign_api.states import Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
-from trialign_api.store.jobs import Happening, StaleJobError
+from trialign_api.store.jobs import NewEvent, StaleJobError
 from trialign_api.store.models import Job, now
 from trialign_ray.errors import ClusterError, TrialignError
 
@@ -87,13 +88,13 @@ class Starter:
         """Say so, once: it waits for as long as Ray gives no other answer."""
         if job.missing_since is None:
             async with self.store.writes() as session:
-                await rows.change(session, job, Happening("delayed", reason), missing_since=now())
+                await rows.change(session, job, NewEvent("delayed", reason), missing_since=now())
 
     async def _promise(self, job: Job) -> None:
         name = submission_id(job.id, job.attempt)
-        said = Happening("starting", f"Attempt {job.attempt} goes to Ray as {name}.", {"submission_id": name})
+        event = NewEvent("starting", f"Attempt {job.attempt} goes to Ray as {name}.", {"submission_id": name})
         async with self.store.writes() as session:
-            await rows.change(session, job, said, Status.STARTING, submission_id=name, missing_since=None)
+            await rows.change(session, job, event, Status.STARTING, submission_id=name, missing_since=None)
 
     def _submission(self, job: Job, *, resume: bool) -> Submission:
         if job.submission_id is None:
@@ -114,22 +115,22 @@ class Starter:
             plan = await self.jobs.plan(job.effective)
         except TimeoutError:
             await self._refuse(job, "unavailable", "Its inputs could not be read in time. Resume it when they can.")
-        except TrialignError as error:
+        except (TrialignError, ApiError) as error:
             await self._refuse(job, error.code, str(error))
         except Exception:
             _LOG.exception("check of %s", job.id)
             await self._refuse(job, "error", "The check itself failed; the service's log has the cause.")
         else:
-            said = Happening("queued", "Its inputs are good.", {"plan": plan.model_dump(mode="json")})
-            await self._move(job, said, Status.QUEUED)
+            event = NewEvent("queued", "Its inputs are good.", {"plan": plan.model_dump(mode="json")})
+            await self._move(job, event, Status.QUEUED)
 
     async def _refuse(self, job: Job, code: str, reason: str) -> None:
-        said = Happening("failed", reason, {"code": code})
-        await self._move(job, said, Status.FAILED, error_code=code, error_message=reason, log_tail=[], ended_at=now())
+        event = NewEvent("failed", reason, {"code": code})
+        await self._move(job, event, Status.FAILED, error_code=code, error_message=reason, log_tail=[], ended_at=now())
 
-    async def _move(self, job: Job, said: Happening, to: Status, **fields: object) -> None:
+    async def _move(self, job: Job, event: NewEvent, to: Status, **fields: object) -> None:
         try:
             async with self.store.writes() as session:
-                await rows.change(session, job, said, to, **fields)
+                await rows.change(session, job, event, to, **fields)
         except StaleJobError:
             _LOG.info("%s changed while it was checked", job.id)

@@ -40,14 +40,14 @@ async def upload_dataset(
         raise ApiError(415, "bad_media_type", detail)
     upload = await svc.datasets.receive(request.stream(), format)
     report = await svc.datasets.check(upload, strict=strict)
-    said = hashlib.sha256(f"{upload.sha256} {name} {strict}".encode()).hexdigest()
+    fingerprint = hashlib.sha256(f"{upload.sha256} {name} {strict}".encode()).hexdigest()
     try:
-        answer = await change.do(201, lambda tx: svc.datasets.add(tx, change.who, name, upload, report), said)
+        answer = await change.do(201, lambda tx: svc.datasets.add(tx, change.who, name, upload, report), fingerprint)
     except BaseException:
-        svc.datasets.discard(upload.dataset_id)
+        await svc.datasets.discard(upload.dataset_id)
         raise
     if "idempotency-replayed" in answer.headers:
-        svc.datasets.discard(upload.dataset_id)
+        await svc.datasets.discard(upload.dataset_id)
     return answer
 
 

@@ -80,19 +80,19 @@ async def stream_logs(
 @router.get("/checkpoints", responses=ANY)
 async def list_checkpoints(job: SeenJob) -> ListOf[Checkpoint]:
     """The checkpoints that a resume can start from."""
-    return ListOf[Checkpoint](data=await threads.call(runs.checkpoints, job.run, place=job.run))
+    return ListOf[Checkpoint](data=await threads.call(runs.checkpoints, job.run, storage=job.run))
 
 
 @router.get("/report", responses=ANY)
 async def get_report(job: SeenJob) -> JSONResponse:
     """report.json of the run; its page is the artifact report.html."""
-    return JSONResponse(await threads.call(runs.report, job.run, place=job.run))
+    return JSONResponse(await threads.call(runs.report, job.run, storage=job.run))
 
 
 @router.get("/artifacts", responses=ANY)
 async def list_artifacts(job: SeenJob) -> ListOf[Artifact]:
     """The files of the run that can be downloaded."""
-    return ListOf[Artifact](data=await threads.call(runs.artifacts, job.run, place=job.run))
+    return ListOf[Artifact](data=await threads.call(runs.artifacts, job.run, storage=job.run))
 
 
 @router.get("/artifacts/{name:path}", responses={**_FILE, **ANY}, response_class=StreamingResponse)
@@ -100,5 +100,5 @@ async def get_artifact(
     job: SeenJob, name: Annotated[str, Path(max_length=120, examples=["adapter/adapter_model.safetensors"])]
 ) -> StreamingResponse:
     """One file: report.html, report.json, metrics.jsonl, spec.json, or a file of the adapter."""
-    place = await threads.call(runs.open_artifact, job.run, name, place=job.run)
+    place = await threads.call(runs.open_artifact, job.run, name, storage=job.run)
     return StreamingResponse(runs.chunks(place), media_type=runs.media_type(name), headers=_SANDBOX)

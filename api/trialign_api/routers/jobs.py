@@ -33,7 +33,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 @router.post("/jobs", status_code=201, response_model=JobOut, responses=CHANGE)
 async def create_job(body: JobCreate, svc: Svc, change: Changing) -> Response:
     """Submit a job. It is stored before anything else hears of it, then checked, queued and started."""
-    return await change.do(201, lambda session: svc.jobs.create(session, change.who, body))
+    return await change.prepare(201, lambda: svc.jobs.create(change.who, body))
 
 
 @router.post("/jobs:validate", response_model=Validated, responses=CHANGE)
@@ -83,13 +83,13 @@ async def cancel_job(job_id: JobId, svc: Svc, change: Changing) -> Response:
 @router.post("/jobs/{job_id}/resume", status_code=202, response_model=JobOut, responses=CHANGE)
 async def resume_job(job_id: JobId, svc: Svc, change: Changing) -> Response:
     """Queue a failed or cancelled job again, to go on from its last checkpoint."""
-    return await change.do(202, lambda session: svc.jobs.resume(session, change.who, job_id))
+    return await change.prepare(202, lambda: svc.jobs.resume(change.who, job_id))
 
 
 @router.post("/jobs/{job_id}/retry", status_code=201, response_model=JobOut, responses=CHANGE)
 async def retry_job(job_id: JobId, svc: Svc, change: Changing) -> Response:
     """A new job with the specification of one that failed or was cancelled, from the start."""
-    return await change.do(201, lambda session: svc.jobs.retry(session, change.who, job_id))
+    return await change.prepare(201, lambda: svc.jobs.retry(change.who, job_id))
 
 
 @router.get("/jobs/{job_id}/events", responses=ANY)

@@ -11,11 +11,12 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from trialign_api import threads
 from trialign_api.auth import Principal
 from trialign_api.ids import new_dataset_id
 from trialign_api.problems import ApiError, InvalidField, escape
@@ -45,7 +46,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Datasets:
-    """Uploaded log datasets, under `folder`."""
+    """Uploaded log datasets, under the absolute `folder`."""
 
     store: Store
     folder: Path
@@ -53,31 +54,28 @@ class Datasets:
     async def receive(self, body: AsyncIterator[bytes], ending: Format) -> Upload:
         """Write the body to disk as it arrives; nothing of it stays where it breaks off."""
         dataset_id = new_dataset_id()
-        home = self.folder / dataset_id
-        home.mkdir(parents=True)
-        file, digest, size = home / f"upload.{ending}", hashlib.sha256(), 0
+        file, digest, size = self.folder / dataset_id / f"upload.{ending}", hashlib.sha256(), 0
         try:
-            with file.open("xb") as stream:
+            with await threads.call(_create, file) as stream:
                 async for chunk in body:
                     digest.update(chunk)
                     size += len(chunk)
-                    await asyncio.to_thread(stream.write, chunk)
-                stream.flush()
-                await asyncio.to_thread(os.fsync, stream.fileno())
+                    await threads.call(stream.write, chunk)
+                await threads.call(_sync, stream)
         except BaseException:
-            self.discard(dataset_id)
+            await self.discard(dataset_id)
             raise
         return Upload(dataset_id, file, digest.hexdigest(), size)
 
     async def check(self, upload: Upload, *, strict: bool) -> dict[str, Any]:
         """Import the upload next to itself; the report. Raises TrialignError; nothing stays then."""
         try:
-            return await asyncio.to_thread(_import, upload.file, self.place(upload.dataset_id), strict)
+            return await asyncio.to_thread(_import, upload.file, self.logs(upload.dataset_id), strict)
         except TrialignError as error:
-            self.discard(upload.dataset_id)
+            await self.discard(upload.dataset_id)
             raise ApiError(422, error.code, _public(str(error), upload), _row_faults(error)) from None
         except BaseException:
-            self.discard(upload.dataset_id)
+            await self.discard(upload.dataset_id)
             raise
 
     async def add(
@@ -88,7 +86,7 @@ class Datasets:
             id=upload.dataset_id,
             owner=who.owner,
             name=name,
-            path=str(self.place(upload.dataset_id)),
+            path=str(self.logs(upload.dataset_id)),
             sha256=upload.sha256,
             size=upload.size,
             report=report,
@@ -120,22 +118,32 @@ class Datasets:
         A whole dataset without a row stays: the row may be in the database that the operator meant to name.
         """
         try:
-            old = await asyncio.to_thread(_abandoned, self.folder, time.time() - _ABANDONED_SECONDS)
+            old = await threads.call(_abandoned, self.folder, time.time() - _ABANDONED_SECONDS)
             async with self.store.reads() as session:
                 known = set(await session.scalars(select(Dataset.id)))
             for dataset_id in sorted(old - known):
                 _LOG.warning("%s: nothing came of this upload; it is deleted", dataset_id)
-                await asyncio.to_thread(self.discard, dataset_id)
+                await self.discard(dataset_id)
         except Exception:  # the service can do without
             _LOG.exception("broken uploads cannot be deleted")
 
-    def place(self, dataset_id: str) -> Path:
+    def logs(self, dataset_id: str) -> Path:
         """The log dataset's folder."""
-        return (self.folder / dataset_id / "logs").resolve()
+        return self.folder / dataset_id / "logs"
 
-    def discard(self, dataset_id: str) -> None:
+    async def discard(self, dataset_id: str) -> None:
         """Delete what an upload left."""
-        shutil.rmtree(self.folder / dataset_id, ignore_errors=True)
+        await threads.call(lambda: shutil.rmtree(self.folder / dataset_id, ignore_errors=True))
+
+
+def _create(file: Path) -> BinaryIO:
+    file.parent.mkdir(parents=True)
+    return file.open("xb")
+
+
+def _sync(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _abandoned(folder: Path, since: float) -> set[str]:

@@ -14,11 +14,12 @@ from trialign_api.ids import new_job_id
 from trialign_api.kinds import EXTERNAL
 from trialign_api.problems import ApiError
 from trialign_api.schemas import EventOut, JobCreate, JobOut, Page, Plan, Validated
+from trialign_api.services.idempotency import Action
 from trialign_api.services.specs import Resolved, Specs
-from trialign_api.states import UNBORN, Status
+from trialign_api.states import RERUNNABLE, UNBORN, Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
-from trialign_api.store.jobs import Filter, Happening, StaleJobError
+from trialign_api.store.jobs import Filter, NewEvent, StaleJobError
 from trialign_api.store.models import Job, now
 
 _CHECKS = 4
@@ -34,27 +35,30 @@ class Jobs:
     default_retries: int
     _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHECKS))
 
-    async def create(self, session: AsyncSession, who: Principal, body: JobCreate) -> JobOut:
-        """Store a new job; raises ApiError for a bad specification."""
+    async def create(self, who: Principal, body: JobCreate) -> Action:
+        """What stores a new job; raises ApiError for a bad specification, TimeoutError for slow storage."""
         job_id = new_job_id()
-        resolved = await self.specs.resolve(session, body.spec, who, job_id)
-        job = _row(job_id, who.owner, body, resolved, self.default_retries)
-        await rows.add(session, job, Happening("created", f"Created by {who.owner}."))
-        return JobOut.of(job)
+        resolved = await self.specs.resolve(body.spec, who, job_id)
+
+        async def store(session: AsyncSession) -> JobOut:
+            job = _row(job_id, who.owner, body, resolved, self.default_retries)
+            await rows.add(session, job, NewEvent("created", f"Created by {who.owner}."))
+            return JobOut.of(job)
+
+        return store
 
     async def validate(self, who: Principal, body: JobCreate) -> Validated:
         """What `create` would make and what the job would do; raises ApiError and TrialignError."""
-        async with self.store.reads() as session:
-            resolved = await self.specs.resolve(session, body.spec, who, new_job_id())
+        resolved = await self.specs.resolve(body.spec, who, new_job_id())
         plan = await self.plan(resolved.effective)
         return Validated(effective=resolved.effective, plan=plan)
 
     async def plan(self, effective: dict[str, Any]) -> Plan:
         """Open what the specification names, in a thread; raises TrialignError, and TimeoutError for slow storage."""
         kind, spec = self.specs.parse(effective)
-        places = ", ".join(place for field in kind.reads if (place := paths.at(effective, field)) is not None)
+        storage = ", ".join(path for field in kind.reads if (path := paths.at(effective, field)) is not None)
         async with self._checks:
-            return await threads.call(kind.check, spec, place=places or kind.module)
+            return await threads.call(kind.check, spec, storage=storage or kind.module)
 
     async def get(self, who: Principal, job_id: str) -> Job:
         """One job; raises ApiError 404 also where it is somebody else's."""
@@ -86,47 +90,64 @@ class Jobs:
         job = self._seen(await rows.get(session, job_id, lock=True), who)
         if job.status in (Status.CANCELLING, Status.CANCELLED):
             return JobOut.of(job)
-        said = Happening("cancel_requested", f"{who.owner} asked to stop it.")
+        event = NewEvent("cancel_requested", f"{who.owner} asked to stop it.")
         if job.status in UNBORN:
-            await self._move(session, job, said, Status.CANCELLED, ended_at=now())
+            await self._move(session, job, event, Status.CANCELLED, ended_at=now())
         else:
-            await self._move(session, job, said, Status.CANCELLING)
+            await self._move(session, job, event, Status.CANCELLING)
         return JobOut.of(job)
 
-    async def resume(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
-        """Check and queue a failed or cancelled job again, to go on from its last checkpoint; raises ApiError.
+    async def resume(self, who: Principal, job_id: str) -> Action:
+        """What queues a failed or cancelled job again, to go on from its last checkpoint; raises ApiError.
 
-        Its places are resolved again: what a caller may read can have changed.
+        Its paths are resolved again: what a caller may read can have changed.
         """
-        job = self._seen(await rows.get(session, job_id, lock=True), who)
-        _can_run_again(job, "resumed")
-        await self.specs.resolve(session, job.spec, replace(who, owner=job.owner), job.id)
-        ran = job.submission_id is not None
-        fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
-        fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
-        said = Happening("resume_requested", f"{who.owner} asked to go on from the last checkpoint.")
-        await self._move(session, job, said, Status.VALIDATING, submission_id=None, missing_since=None, **fields)
-        return JobOut.of(job)
+        seen = await self.get(who, job_id)
+        await self._resolve_again(seen, who, seen.id)
 
-    async def retry(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
-        """A new job with the same specification, from the start; raises ApiError 409 while the old one is not over."""
-        old = self._seen(await rows.get(session, job_id), who)
-        _can_run_again(old, "retried")
-        body = JobCreate(spec=old.spec, labels=old.labels, retries=old.retries)
-        new_id = new_job_id()
-        resolved = await self.specs.resolve(session, old.spec, replace(who, owner=old.owner), new_id)
-        job = _row(new_id, old.owner, body, resolved, self.default_retries)
-        job.retry_of = old.id
-        await rows.add(session, job, Happening("created", f"Retry of {old.id} by {who.owner}.", {"retry_of": old.id}))
-        return JobOut.of(job)
+        async def queue(session: AsyncSession) -> JobOut:
+            job = self._seen(await rows.get(session, job_id, lock=True), who)
+            _can_run_again(job, seen, "resumed")
+            ran = job.submission_id is not None
+            fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
+            fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
+            event = NewEvent("resume_requested", f"{who.owner} asked to go on from the last checkpoint.")
+            await self._move(session, job, event, Status.VALIDATING, submission_id=None, missing_since=None, **fields)
+            return JobOut.of(job)
 
-    async def _move(self, session: AsyncSession, job: Job, said: Happening, to: Status, **fields: Any) -> None:
+        return queue
+
+    async def retry(self, who: Principal, job_id: str) -> Action:
+        """What makes a new job with the same specification, from the start; raises ApiError."""
+        seen, new_id = await self.get(who, job_id), new_job_id()
+        resolved = await self._resolve_again(seen, who, new_id)
+
+        async def store(session: AsyncSession) -> JobOut:
+            old = self._seen(await rows.get(session, job_id), who)
+            _can_run_again(old, seen, "retried")
+            assert resolved is not None  # noqa: S101 the job has not changed since it was found to be over
+            body = JobCreate(spec=old.spec, labels=old.labels, retries=old.retries)
+            job = _row(new_id, old.owner, body, resolved, self.default_retries)
+            job.retry_of = old.id
+            event = NewEvent("created", f"Retry of {old.id} by {who.owner}.", {"retry_of": old.id})
+            await rows.add(session, job, event)
+            return JobOut.of(job)
+
+        return store
+
+    async def _resolve_again(self, job: Job, who: Principal, job_id: str) -> Resolved | None:
+        """The specification of a job that is over as the job `job_id` gets it; None where the job cannot run again."""
+        if job.status not in RERUNNABLE or job.kind == EXTERNAL:
+            return None
+        return await self.specs.resolve(job.spec, replace(who, owner=job.owner), job_id)
+
+    async def _move(self, session: AsyncSession, job: Job, event: NewEvent, to: Status, **fields: Any) -> None:
         try:
-            await rows.change(session, job, said, to, **fields)
+            await rows.change(session, job, event, to, **fields)
         except rows.IllegalMoveError:
             raise _conflict(job, to.value) from None
         except StaleJobError:
-            raise ApiError(409, "conflict", "The job changed at the same moment. Try again.") from None
+            raise _changed() from None
 
     def _seen(self, job: Job | None, who: Principal) -> Job:
         if job is None or who.sees not in (None, job.owner):
@@ -157,12 +178,19 @@ def _row(job_id: str, owner: str, body: JobCreate, resolved: Resolved, retries: 
     )
 
 
-def _can_run_again(job: Job, how: str) -> None:
-    if job.status not in (Status.FAILED, Status.CANCELLED):
+def _can_run_again(job: Job, seen: Job, how: str) -> None:
+    """Raises ApiError 409 unless `job` is over and still as it was `seen` when its specification was resolved."""
+    if job.status not in RERUNNABLE:
         raise _conflict(job, how)
     if job.kind == EXTERNAL:
-        detail = "The job came by `ray job submit`, so the service has no specification to run again."
+        detail = "The job was submitted by `ray job submit`, so the service has no specification to run again."
         raise ApiError(409, "external_job", detail)
+    if job.version != seen.version:
+        raise _changed()
+
+
+def _changed() -> ApiError:
+    return ApiError(409, "conflict", "The job changed at the same moment. Try again.")
 
 
 def _conflict(job: Job, what: str) -> ApiError:

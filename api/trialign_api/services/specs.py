@@ -1,21 +1,25 @@
-"""From what a caller sends to what a job gets: parse, confine places, give it a run folder of its own."""
+"""From what a caller sends to what a job gets: parse, confine paths, give it a run folder of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import select
 
-from trialign_api import paths
+from trialign_api import paths, threads
 from trialign_api.auth import Principal
 from trialign_api.kinds import JobKind
 from trialign_api.paths import Refused, Roots
-from trialign_api.problems import ApiError, InvalidField, faults_of, where
+from trialign_api.problems import ApiError, InvalidField, escape, faults_of, where
+from trialign_api.store.engine import Store
 from trialign_api.store.models import Dataset
 from trialign_ray.config.base import Strict
+
+_IMPORT = "import_path"
+"""Field and name with which a specification of the library names code of the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,16 @@ class Specs:
 
     kinds: Mapping[str, JobKind]
     roots: Roots
+    store: Store
 
     def parse(self, given: Mapping[str, Any]) -> tuple[JobKind, Strict]:
-        """The kind and its validated specification; raises ApiError with a pointer to each wrong field."""
+        """The kind and its validated specification; raises ApiError with a pointer to each wrong field.
+
+        An import path is refused before anything else is looked at: it would run a caller's code on the cluster.
+        """
+        if imports := [_import_fault(pointer) for pointer in _imports(given)]:
+            detail = f"The service runs built-in implementations only; remove the import path at {where(imports)}."
+            raise ApiError(422, "bad_spec", detail, imports)
         named = given.get("kind")
         kind = self.kinds.get(named) if isinstance(named, str) else None
         if kind is None:
@@ -52,34 +63,51 @@ class Specs:
             faults = faults_of(error.errors(include_url=False), ("body", "spec"))
         raise ApiError(422, "bad_spec", f"The specification is not valid at {where(faults)}.", faults)
 
-    async def resolve(self, session: AsyncSession, given: Mapping[str, Any], who: Principal, job_id: str) -> Resolved:
-        """What the job `job_id` gets.
+    async def resolve(self, given: Mapping[str, Any], who: Principal, job_id: str) -> Resolved:
+        """What the job `job_id` gets. Call it outside of a transaction: its paths may lie on storage that hangs.
 
-        `who` is whose workspace it is and, unless an admin, whose datasets may be named. Raises ApiError.
+        `who` is whose workspace it is and, unless an admin, whose datasets may be named. Raises ApiError, and
+        TimeoutError where storage does not answer.
         """
         kind, spec = self.parse(given)
-        effective, faults = spec.model_dump(mode="json"), []
-        for field in (*kind.reads, *kind.writes):
-            place = paths.at(effective, field)
-            if place is not None:
-                try:
-                    found = await self._place(session, place, who, writes=field in kind.writes)
-                    effective = paths.put(effective, field, found)
-                except Refused as refused:
-                    faults.append(paths.refusal(field, refused.reason))
+        effective = spec.model_dump(mode="json")
+        named = {f: path for f in (*kind.reads, *kind.writes) if (path := paths.at(effective, f)) is not None}
+        datasets = await self._datasets(who, list(named.values()))
+        storage = ", ".join(named.values()) or kind.module
+        found = await threads.call(self._confine, kind, named, datasets, who.owner, storage=storage)
+        faults = [paths.refusal(field, path.reason) for field, path in found.items() if isinstance(path, Refused)]
         if faults:
-            raise ApiError(422, "bad_place", f"What it names at {where(faults)} may not be used.", faults)
+            raise ApiError(422, "bad_path", f"The path at {where(faults)} may not be used.", faults)
+        for field, path in found.items():
+            effective = paths.put(effective, field, path)
         return self._with_run(kind, spec, effective, job_id)
 
-    async def _place(self, session: AsyncSession, place: str, who: Principal, *, writes: bool) -> str:
-        dataset = paths.dataset_of(place)
-        if dataset is None:
-            roots = self.roots.of(who.owner)
-            return roots.writing(place) if writes else roots.reading(place)
-        row = None if writes else await session.get(Dataset, dataset)
-        if row is None or who.sees not in (None, row.owner):
-            raise Refused(f"'{place}' is no dataset that can be used here")
-        return row.path
+    async def _datasets(self, who: Principal, named: Sequence[str]) -> dict[str, str]:
+        """Id -> folder of the uploaded datasets among `named` that the caller may use."""
+        wanted = [dataset for path in named if (dataset := paths.dataset_of(path)) is not None]
+        if not wanted:
+            return {}
+        async with self.store.reads() as session:
+            rows = await session.scalars(select(Dataset).where(Dataset.id.in_(wanted)))
+            return {row.id: row.path for row in rows if who.sees in (None, row.owner)}
+
+    def _confine(
+        self, kind: JobKind, named: Mapping[str, str], datasets: Mapping[str, str], owner: str
+    ) -> dict[str, str | Refused]:
+        """Field -> absolute path, or why it may not be used. Blocking."""
+        return {field: self._allowed(path, datasets, owner, field in kind.writes) for field, path in named.items()}
+
+    def _allowed(self, path: str, datasets: Mapping[str, str], owner: str, writes: bool) -> str | Refused:
+        dataset = paths.dataset_of(path)
+        try:
+            if dataset is None:
+                roots = self.roots.of(owner)
+                return roots.writing(path) if writes else roots.reading(path)
+        except Refused as refused:
+            return refused
+        if writes or dataset not in datasets:
+            return Refused(f"'{path}' is not a dataset that can be used here")
+        return datasets[dataset]
 
     def _with_run(self, kind: JobKind, spec: Strict, effective: dict[str, Any], job_id: str) -> Resolved:
         """Run folders lie in a folder of the job's own: equal names of two jobs do not meet."""
@@ -87,3 +115,18 @@ class Specs:
             return Resolved(kind, spec, effective, None)
         effective = {**effective, "runs": f"{effective['runs'].rstrip('/')}/{job_id}"}
         return Resolved(kind, spec, effective, f"{effective['runs']}/{effective['name']}")
+
+
+def _imports(value: Any, pointer: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    """Where `value` has an import path, at any depth: a field of that name, or an implementation that is named so."""
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in inner:
+        if name == _IMPORT or (part == _IMPORT and pointer):  # at the top it may be the name of the run
+            yield *pointer, name
+        else:
+            yield from _imports(part, (*pointer, name))
+
+
+def _import_fault(pointer: Sequence[object]) -> InvalidField:
+    detail = "names code by import path, which only the library and the command line accept"
+    return InvalidField(pointer="/body/spec/" + "/".join(map(escape, pointer)), code="bad_spec", detail=detail)

@@ -25,7 +25,7 @@ class IllegalMoveError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class NewEvent:
     """An event to be: its type, one sentence for people, and fields for programs."""
 
     type: str
@@ -45,7 +45,7 @@ class Filter:
     created_before: datetime | None = None
 
 
-async def add(session: AsyncSession, job: Job, first: Happening) -> None:
+async def add(session: AsyncSession, job: Job, first: NewEvent) -> None:
     """Store a new job and its first event."""
     session.add(job)
     await session.flush()
@@ -97,7 +97,7 @@ async def count_by_status(session: AsyncSession) -> dict[str, int]:
     return dict(rows.tuples().all())
 
 
-async def change(session: AsyncSession, job: Job, event: Happening, to: Status | None = None, **fields: Any) -> None:
+async def change(session: AsyncSession, job: Job, event: NewEvent, to: Status | None = None, **fields: Any) -> None:
     """Write `fields` and, with `to`, the next status of `job`, and append `event`: all or nothing.
 
     Raises IllegalMoveError where the state machine forbids the step, StaleJobError where the database holds a newer

@@ -116,7 +116,7 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
-class Idempotency(Base):
+class IdempotencyRow(Base):
     """What a request with an Idempotency-Key was answered."""
 
     __tablename__ = "idempotency"
@@ -147,7 +147,7 @@ class Dataset(Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
 
 
-class Lease(Base):
+class LeaseRow(Base):
     """Who may do a piece of background work, and until when."""
 
     __tablename__ = "leases"

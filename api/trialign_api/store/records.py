@@ -10,7 +10,7 @@ from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from trialign_api.store.models import ApiKey, AuditRecord, Base, Dataset, Idempotency, Lease, now
+from trialign_api.store.models import ApiKey, AuditRecord, Base, Dataset, IdempotencyRow, LeaseRow, now
 
 
 async def insert_once(session: AsyncSession, table: type[Base], values: dict[str, Any]) -> bool:
@@ -39,14 +39,14 @@ async def revoke(session: AsyncSession, key_id: str) -> bool:
     return _count(await session.execute(statement)) == 1
 
 
-async def answered(session: AsyncSession, owner: str, route: str, key: str) -> Idempotency | None:
+async def answered(session: AsyncSession, owner: str, route: str, key: str) -> IdempotencyRow | None:
     """What a request with this Idempotency-Key was answered."""
-    return await session.get(Idempotency, (owner, route, key))
+    return await session.get(IdempotencyRow, (owner, route, key))
 
 
 async def forget_answers(session: AsyncSession, before: datetime) -> int:
     """Delete what was answered before that moment; how many answers."""
-    return _count(await session.execute(delete(Idempotency).where(Idempotency.created_at < before)))
+    return _count(await session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < before)))
 
 
 async def audit(session: AsyncSession, owner: str, key_id: str, action: str, target: str, remote: str) -> None:
@@ -64,16 +64,16 @@ async def take_lease(session: AsyncSession, name: str, holder: str, seconds: flo
     """Take, or renew, the lease `name` for `seconds`; whether `holder` has it."""
     moment = now()
     until = moment + timedelta(seconds=seconds)
-    if await insert_once(session, Lease, {"name": name, "holder": holder, "until": until}):
+    if await insert_once(session, LeaseRow, {"name": name, "holder": holder, "until": until}):
         return True
-    free = (Lease.holder == holder) | (Lease.until < moment)
-    statement = update(Lease).where(Lease.name == name, free).values(holder=holder, until=until)
+    free = (LeaseRow.holder == holder) | (LeaseRow.until < moment)
+    statement = update(LeaseRow).where(LeaseRow.name == name, free).values(holder=holder, until=until)
     return _count(await session.execute(statement)) == 1
 
 
 async def drop_lease(session: AsyncSession, name: str, holder: str) -> None:
     """Give the lease back, so that another process need not wait for its end."""
-    statement = update(Lease).where(Lease.name == name, Lease.holder == holder).values(until=_LONG_AGO)
+    statement = update(LeaseRow).where(LeaseRow.name == name, LeaseRow.holder == holder).values(until=_LONG_AGO)
     await session.execute(statement)
 
 

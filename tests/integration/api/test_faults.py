@@ -18,7 +18,7 @@ from tests.unit.api.fake import Plane, plane
 from trialign_api.backend import RayStatus, Submission, SubmissionRefusedError
 from trialign_api.backend.ray_jobs import RayJobsBackend
 from trialign_api.services.history import History
-from trialign_api.store.models import Idempotency, now
+from trialign_api.store.models import IdempotencyRow, now
 from trialign_ray.errors import ClusterError
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
@@ -115,7 +115,7 @@ async def test_an_idempotency_key_is_free_again_after_a_day(control: Plane) -> N
     first = await submit()
     assert await submit() == first
     async with control.store.writes() as session:
-        await session.execute(update(Idempotency).values(created_at=now() - timedelta(days=1, minutes=1)))
+        await session.execute(update(IdempotencyRow).values(created_at=now() - timedelta(days=1, minutes=1)))
     await control.tick()
     assert await submit() != first
 

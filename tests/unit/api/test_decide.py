@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trialign_api.backend import RayStatus, Record
 from trialign_api.reconcile.classify import classify
-from trialign_api.reconcile.decide import Act, JobView, Patience, Sight, decide
+from trialign_api.reconcile.decide import Act, JobView, Observation, Patience, decide
 from trialign_api.states import ENDED, MOVES, ON_RAY, Status
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,39 +30,41 @@ records = st.builds(
     message=st.sampled_from(["", "ActorDiedError", "CUDA out of memory", "odd"]),
     exit_code=st.sampled_from([None, 0, 1, 2, 3, 137, 143]),
 )
-sights = st.builds(
-    Sight, record=st.none() | records, reachable=st.booleans(), log_tail=st.just([]), now=st.just(NOW)
-).map(lambda sight: sight if sight.record is None else Sight(sight.record, True, [], NOW))
+observations = st.builds(
+    Observation, record=st.none() | records, reachable=st.booleans(), log_tail=st.just([]), now=st.just(NOW)
+).map(lambda observation: observation if observation.record is None else Observation(observation.record, True, [], NOW))
 
 
-@given(views, sights)
-def test_a_decision_is_a_move_that_the_state_machine_has(view: JobView, sight: Sight) -> None:
-    decision = decide(view, sight, PATIENCE)
+@given(views, observations)
+def test_a_decision_is_a_move_that_the_state_machine_has(view: JobView, observation: Observation) -> None:
+    decision = decide(view, observation, PATIENCE)
     assert decision.to is None or decision.to in MOVES[view.status]
     assert decision.retry == (decision.to is Status.QUEUED)
 
 
-@given(views, sights)
-def test_only_what_ray_does_not_hold_is_submitted_and_only_when_ray_answers(view: JobView, sight: Sight) -> None:
-    if decide(view, sight, PATIENCE).act is Act.SUBMIT:
-        assert sight.record is None
-        assert sight.reachable
+@given(views, observations)
+def test_only_what_ray_does_not_hold_is_submitted_and_only_when_ray_answers(
+    view: JobView, observation: Observation
+) -> None:
+    if decide(view, observation, PATIENCE).act is Act.SUBMIT:
+        assert observation.record is None
+        assert observation.reachable
         assert view.ours
         assert view.status is Status.STARTING
 
 
-@given(views, sights)
-def test_a_job_that_ended_on_ray_never_stays_as_it_is(view: JobView, sight: Sight) -> None:
-    if sight.record is not None and sight.record.status.ended:
-        decision = decide(view, sight, PATIENCE)
+@given(views, observations)
+def test_a_job_that_ended_on_ray_never_stays_as_it_is(view: JobView, observation: Observation) -> None:
+    if observation.record is not None and observation.record.status.ended:
+        decision = decide(view, observation, PATIENCE)
         assert decision.to in ENDED | {Status.QUEUED}
         assert decision.retry <= (view.retries_left > 0)
 
 
-@given(views, sights)
-def test_a_job_being_cancelled_is_never_tried_again(view: JobView, sight: Sight) -> None:
+@given(views, observations)
+def test_a_job_being_cancelled_is_never_tried_again(view: JobView, observation: Observation) -> None:
     if view.status is Status.CANCELLING:
-        decision = decide(view, sight, PATIENCE)
+        decision = decide(view, observation, PATIENCE)
         assert decision.to in (None, Status.CANCELLED, Status.SUCCEEDED)
         assert decision.act is not Act.SUBMIT
 
@@ -73,7 +75,7 @@ def test_a_job_is_given_up_after_the_grace_where_ray_answers_and_after_the_outag
 ) -> None:
     gone = NOW - (view.missing_since or NOW)
     for reachable, limit in ((True, PATIENCE.grace), (False, PATIENCE.outage)):
-        decision = decide(view, Sight(None, reachable, [], NOW), PATIENCE)
+        decision = decide(view, Observation(None, reachable, [], NOW), PATIENCE)
         if view.status is Status.RUNNING:
             assert (decision.error_code == "cluster_lost") == (view.missing_since is not None and gone >= limit)
 
@@ -83,7 +85,7 @@ def test_a_job_is_given_up_after_the_grace_where_ray_answers_and_after_the_outag
 def test_an_outage_counts_for_the_outage_alone(status: Status, reachable: bool) -> None:
     """Ray that has just come back, or gone, has its whole time."""
     view = JobView(status, 0, True, NOW - timedelta(hours=1))
-    decision = decide(view, Sight(None, reachable, [], NOW, since=NOW - timedelta(seconds=30)), PATIENCE)
+    decision = decide(view, Observation(None, reachable, [], NOW, since=NOW - timedelta(seconds=30)), PATIENCE)
     assert decision.to is None
     assert (decision.act is Act.SUBMIT) == (status is Status.STARTING and reachable)
 
@@ -91,7 +93,7 @@ def test_an_outage_counts_for_the_outage_alone(status: Status, reachable: bool) 
 def test_a_submission_that_ray_never_takes_is_given_up_too() -> None:
     for ago, act, code in ((29, Act.SUBMIT, None), (31, Act.NOTHING, "cluster_unavailable")):
         view = JobView(Status.STARTING, 0, True, NOW - timedelta(minutes=ago))
-        decision = decide(view, Sight(None, True, [], NOW), PATIENCE)
+        decision = decide(view, Observation(None, True, [], NOW), PATIENCE)
         assert (decision.act, decision.error_code) == (act, code)
 
 
@@ -126,7 +128,7 @@ def test_failures_are_named_by_exit_status_and_log(exit_code: int | None, text: 
 )
 def test_the_reason_is_what_the_job_said_or_else_what_ray_says(log_tail: list[str], reason: str) -> None:
     record = Record("s", RayStatus.FAILED, message="Job entrypoint command failed with exit code 3\nmore", exit_code=3)
-    found = decide(JobView(Status.RUNNING, 0, True, None), Sight(record, True, log_tail, NOW), PATIENCE)
+    found = decide(JobView(Status.RUNNING, 0, True, None), Observation(record, True, log_tail, NOW), PATIENCE)
     assert found.message.startswith(reason)
     assert "more" not in found.message
 

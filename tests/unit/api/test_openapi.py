@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,14 @@ def test_every_post_takes_an_idempotency_key_and_every_route_of_v1_asks_for_a_ke
                 assert operation["security"] == [{"HTTPBearer": []}], path
             if method == "post":
                 assert "Idempotency-Key" in [one["name"] for one in operation["parameters"]], path
+
+
+def test_no_import_path_is_offered() -> None:
+    document = json.loads(COMMITTED.read_text())
+    assert "import_path" not in COMMITTED.read_text()
+    assert "Imported" not in COMMITTED.read_text()
+    for reference in re.findall(r'"#/components/schemas/(\w+)"', COMMITTED.read_text()):
+        assert reference in document["components"]["schemas"]
 
 
 PLACES = {

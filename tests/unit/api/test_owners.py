@@ -42,7 +42,7 @@ async def test_owners_of_private_workspaces_do_not_meet(tmp_path: Path) -> None:
         assert (await create(control, ada, **COLLECT, output="logs")).status_code == 201
         for place in ("../bob/logs", str(work / "bob" / "logs"), str(work), str(work / "logs")):
             for spec in ({**COLLECT, "output": place}, {"kind": "tiny", "name": "x", "input": place}):
-                assert (await create(control, ada, **spec)).json()["code"] == "bad_place"
+                assert (await create(control, ada, **spec)).json()["code"] == "bad_path"
 
 
 async def test_a_job_that_an_admin_tries_again_stays_in_its_owners_workspace(tmp_path: Path) -> None:

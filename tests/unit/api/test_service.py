@@ -152,9 +152,9 @@ async def test_no_key_is_ever_logged(control: Plane, caplog: pytest.LogCaptureFi
 
 
 def test_settings_come_from_the_environment_and_say_what_is_wrong() -> None:
-    env = {"TRIALIGN_ROOTS": "/a,/b", "TRIALIGN_RETRIES": "5", "TRIALIGN_ADOPT": "false"}
+    env = {"TRIALIGN_ROOTS": "/a,/b", "TRIALIGN_RETRIES": "5", "TRIALIGN_IMPORT_EXTERNAL": "false"}
     found = Settings.from_env(env, data=Path("/d"))
-    assert (found.roots, found.retries, found.adopt) == (("/a", "/b"), 5, False)
+    assert (found.roots, found.retries, found.import_external) == (("/a", "/b"), 5, False)
     assert found.database_url == "sqlite+aiosqlite:////d/control.db"
     with pytest.raises(SpecError, match="retries"):
         Settings.from_env({"TRIALIGN_RETRIES": "many"})

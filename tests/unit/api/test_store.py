@@ -14,8 +14,8 @@ from trialign_api.states import MOVES, Status
 from trialign_api.store import jobs as rows
 from trialign_api.store import records
 from trialign_api.store.engine import Store
-from trialign_api.store.jobs import Filter, Happening, IllegalMoveError, StaleJobError
-from trialign_api.store.models import Idempotency, Job, now
+from trialign_api.store.jobs import Filter, IllegalMoveError, NewEvent, StaleJobError
+from trialign_api.store.models import IdempotencyRow, Job, now
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ def job(**changes: Any) -> Job:
 async def add(store: Store, **changes: Any) -> Job:
     made = job(**changes)
     async with store.writes() as session:
-        await rows.add(session, made, Happening("created", "It is new."))
+        await rows.add(session, made, NewEvent("created", "It is new."))
     return made
 
 
@@ -54,7 +54,7 @@ async def test_every_change_is_one_event_and_events_are_numbered_without_gaps(st
     made = await add(store)
     for status in (Status.QUEUED, Status.STARTING, Status.RUNNING, Status.SUCCEEDED):
         async with store.writes() as session:
-            await rows.change(session, made, Happening(status.value, "Moves on."), status)
+            await rows.change(session, made, NewEvent(status.value, "Moves on."), status)
     async with store.reads() as session:
         events = await rows.events_of(session, made.id, after=0, limit=100)
     assert [(event.seq, event.type) for event in events] == [
@@ -68,12 +68,12 @@ async def test_only_the_moves_of_the_state_machine_are_possible(store: Store, st
         made = await add(store, status=status.value)
         if to in MOVES[status]:
             async with store.writes() as session:
-                await rows.change(session, made, Happening("move", ""), to)
+                await rows.change(session, made, NewEvent("move", ""), to)
             assert (await read(store, made.id)).status == to.value
         else:
             with pytest.raises(IllegalMoveError):
                 async with store.writes() as session:
-                    await rows.change(session, made, Happening("move", ""), to)
+                    await rows.change(session, made, NewEvent("move", ""), to)
             assert (await read(store, made.id)).status == status.value
 
 
@@ -84,7 +84,7 @@ async def test_of_two_writers_who_read_the_same_version_one_fails(store: Store) 
     async def move(seen: Job, to: Status) -> str:
         try:
             async with store.writes() as session:
-                await rows.change(session, seen, Happening("move", ""), to)
+                await rows.change(session, seen, NewEvent("move", ""), to)
         except StaleJobError:
             return "stale"
         return "moved"
@@ -100,7 +100,7 @@ async def test_a_failed_transaction_leaves_neither_row_nor_event(store: Store) -
 
     async def fail_late() -> None:
         async with store.writes() as session:
-            await rows.add(session, made, Happening("created", ""))
+            await rows.add(session, made, NewEvent("created", ""))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -177,7 +177,7 @@ async def test_of_concurrent_inserts_of_one_key_one_happens(store: Store) -> Non
 
     async def claim() -> bool:
         async with store.writes() as session:
-            return await records.insert_once(session, Idempotency, {**values, "created_at": now()})
+            return await records.insert_once(session, IdempotencyRow, {**values, "created_at": now()})
 
     assert sum(await asyncio.gather(*(claim() for _ in range(8)))) == 1
 

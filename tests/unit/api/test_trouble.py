@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from tests.unit.api.fake import TINY, Plane, plane
 from tests.unit.api.test_history import metrics_row, write_metrics
 from trialign_api.backend import RayStatus, Record
-from trialign_api.reconcile.lease import LeaseKeeper
+from trialign_api.reconcile.lease import Lease
 from trialign_api.schemas import Plan
 from trialign_api.services.history import History
 from trialign_api.store import jobs as rows
@@ -157,8 +157,8 @@ async def test_a_long_log_is_fetched_more_rarely_but_whole_at_its_end(
 
 async def test_a_reconciler_that_hangs_lets_its_lease_run_out(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     alive = [True]
-    keeper = LeaseKeeper(control.store, 60, alive=lambda: alive[0])
-    other = LeaseKeeper(control.store, 60)
+    keeper = Lease(control.store, 60, alive=lambda: alive[0])
+    other = Lease(control.store, 60)
     reconciler = control.app.state.reconciler
     assert reconciler._lease.alive()
     reconciler._beat -= 3600
@@ -200,7 +200,7 @@ async def test_a_burst_of_submissions_is_checked_a_few_at_a_time(
 async def test_a_lease_that_comes_to_a_process_wakes_its_loop(control: Plane) -> None:
     """Once: the round before it did nothing."""
     woken: list[bool] = []
-    keeper = LeaseKeeper(control.store, 60, taken=lambda: woken.append(keeper.held))
+    keeper = Lease(control.store, 60, taken=lambda: woken.append(keeper.held))
     for _ in range(2):
         assert await keeper.renew()
     await keeper.drop()

@@ -11,13 +11,13 @@ from typing import Any
 from trialign_api import threads
 from trialign_api.backend import JobsBackend, Record
 from trialign_api.reconcile.copy import Copied, Copier
-from trialign_api.reconcile.decide import Act, Decision, Patience, Sight, decide, view
+from trialign_api.reconcile.decide import Act, Decision, Observation, Patience, decide, view
 from trialign_api.reconcile.start import Starter
 from trialign_api.services.history import History
 from trialign_api.states import ENDED, Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
-from trialign_api.store.jobs import Happening, StaleJobError
+from trialign_api.store.jobs import NewEvent, StaleJobError
 from trialign_api.store.models import Job, now
 from trialign_ray.errors import ClusterError
 
@@ -30,7 +30,7 @@ _LACK = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class Reachability:
     """Whether Ray answers, and since when it does or does not."""
 
     reachable: bool
@@ -38,7 +38,7 @@ class Answering:
 
 
 @dataclass(frozen=True, slots=True)
-class Tender:
+class JobReconciler:
     """Looks after jobs that Ray may hold."""
 
     store: Store
@@ -50,7 +50,7 @@ class Tender:
     """The run folder of an adopted job, once that is known."""
     patience: Patience
 
-    async def tend(self, job: Job, record: Record | None, ray: Answering) -> bool:
+    async def tend(self, job: Job, record: Record | None, ray: Reachability) -> bool:
         """False where the service itself is in the way. Whatever is wrong with one job, the others go on."""
         try:
             return await self._tend(job, record, ray)
@@ -63,14 +63,14 @@ class Tender:
             return False
         return True
 
-    async def _tend(self, job: Job, record: Record | None, ray: Answering) -> bool:
+    async def _tend(self, job: Job, record: Record | None, ray: Reachability) -> bool:
         copied = await self.copier.copy(job, record)
         await self._note(job, copied)
         tail = await threads.call(self.history.tail_of, job.id, job.attempt, _TAIL)
-        sight = Sight(record, ray.reachable, tail, now(), ray.since)
-        decision = decide(view(job), sight, self.patience)
+        observation = Observation(record, ray.reachable, tail, now(), ray.since)
+        decision = decide(view(job), observation, self.patience)
         if not (_over(decision) and self._waits(record, copied)):
-            await self._apply(job, decision, sight, copied)
+            await self._apply(job, decision, observation, copied)
         return not copied.full
 
     def _waits(self, record: Record | None, copied: Copied) -> bool:
@@ -86,40 +86,40 @@ class Tender:
             async with self.store.writes() as session:
                 await rows.note(session, job, **found)
 
-    async def _apply(self, job: Job, decision: Decision, sight: Sight, copied: Copied) -> None:
+    async def _apply(self, job: Job, decision: Decision, observation: Observation, copied: Copied) -> None:
         if decision.to is not None:
-            await self._move(job, decision, decision.to, sight, copied)
+            await self._move(job, decision, decision.to, observation, copied)
         elif decision.missing != (job.missing_since is not None):
-            await self._mark_missing(job, decision.missing, sight.reachable)
+            await self._mark_missing(job, decision.missing, observation.reachable)
         elif decision.event:
-            await self._tell_once(job, Happening(decision.event, decision.message))
+            await self._tell_once(job, NewEvent(decision.event, decision.message))
         if decision.act is Act.SUBMIT:
             await self.starter.submit(job, again=True)
         elif decision.act is Act.STOP and job.submission_id is not None:
             await self.backend.stop(job.submission_id)
 
-    async def _move(self, job: Job, decision: Decision, to: Status, sight: Sight, copied: Copied) -> None:
-        attempt, fields = job.submission_id, _fields(job, decision, sight)
+    async def _move(self, job: Job, decision: Decision, to: Status, observation: Observation, copied: Copied) -> None:
+        attempt, fields = job.submission_id, _fields(job, decision, observation)
         data = {"code": decision.error_code} if decision.error_code else {}
         async with self.store.writes() as session:
-            for lack in copied.lacks if _over(decision) and sight.record is not None else ():
-                await rows.change(session, job, Happening(*_LACK[lack]))
-            await rows.change(session, job, Happening(decision.event, decision.message, data), to, **fields)
+            for lack in copied.lacks if _over(decision) and observation.record is not None else ():
+                await rows.change(session, job, NewEvent(*_LACK[lack]))
+            await rows.change(session, job, NewEvent(decision.event, decision.message, data), to, **fields)
         if _over(decision):
             self.copier.forget(attempt)
 
-    async def _tell_once(self, job: Job, said: Happening) -> None:
+    async def _tell_once(self, job: Job, event: NewEvent) -> None:
         async with self.store.reads() as session:
             [last] = await rows.events_of(session, job.id, after=job.events - 1, limit=1)
-        if last.type != said.type:
+        if last.type != event.type:
             async with self.store.writes() as session:
-                await rows.change(session, job, said)
+                await rows.change(session, job, event)
 
     async def _mark_missing(self, job: Job, missing: bool, reachable: bool) -> None:
         lost = "Ray does not know it." if reachable else "Ray does not answer."
-        said = Happening("missing", lost) if missing else Happening("found", "Ray has it.")
+        event = NewEvent("missing", lost) if missing else NewEvent("found", "Ray has it.")
         async with self.store.writes() as session:
-            await rows.change(session, job, said, missing_since=now() if missing else None)
+            await rows.change(session, job, event, missing_since=now() if missing else None)
 
 
 def _over(decision: Decision) -> bool:
@@ -127,9 +127,9 @@ def _over(decision: Decision) -> bool:
     return decision.retry or decision.to in ENDED
 
 
-def _fields(job: Job, decision: Decision, sight: Sight) -> dict[str, Any]:
+def _fields(job: Job, decision: Decision, observation: Observation) -> dict[str, Any]:
     fields: dict[str, Any] = {"missing_since": None}
-    record = sight.record
+    record = observation.record
     if record is not None and job.started_at is None:
         fields["started_at"] = record.started_at
     if decision.retry:
@@ -139,5 +139,5 @@ def _fields(job: Job, decision: Decision, sight: Sight) -> dict[str, Any]:
         fields["ended_at"] = (record.ended_at if record else None) or now()
     if decision.to is Status.FAILED:
         told = {"error_code": decision.error_code, "error_message": decision.message}
-        fields |= {**told, "log_tail": list(sight.log_tail)}
+        fields |= {**told, "log_tail": list(observation.log_tail)}
     return fields

@@ -1,4 +1,7 @@
-"""Jobs that Ray has and the store does not expect: list those of `ray job submit`, stop those that are over here."""
+"""Submissions that Ray has and the store does not expect.
+
+Those that came by `ray job submit` are imported as jobs of kind `external`; those of a job that is over are stopped.
+"""
 
 from __future__ import annotations
 
@@ -19,49 +22,53 @@ from trialign_api.services.history import History
 from trialign_api.states import ENDED, Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
-from trialign_api.store.jobs import Happening
+from trialign_api.store.jobs import NewEvent
 from trialign_api.store.models import Job, now
 from trialign_ray.errors import ClusterError
 
 _LOG = logging.getLogger("trialign_api.reconcile")
 _TOGETHER = 500
-"""Names in one query; databases have a limit."""
+"""Names in one query: databases limit them."""
 _RUN = re.compile(r"^run: (\S.*)\n", re.MULTILINE)
-"""As training announces it."""
+"""How a training run prints its folder."""
 _LONGEST = 200
-"""Of a submission's name."""
+"""Longest name of a submission that is imported."""
 
 
 @dataclass(slots=True)
-class Adopter:
-    """Deals with submissions that are nobody's current attempt."""
+class ExternalImporter:
+    """Handles submissions that are not the current attempt of any job."""
 
     store: Store
     backend: JobsBackend
     history: History
     roots: Roots
-    adopt: bool
+    enabled: bool
+    """Whether strangers are imported; orphans are stopped in any case."""
     _settled: set[str] = field(default_factory=set)
-    """Submissions that are over and dealt with: Ray remembers them for ever."""
+    """Submissions that are over and handled: Ray lists them for ever, and each look costs a query."""
 
     async def look(self, records: Sequence[Record]) -> None:
-        """Adopt strangers, stop orphans. Whatever is wrong with one, the others are looked at."""
+        """Import strangers, stop orphans. A fault of one does not keep the others waiting."""
         new = [record for record in records if record.submission_id not in self._settled]
         for start in range(0, len(new), _TOGETHER):
             await self._look(new[start : start + _TOGETHER])
         self._settled &= {record.submission_id for record in records}
 
     async def run_of(self, job: Job) -> str | None:
-        """The run folder that the log of an adopted job names, where its owner may read it."""
+        """The run folder that the log of an imported job names, where its owner may read it."""
         if job.kind != EXTERNAL or job.run is not None:
             return None
         start = await threads.call(lambda: next(self.history.chunks(job.id), b""))
         found = _RUN.search(start.decode("utf-8", "replace"))
         try:
-            return self.roots.of(job.owner).reading(found[1]) if found else None
+            return await threads.call(self._readable, job.owner, found[1], storage=found[1]) if found else None
         except Refused as refused:
             _LOG.info("the run of %s: %s", job.id, refused.reason)
             return None
+
+    def _readable(self, owner: str, path: str) -> str:
+        return self.roots.of(owner).reading(path)
 
     async def _look(self, records: Sequence[Record]) -> None:
         named = {record.metadata[JOB_KEY] for record in records if JOB_KEY in record.metadata}
@@ -73,7 +80,7 @@ class Adopter:
             if record.metadata.get(JOB_KEY) in ours:
                 done = await self._stop_orphan(record, status)
             else:
-                done = status is not None or not self.adopt or await self._adopt(record)
+                done = status is not None or not self.enabled or await self._import(record)
             if not done:
                 continue
             if record.status.ended:
@@ -86,22 +93,22 @@ class Adopter:
         try:
             await self.backend.stop(record.submission_id)
         except ClusterError as error:
-            _LOG.warning("%s is to stop: %s", record.submission_id, error)
+            _LOG.warning("%s cannot be stopped: %s", record.submission_id, error)
         return False
 
-    async def _adopt(self, record: Record) -> bool:
-        """List it; False where that did not work."""
+    async def _import(self, record: Record) -> bool:
+        """List it as a job; False where that did not work."""
         if len(record.submission_id) > _LONGEST:
-            _LOG.info("not adopted, its name is too long: %s", record.submission_id)
+            _LOG.info("not imported, its name is too long: %s", record.submission_id)
             return True
-        said = Happening("adopted", "It came by `ray job submit`.", {"entrypoint": record.entrypoint[:500]})
+        event = NewEvent("imported", "Submitted by `ray job submit`.", {"entrypoint": record.entrypoint[:500]})
         try:
             async with self.store.writes() as session:
-                await rows.add(session, _external(record), said)
+                await rows.add(session, _external(record), event)
         except IntegrityError:
             return True  # another process was faster; the submission id is unique
         except Exception:
-            _LOG.exception("%s cannot be adopted", record.submission_id)
+            _LOG.exception("%s cannot be imported", record.submission_id)
             return False
         return True
 
