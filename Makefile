@@ -43,7 +43,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache --no-logo
 
 bench: install $(TRL_VENV)/installed
 	$(BIN)/python -m tests.benchmarks.learner_speed $(BENCH)
