@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from trialign_ray.config.base import JobSpec
+from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
 from trialign_ray.config.train import PathOrUri, RunName
 
 _ABSENT = {"type": "null"}
@@ -59,6 +60,8 @@ class AuditSpec(JobSpec):
     """Longest answer, in tokens."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Random seed for sampling."""
+    generator: GeneratorSpec = TransformersSpec()
+    """Engine that answers the prompts."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples behind each confidence interval."""
     fail_if: tuple[str, ...] = ()
@@ -106,6 +109,8 @@ class CollectSpec(JobSpec):
     """Questions whose responses are generated together."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Random seed for sampling."""
+    generator: GeneratorSpec = TransformersSpec()
+    """Engine that answers the prompts."""
     overwrite: bool = False
     """Whether a dataset that is there may be replaced; it stays until the new one is whole."""
 

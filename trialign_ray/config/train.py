@@ -8,6 +8,7 @@ from pydantic import Field
 
 from trialign_ray.config.algorithm import AnyAlgorithmSpec, TrialignSpec
 from trialign_ray.config.base import JobSpec, Strict
+from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
 
 RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
 RunName = Annotated[str, Field(pattern=RUN_NAME)]
@@ -83,6 +84,8 @@ class EvaluationSpec(Strict):
     """Group set, YAML or JSON: the personas that ask."""
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
     """Longest answer, in tokens."""
+    generator: GeneratorSpec = TransformersSpec()
+    """Engine that answers the prompts."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples behind each confidence interval."""
 

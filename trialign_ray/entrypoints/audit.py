@@ -1,15 +1,16 @@
-"""`trialign audit`: the truth report of a model, or of answers that any assistant gave already."""
+"""`trialign audit`: the truth report of a model, or of answers already collected from any assistant."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 from pydantic import JsonValue
 
 from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game, load_groups
+from trialign_ray.config.generators import GENERATORS
+from trialign_ray.config.seams import build
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.fields import FieldFault
@@ -18,23 +19,23 @@ from trialign_ray.data.normalisation import Completion
 from trialign_ray.data.readers import RawRow, read_rows
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.scoring import QuestionScorer
-from trialign_ray.entrypoints.collect import game_config
+from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.errors import DataError, RowError, naming
 from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, publish
 from trialign_ray.evaluation.report.report import AuditReport
-from trialign_ray.inference.transformers import Sampling
+from trialign_ray.inference.base import Engine, Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import Location, locate
-from trialign_ray.models.loading import load_adapted, model_hash
+from trialign_ray.models.loading import adapter_hash, model_hash
 from trialign_ray.progress import Progress, Silent
 
 
 def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     """Write `answers`, `report.json` and `report.html` into `<runs>/<name>` and give the report back.
 
-    The gates of `spec.fail_if` are left to the caller, so that a failed gate still leaves its report. Raises SpecError,
+    The caller checks the gates of `spec.fail_if`, so that a failed gate still leaves its report. Raises SpecError,
     DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
     """
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
@@ -68,7 +69,7 @@ def _folder(spec: AuditSpec) -> Location:
     if run.part("spec.json").exists():
         raise DataError(
             f"{run.root.uri}: holds a training run, whose report the audit would replace. Give the audit another "
-            "'name', or another place ('runs')."
+            "'name', or another folder ('runs')."
         )
     return run.root
 
@@ -76,38 +77,42 @@ def _folder(spec: AuditSpec) -> Location:
 def _asked(
     spec: AuditSpec, questions: QuestionSet, groups: GroupSet, progress: Progress
 ) -> tuple[pa.Table, dict[str, JsonValue]]:
+    """The model's answers, and what was asked by hash. All that can be refused is refused before the first answer."""
     asked = asked_questions(questions, spec.split, spec.questions)
     with naming("model"):
         model = local_folder(str(spec.model))
         game = game_config(questions, groups, model, 1, spec.max_new_tokens)
-    temperature = spec.temperature if spec.samples > 1 else 0.0
-    plan = Rollout(
-        game=game,
-        sampling=Sampling(spec.max_new_tokens, temperature, spec.samples),
-        seed=spec.seed,
-        model_hash=model_hash(model),
-    )
+        plan = Rollout(
+            game=game,
+            sampling=Sampling(spec.max_new_tokens, spec.temperature if spec.samples > 1 else 0.0, spec.samples),
+            seed=spec.seed,
+            model_hash=model_hash(model),
+        )
     with naming("model" if spec.adapter is None else "adapter"):
         adapter = None if spec.adapter is None else local_folder(spec.adapter)
-        network = load_adapted(model, adapter)
+        hashes: dict[str, JsonValue] = {
+            "model_hash": plan.model_hash,
+            "adapter_hash": None if adapter is None else adapter_hash(adapter),
+        }
+        engine: Engine = build(GENERATORS, spec.generator)
+        generator = engine.load(model, adapter, "bfloat16", "cpu")
     progress.begin("answering", prompts_of(plan, asked))
-    table = pa.concat_tables(roll_out(network, plan, asked, progress))
+    table = pa.concat_tables(roll_out(generator, plan, asked, progress))
     progress.end()
     write_logs(table, locate(spec.runs).child(spec.name).child("answers"), groups.names, overwrite=True)
-    return table, {"model_hash": plan.model_hash, "adapter_hash": None if adapter is None else model_hash(adapter)}
+    return table, hashes
 
 
 def _given(answers: str, spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> tuple[pa.Table, int]:
-    """Rows of a log dataset or a file that answer the questions of the split, and how many answer those of the other.
+    """Rows of a log dataset or a file that answer the questions of the split, and the number of rows left out.
 
     Rows are completed from the question set, and their answers named and scored by it. An assistant behind an API has
     no token ids to give, and an audit needs none. Raises RowError and DataError.
     """
-    known = {question.question_id: question for question in questions.questions}
     checker = RowChecker(Completion(scorer=QuestionScorer(questions)), groups.names)
     rows, problems, left_out = [], [], 0
     for raw in read_rows(answers):
-        question = known.get(_question_id(raw) or "")
+        question = questions.by_id.get(_question_id(raw) or "")
         if question is not None and spec.split not in (question.split, "all"):
             left_out += 1
             continue
@@ -131,18 +136,18 @@ def _question_id(raw: RawRow) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _completed(row: Any, question: Question | None) -> Any:
+def _completed(row: object, question: Question | None) -> object:
     """The row with what the question set says of its question, where the row does not say it."""
-    if question is None:
+    if question is None or not isinstance(row, dict):
         return row
-    said = {
+    defaults = {
         "question": question.text,
         "references": list(question.references),
         "kind": question.kind,
         "topic": question.topic,
         "split": question.split,
     }
-    return said | {name: value for name, value in row.items() if value is not None}
+    return defaults | {name: value for name, value in row.items() if value is not None}
 
 
 _NOT_AUDITED = ("messages", "prompt_ids", "response_ids", "behaviour_logprobs")

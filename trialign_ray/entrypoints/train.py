@@ -20,7 +20,7 @@ from trialign_ray.errors import naming
 from trialign_ray.evaluation import Bootstrap, publish, training_report
 from trialign_ray.evaluation.evaluator import EvaluationTask, evaluate
 from trialign_ray.evaluation.report.report import TrainingReport, from_json
-from trialign_ray.inference.transformers import Sampling
+from trialign_ray.inference.base import Sampling
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import Elapsed, Part, RunFolder
 from trialign_ray.io.storage import Location
@@ -137,7 +137,7 @@ class _Evaluation:
             questions, "heldout", evaluation.questions, under="evaluation."
         )
         sampling = Sampling(evaluation.max_new_tokens)
-        self._exam = EvaluationTask(absolute(spec.model), None, questions, groups, sampling, spec.learner.dtype)
+        self._exam = EvaluationTask(absolute(spec.model), None, questions, groups, sampling, spec.learner.dtype, evaluation.generator)
 
     def hashes(self) -> dict[str, str]:
         """Of what is asked and who asks: base and trained model get the same questions from the same personas."""

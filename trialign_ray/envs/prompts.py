@@ -19,10 +19,12 @@ def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
 
 
 def cooperative_turn(first: Messages, own: str, peers: Sequence[str]) -> Messages:
-    """A later turn: the agent sees what its peers said and answers once more, in its own way.
+    """A later turn: the agent sees its peers' responses and answers once more, in its own way.
 
-    Peers are not named: who said it must not matter.
+    Peers are not named: whose answer it is must not matter.
     """
-    said = "\n".join(f"- {response}" for response in peers)
-    request = f"Other answers to the same question were:\n{said}\nNow give your final answer to: {first[-1]['content']}"
+    shown = "\n".join(f"- {response}" for response in peers)
+    request = (
+        f"Other answers to the same question were:\n{shown}\nNow give your final answer to: {first[-1]['content']}"
+    )
     return [*first, {"role": "assistant", "content": own}, {"role": "user", "content": request}]

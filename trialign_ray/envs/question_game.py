@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -21,6 +22,7 @@ from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turn
 from trialign_ray.errors import DataError
 from trialign_ray.models.chat_tokens import ChatTokens
+from trialign_ray.models.loading import chat_tokens
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
 from trialign_ray.rewards.verifiers import Answer, AnswerReader
@@ -46,6 +48,14 @@ class GameConfig:
     """Width of an action."""
 
 
+def game_config(
+    questions: QuestionSet, groups: GroupSet, model: str | Path, turns: int, max_new_tokens: int
+) -> GameConfig:
+    """The game that the model in folder `model` plays; raises ModelError where it has no usable chat template."""
+    tokens, reader = chat_tokens(model), AnswerReader(questions)
+    return GameConfig(questions, groups, tokens, reader, turns=turns, response_tokens=max_new_tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One response and what it is worth."""
@@ -63,14 +73,13 @@ class QuestionGame(MultiAgentEnv):
         super().__init__()  # type: ignore[no-untyped-call]
         self._config = config
         self._groups = {group.name: group for group in config.groups.groups}
-        self._questions = {question.question_id: question for question in config.questions.questions}
         self.possible_agents = list(config.groups.names)
         self.agents = list(self.possible_agents)
         vocabulary = config.tokens.vocabulary
-        seen = gymnasium.spaces.Box(PAD, vocabulary - 1, (config.prompt_tokens,), np.int64)
-        said = gymnasium.spaces.Box(PAD, vocabulary - 1, (config.response_tokens,), np.int64)
-        self.observation_spaces = dict.fromkeys(self.possible_agents, seen)
-        self.action_spaces = dict.fromkeys(self.possible_agents, said)
+        prompt = gymnasium.spaces.Box(PAD, vocabulary - 1, (config.prompt_tokens,), np.int64)
+        response = gymnasium.spaces.Box(PAD, vocabulary - 1, (config.response_tokens,), np.int64)
+        self.observation_spaces = dict.fromkeys(self.possible_agents, prompt)
+        self.action_spaces = dict.fromkeys(self.possible_agents, response)
         self._random = np.random.default_rng()
         self._turn = 0
 
@@ -104,17 +113,18 @@ class QuestionGame(MultiAgentEnv):
         return self._observe(), rewards, done, dict.fromkeys(done, False), infos
 
     def _choose(self, question_id: str | None) -> Question:
+        questions = self._config.questions
         if question_id is None:
-            question_id = str(self._random.choice(list(self._questions)))
-        if question_id not in self._questions:
-            raise DataError(f"question_id '{question_id}' is not in the question set '{self._config.questions.name}'.")
-        return self._questions[question_id]
+            question_id = str(self._random.choice([question.question_id for question in questions.questions]))
+        if question_id not in questions.by_id:
+            raise DataError(f"question_id '{question_id}' is not in the question set '{questions.name}'. Add it there.")
+        return questions.by_id[question_id]
 
     def _show_peers(self, scored: dict[str, Scored]) -> None:
-        said = {name: response.text for name, response in scored.items()}
+        texts = {name: response.text for name, response in scored.items()}
         self._messages = {
-            name: cooperative_turn(self._first[name], said[name], [said[peer] for peer in said if peer != name])
-            for name in said
+            name: cooperative_turn(self._first[name], texts[name], [texts[peer] for peer in texts if peer != name])
+            for name in texts
         }
 
     def _score(self, group: Group, action: Ints) -> Scored:
@@ -139,7 +149,7 @@ class QuestionGame(MultiAgentEnv):
 
 
 def padded(ids: Sequence[int], width: int) -> Ints:
-    """`ids` in an array of `width`; raises DataError where they do not fit."""
+    """`ids` in an array of `width`, PAD behind them; raises DataError where they do not fit."""
     if len(ids) > width:
-        raise DataError(f"a prompt or response has {len(ids)} tokens, but the game takes {width}. Shorten it.")
+        raise DataError(f"a prompt or response has {len(ids)} tokens, but the game takes {width} at most. Shorten it.")
     return np.pad(np.asarray(ids, np.int64), (0, width - len(ids)), constant_values=PAD)

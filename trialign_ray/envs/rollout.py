@@ -2,27 +2,27 @@
 
 K copies of each question's game are stepped together, so that a turn of all of them is one batch of generation. A
 response has a seed that depends on what it answers and not on what is played beside it. With a model in float32 the
-same rows come out either way, up to the ties that `generate` names; in bfloat16 other questions beside them, or another
-`questions_per_batch`, may change sampled tokens.
+same rows come out either way, up to the rounding that `trialign_ray.inference` names; in bfloat16 other questions
+beside them, or another `questions_per_batch`, may change sampled tokens.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from trialign_ray.config.game import Question
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, padded
-from trialign_ray.inference.transformers import Generated, Sampling, generate
+from trialign_ray.envs.prompts import Messages
+from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, Scored, padded
+from trialign_ray.inference.base import Generated, Generator, Sampling
 from trialign_ray.progress import Progress, Silent
 
-Row = dict[str, Any]
+Row = dict[str, object]
 AgentKey = tuple[int, str]
 """One agent of one game: (index of the game, group)."""
 
@@ -39,17 +39,25 @@ class Rollout:
 
     @property
     def protocol(self) -> str:
-        """What the logs call it."""
+        """The protocol's name in the logs."""
         return "independent" if self.game.turns == 1 else "cooperative"
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What an agent sees before it answers."""
+
+    prompt_ids: list[int]
+    messages: Messages
+
+
 def roll_out(
-    model: Any, plan: Rollout, questions: Sequence[Question], progress: Progress | None = None
+    generator: Generator, plan: Rollout, questions: Sequence[Question], progress: Progress | None = None
 ) -> Iterator[pa.Table]:
     """Rows in the log schema, one table for each batch of questions. Progress counts prompts."""
     progress = progress or Silent()
     for start in range(0, len(questions), plan.questions_per_batch):
-        yield _play(model, plan, questions[start : start + plan.questions_per_batch], progress)
+        yield _play(generator, plan, questions[start : start + plan.questions_per_batch], progress)
 
 
 def prompts_of(plan: Rollout, questions: Sequence[Question]) -> int:
@@ -58,91 +66,105 @@ def prompts_of(plan: Rollout, questions: Sequence[Question]) -> int:
     return first * (1 + (plan.game.turns - 1) * plan.sampling.samples)
 
 
-def _play(model: Any, plan: Rollout, questions: Sequence[Question], progress: Progress) -> pa.Table:
+def _play(generator: Generator, plan: Rollout, questions: Sequence[Question], progress: Progress) -> pa.Table:
     k = plan.sampling.samples
     games = [QuestionGame(plan.game) for _ in range(k * len(questions))]
-    started = [game.reset(options={"question_id": questions[i // k].question_id}) for i, game in enumerate(games)]
-    seen = {(i, group): ids for i, (observations, _) in enumerate(started) for group, ids in observations.items()}
-    messages = {(i, group): info["messages"] for i, (_, infos) in enumerate(started) for group, info in infos.items()}
-    said: dict[AgentKey, str] = {}
+    views: dict[AgentKey, _View] = {}
+    for i, game in enumerate(games):
+        observations, infos = game.reset(options={"question_id": questions[i // k].question_id})
+        for group, ids in observations.items():
+            views[i, group] = _View(ids[ids != PAD].tolist(), infos[group]["messages"])
+    texts: list[dict[str, str]] = [{} for _ in games]  # for each game, its groups' responses of the turn before
     rows: list[Row] = []
     for turn in range(1, plan.game.turns + 1):
-        drawn = _respond(model, plan, questions, seen, turn, progress)
-        actions = {seat: padded(response.ids, plan.game.response_tokens) for seat, response in drawn.items()}
-        infos = _step(games, actions)
-        for seat, response in drawn.items():
-            question = questions[seat[0] // k]
-            row = _row(plan, question, seat, turn, response, seen[seat], messages[seat], infos[seat]["scored"])
-            rows.append(row | {"peers": _peers(seat, said)})
-        said = {seat: info["scored"].text for seat, info in infos.items()}
-        seen = {seat: info["observation"] for seat, info in infos.items()}
-        messages = {seat: info["messages"] for seat, info in infos.items()}
+        drawn = _respond(generator, plan, questions, views, turn, progress)
+        scored, later = _step(games, plan, drawn)
+        for agent, response in drawn.items():
+            question = questions[agent[0] // k]
+            row = _row(plan, question, agent, turn, response, views[agent], scored[agent])
+            rows.append(row | {"peers": _peers(agent, texts)})
+        texts = [{} for _ in games]
+        for (i, group), result in scored.items():
+            texts[i][group] = result.text
+        views = later
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def _respond(
-    model: Any, plan: Rollout, questions: Sequence[Question], seen: dict[AgentKey, Ints], turn: int, progress: Progress
+    generator: Generator,
+    plan: Rollout,
+    questions: Sequence[Question],
+    views: Mapping[AgentKey, _View],
+    turn: int,
+    progress: Progress,
 ) -> dict[AgentKey, Generated]:
-    """One response for every seat. In the first turn the K games of a question share each group's prompt."""
+    """One response of every agent. In the first turn the K games of a question share each group's prompt."""
     k = plan.sampling.samples if turn == 1 else 1
-    together = [seat for seat in seen if seat[0] % k == 0]
-    seats = [[(game + sample, group) for sample in range(k)] for game, group in together]
-    prompts = [seen[first][seen[first] != PAD].tolist() for first in together]
-    seeds = [[_seed(plan, questions[seat[0] // plan.sampling.samples], seat, turn) for seat in row] for row in seats]
-    sampling = Sampling(plan.sampling.max_new_tokens, plan.sampling.temperature, k, plan.sampling.rows)
-    out = generate(model, prompts, seeds, sampling, plan.game.tokens.stop_ids, progress.advance)
+    together = [agent for agent in views if agent[0] % k == 0]
+    agents = [[(game + sample, group) for sample in range(k)] for game, group in together]
+    prompts = [views[first].prompt_ids for first in together]
+    asked = [questions[agent[0] // plan.sampling.samples] for agent in together]
+    seeds = [[_seed(plan, question, agent, turn) for agent in row] for question, row in zip(asked, agents, strict=True)]
+    sampling = replace(plan.sampling, samples=k)
+    out = generator.generate(prompts, seeds, sampling, plan.game.tokens.stop_ids, progress.advance)
     return {
-        seat: got for row, responses in zip(seats, out, strict=True) for seat, got in zip(row, responses, strict=True)
+        agent: response
+        for row, responses in zip(agents, out, strict=True)
+        for agent, response in zip(row, responses, strict=True)
     }
 
 
-def _seed(plan: Rollout, question: Question, seat: AgentKey, turn: int) -> int:
+def _seed(plan: Rollout, question: Question, agent: AgentKey, turn: int) -> int:
     """Drawn from what identifies the response, and from nothing that depends on the batch."""
-    parts = (plan.seed, question.question_id, seat[1], seat[0] % plan.sampling.samples, turn)
+    parts = (plan.seed, question.question_id, agent[1], agent[0] % plan.sampling.samples, turn)
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _step(games: Sequence[QuestionGame], actions: dict[AgentKey, Ints]) -> dict[AgentKey, dict[str, Any]]:
-    infos: dict[AgentKey, dict[str, Any]] = {}
+def _step(
+    games: Sequence[QuestionGame], plan: Rollout, drawn: Mapping[AgentKey, Generated]
+) -> tuple[dict[AgentKey, Scored], dict[AgentKey, _View]]:
+    """Every agent's response scored, and what it sees next."""
+    # Sorted into the games first: a search of all responses for each game would be quadratic in the games.
+    actions: list[dict[str, Ints]] = [{} for _ in games]
+    for (i, group), response in drawn.items():
+        actions[i][group] = padded(response.ids, plan.game.response_tokens)
+    scored: dict[AgentKey, Scored] = {}
+    views: dict[AgentKey, _View] = {}
     for i, game in enumerate(games):
-        mine = {group: action for (index, group), action in actions.items() if index == i}
-        observations, _, _, _, information = game.step(mine)
-        for group, info in information.items():
-            infos[i, group] = info | {"observation": observations[group]}
-    return infos
+        observations, _, _, _, infos = game.step(actions[i])
+        for group, info in infos.items():
+            scored[i, group] = info["scored"]
+            ids = observations[group]
+            views[i, group] = _View(ids[ids != PAD].tolist(), info["messages"])
+    return scored, views
 
 
-def _peers(seat: AgentKey, said: dict[AgentKey, str]) -> list[dict[str, str]]:
+def _peers(agent: AgentKey, texts: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """What the prompt showed: the other groups' responses of the turn before, in the same game."""
-    return [
-        {"group": group, "response": text}
-        for (game, group), text in said.items()
-        if game == seat[0] and group != seat[1]
-    ]
+    return [{"group": group, "response": text} for group, text in texts[agent[0]].items() if group != agent[1]]
 
 
 def _row(
     plan: Rollout,
     question: Question,
-    seat: AgentKey,
+    agent: AgentKey,
     turn: int,
     response: Generated,
-    seen: Ints,
-    messages: list[dict[str, str]],
-    scored: Any,
+    view: _View,
+    scored: Scored,
 ) -> Row:
-    group = next(group for group in plan.game.groups.groups if group.name == seat[1])
+    group = next(group for group in plan.game.groups.groups if group.name == agent[1])
     drawn = plan.game.groups.preference_for(group, question.question_id)
     return {
         "question_id": question.question_id,
         "question": question.text,
-        "group": seat[1],
+        "group": agent[1],
         "protocol": plan.protocol,
         "turn": turn,
-        "sample": seat[0] % plan.sampling.samples,
-        "messages": messages,
-        "prompt_ids": seen[seen != PAD].tolist(),
+        "sample": agent[0] % plan.sampling.samples,
+        "messages": view.messages,
+        "prompt_ids": view.prompt_ids,
         "response": scored.text,
         "response_ids": response.ids,
         # A log-prob of exactly 1 may round to just above 0.
@@ -157,7 +179,7 @@ def _row(
         "kind": question.kind,
         "topic": question.topic,
         "split": question.split,
-        "seed": _seed(plan, question, seat, turn),
+        "seed": _seed(plan, question, agent, turn),
         "source": question.source,
         "model_hash": plan.model_hash,
     }

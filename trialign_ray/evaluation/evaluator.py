@@ -1,4 +1,4 @@
-"""Ask a model the held-out questions as every group, on several Ray workers at a time."""
+"""Ask a model the held-out questions as every group, on several Ray workers in parallel."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import pyarrow as pa
 import ray
 from ray.util import ActorPool
 
+from trialign_ray.config.base import Strict
 from trialign_ray.config.game import GroupSet, Question, QuestionSet
-from trialign_ray.entrypoints.collect import game_config
+from trialign_ray.config.generators import GENERATORS
+from trialign_ray.config.seams import build
+from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, roll_out
 from trialign_ray.errors import ClusterError, TrialignError
-from trialign_ray.inference.transformers import Sampling
+from trialign_ray.inference.base import Engine, Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import Where
-from trialign_ray.models.loading import load_adapted, model_hash
+from trialign_ray.models.loading import model_hash
 from trialign_ray.progress import Progress, Silent
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationTask:
-    """What is asked, of whom, and how the model answers."""
+    """Which questions, which model, and how it answers."""
 
     model: Where
     adapter: Where | None
@@ -31,6 +34,8 @@ class EvaluationTask:
     groups: GroupSet
     sampling: Sampling
     dtype: str
+    generator: Strict
+    """Specification of the engine that answers, an entry of GENERATORS or an import."""
     seed: int = 0
     questions_per_batch: int = 12
 
@@ -41,7 +46,8 @@ class EvaluationWorker:
     def __init__(self, task: EvaluationTask) -> None:
         model = local_folder(task.model)
         adapter = None if task.adapter is None else local_folder(task.adapter)
-        self._model = load_adapted(model, adapter, task.dtype).to("cuda" if ray.get_gpu_ids() else "cpu")
+        engine: Engine = build(GENERATORS, task.generator)
+        self._generator = engine.load(model, adapter, task.dtype, "cuda" if ray.get_gpu_ids() else "cpu")
         self._plan = Rollout(
             game=game_config(task.questions, task.groups, model, 1, task.sampling.max_new_tokens),
             sampling=task.sampling,
@@ -52,7 +58,7 @@ class EvaluationWorker:
 
     def answer(self, batch: int, questions: Sequence[Question]) -> tuple[int, pa.Table]:
         """Rows in the log schema, with the batch's number, since batches end in any order."""
-        return batch, pa.concat_tables(roll_out(self._model, self._plan, questions))
+        return batch, pa.concat_tables(roll_out(self._generator, self._plan, questions))
 
 
 def evaluate(
@@ -64,7 +70,8 @@ def evaluate(
 ) -> pa.Table:
     """Answers of all groups to `asked`, rows in the log schema in the order of the questions.
 
-    resources: what each worker takes of the cluster, {"CPU": ..., "GPU": ...}.
+    resources: what each worker reserves in the cluster, {"CPU": ..., "GPU": ...}. Raises ClusterError where a worker
+    dies, and the workers' own errors.
     """
     progress = progress or Silent()
     batches = [asked[i : i + task.questions_per_batch] for i in range(0, len(asked), task.questions_per_batch)]
@@ -83,7 +90,7 @@ def evaluate(
             raise error.cause from None
         raise
     except ray.exceptions.RayActorError as error:
-        raise ClusterError(f"a worker that answers questions died: {error}. Run again with --resume.") from None
+        raise ClusterError(f"an evaluation worker died: {error}. Run again with --resume.") from None
     finally:
         for each in actors:
             ray.kill(each)

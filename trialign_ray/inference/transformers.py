@@ -12,60 +12,59 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from trialign_ray.inference.base import Generated, Sampling
+from trialign_ray.models.base import CausalLM
+from trialign_ray.models.loading import load_adapted
+
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How to decode. `temperature` 0 is greedy."""
+class TransformersEngine:
+    """Loads a model into this process."""
 
-    max_new_tokens: int
-    temperature: float = 0.0
-    samples: int = 1
+    rows: int
+    """Responses decoded together."""
+
+    def load(self, model: Path, adapter: Path | None, dtype: str, device: str) -> TransformersGenerator:
+        """As `trialign_ray.inference.base.Engine` says."""
+        return TransformersGenerator(load_adapted(model, adapter, dtype).to(device), self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersGenerator:
+    """A `trialign_ray.inference.base.Generator` over a causal LM of this process."""
+
+    model: CausalLM
     rows: int = 192
     """Responses decoded together."""
 
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """One response. `logprobs` are under the distribution that was sampled from (temperature included)."""
-
-    ids: list[int]
-    logprobs: list[float]
-    finished: bool
-    """Whether the model ended its turn within the budget."""
-
-
-@torch.inference_mode()
-def generate(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    seeds: Sequence[Sequence[int]],
-    sampling: Sampling,
-    stop_ids: Sequence[int],
-    on_progress: Callable[[int], None] | None = None,
-) -> list[list[Generated]]:
-    """`sampling.samples` responses to each prompt.
-
-    prompts: token ids of each prompt. seeds: for each prompt one seed per sample. stop_ids: tokens that end a turn.
-    on_progress is called with the number of prompts done since the last call.
-    """
-    by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    width = max(1, sampling.rows // sampling.samples)
-    out: list[list[Generated]] = [[] for _ in prompts]
-    for start in range(0, len(by_length), width):
-        part = by_length[start : start + width]
-        batch = _Batch(model, [prompts[i] for i in part], [seeds[i] for i in part], sampling, stop_ids)
-        for index, responses in zip(part, batch.run(), strict=True):
-            out[index] = responses
-        if on_progress is not None:
-            on_progress(len(part))
-    return out
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[Sequence[int]],
+        sampling: Sampling,
+        stop_ids: Sequence[int],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[list[Generated]]:
+        """`sampling.samples` responses to each prompt, the prompts of similar length together."""
+        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        width = max(1, self.rows // sampling.samples)
+        out: list[list[Generated]] = [[] for _ in prompts]
+        for start in range(0, len(by_length), width):
+            part = by_length[start : start + width]
+            batch = _Batch(self.model, [prompts[i] for i in part], [seeds[i] for i in part], sampling, stop_ids)
+            for index, responses in zip(part, batch.run(), strict=True):
+                out[index] = responses
+            if on_progress is not None:
+                on_progress(len(part))
+        return out
 
 
 class _Batch:
@@ -73,7 +72,7 @@ class _Batch:
 
     def __init__(
         self,
-        model: Any,
+        model: CausalLM,
         prompts: Sequence[Sequence[int]],
         seeds: Sequence[Sequence[int]],
         sampling: Sampling,
@@ -130,8 +129,7 @@ class _Batch:
             use_cache=True,
             logits_to_keep=1,
         )
-        logits: Tensor = out.logits[:, -1].float()
-        return logits
+        return out.logits[:, -1].float()
 
     def _choose(self, logits_rv: Tensor, uniform_r: Tensor) -> tuple[Tensor, Tensor]:
         temperature = self._sampling.temperature

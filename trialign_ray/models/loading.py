@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from trialign_ray.errors import ModelError
+from trialign_ray.models.base import AdaptedLM, CausalLM, StopTokens, Tokenizer
 from trialign_ray.models.chat_tokens import ChatTokens
 
 _TOKENIZER_FILES = (
@@ -28,10 +30,11 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
     "generation_config.json",
 )
+_ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa") -> Any:
+def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa") -> CausalLM:
     """The causal LM at `path`, in evaluation mode. Raises ModelError."""
     folder = _folder(path)
     if not any(folder.glob("*.safetensors")):
@@ -49,10 +52,10 @@ def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}: not a causal language model that transformers can load: {error}") from error
-    return model.eval()  # type: ignore[no-untyped-call]
+    return cast("CausalLM", model).eval()
 
 
-def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfloat16") -> Any:
+def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfloat16") -> CausalLM:
     """The causal LM at `path` with the PEFT adapter at `adapter` merged into it. Raises ModelError."""
     if adapter is None:
         return load_model(path, dtype)
@@ -60,27 +63,29 @@ def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfl
     return load_policy(path, adapter, dtype, float32_adapter=True).merge_and_unload().eval()
 
 
-def load_policy(path: str | Path, adapter: str | Path, dtype: str, *, float32_adapter: bool = False) -> Any:
+def load_policy(path: str | Path, adapter: str | Path, dtype: str, *, float32_adapter: bool = False) -> AdaptedLM:
     """The causal LM at `path` with the PEFT adapter at `adapter` on it, as in training. Raises ModelError."""
     from peft import PeftModel
 
-    if not (Path(adapter) / "adapter_model.safetensors").is_file():
-        raise ModelError(f"{adapter}: no adapter_model.safetensors. Give the folder of a PEFT adapter.")
+    if not (Path(adapter) / _ADAPTER_WEIGHTS).is_file():
+        raise ModelError(f"{adapter}: no {_ADAPTER_WEIGHTS}. Give the folder of a PEFT adapter.")
     model = load_model(path, dtype)
     try:
         with warnings.catch_warnings():
             # PEFT starts weights that the file lacks at random, and only warns.
             warnings.filterwarnings("error", "Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=float32_adapter).eval()
+            module = cast("PreTrainedModel", model)
+            adapted = PeftModel.from_pretrained(module, str(adapter), autocast_adapter_dtype=float32_adapter)
     except (OSError, ValueError, KeyError, RuntimeError, UserWarning, SafetensorError) as error:
         raise ModelError(f"{adapter}: does not fit the model at {path}: {error}") from error
+    return cast("AdaptedLM", adapted).eval()
 
 
-def load_tokenizer(path: str | Path) -> Any:
+def load_tokenizer(path: str | Path) -> Tokenizer:
     """The tokenizer at `path`, with its chat template. Raises ModelError."""
     folder = _folder(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}: no tokenizer that transformers can load: {error}") from error
     if tokenizer.chat_template is None:
@@ -98,20 +103,37 @@ def chat_tokens(path: str | Path) -> ChatTokens:
     return ChatTokens(load_tokenizer(folder), _generation_config(folder))
 
 
-def _generation_config(folder: Path) -> Any:
-    """None where the folder has none."""
+def _generation_config(folder: Path) -> StopTokens | None:
+    """The folder's generation configuration; None where there is none."""
     if not (folder / "generation_config.json").is_file():
         return None
     try:
-        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+        config: StopTokens = GenerationConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{folder}/generation_config.json: cannot be read: {error}. Correct it.") from error
+    return config
 
 
 def model_hash(path: str | Path) -> str:
-    """SHA-256 over the weight files, names included: what 'the same model' means in logs and caches."""
+    """SHA-256 over the weight files, names included: what 'the same model' means in logs and caches.
+
+    Raises ModelError where there is no model.
+    """
+    return _hash(sorted(_folder(path).glob("*.safetensors")))
+
+
+def adapter_hash(path: str | Path) -> str:
+    """SHA-256 over a PEFT adapter's weights and configuration, which holds their scale. Raises ModelError."""
+    files = [Path(path) / name for name in (_ADAPTER_CONFIG, _ADAPTER_WEIGHTS)]
+    for file in files:
+        if not file.is_file():
+            raise ModelError(f"{path}: no {file.name}. Give the folder of a PEFT adapter.")
+    return _hash(files)
+
+
+def _hash(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(_folder(path).glob("*.safetensors")):
+    for file in files:
         digest.update(file.name.encode())
         with file.open("rb") as stream:
             for block in iter(lambda: stream.read(1 << 22), b""):

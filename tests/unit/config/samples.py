@@ -15,6 +15,7 @@ from trialign_ray.config.algorithm import (
 )
 from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
+from trialign_ray.config.generators import TransformersSpec
 from trialign_ray.config.losses import AwrSpec, CandidateLossSpec, DpoLossSpec, LikelihoodSpec
 from trialign_ray.config.preferences import (
     Contains,
@@ -74,6 +75,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     SftSpec: {"name": "sft"},
     DpoSpec: {"name": "dpo"},
     ImportedSpec: {"import_path": "package.module:name"},
+    TransformersSpec: {},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
     **{
         model: {}

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from tests.world import CAPITALS, World
 from trialign_ray.config.tasks import AuditSpec
+from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.data.dataset import read_logs
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.audit import audit
-from trialign_ray.errors import DataError, RowError
+from trialign_ray.errors import DataError, ModelError, RowError
 from trialign_ray.evaluation.figures import Figure
 from trialign_ray.evaluation.report.report import from_json
+from trialign_ray.inference.base import Generated
+from trialign_ray.models.loading import adapter_hash, chat_tokens, load_model
 from trialign_ray.progress import Silent
+from trialign_ray.trainer.policy import adapt
 
 GROUPS = ("neutral", "farmer", "professor")
 QUESTIONS = {f"{index}-{country}": city for index, (country, city) in enumerate(CAPITALS.items())}
@@ -206,6 +212,65 @@ def test_a_model_is_asked_the_split_and_its_answers_are_kept(world: World, tmp_p
     assert len(rows) == 2 * len(GROUPS) * 2
     assert (report.audit.questions, report.audit.samples) == (2, 2)
     assert {row["model_hash"] for row in rows} == {report.run["model_hash"]}
+
+
+@pytest.fixture
+def adapter(world: World, tmp_path: Path) -> Path:
+    """A PEFT adapter that changes the model."""
+    policy = adapt(load_model(world.model, "float32", "eager"), LoraSpec(rank=4), LearnerSpec(), seed=1)
+    with torch.no_grad():
+        for parameter in policy.trainable():
+            parameter.add_(0.5)
+    policy.model.save_pretrained(str(tmp_path / "adapter"), safe_serialization=True)
+    return tmp_path / "adapter"
+
+
+def test_a_model_with_an_adapter_is_audited_and_both_are_named(world: World, tmp_path: Path, adapter: Path) -> None:
+    plain = audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
+    adapted = audit(spec(world, tmp_path, name="b", model=world.model, adapter=str(adapter), max_new_tokens=6))
+    assert adapted.run["model_hash"] == plain.run["model_hash"]
+    assert (adapted.run["adapter_hash"], plain.run["adapter_hash"]) == (adapter_hash(adapter), None)
+    answers = [read_logs(tmp_path / "runs" / name / "answers")["response_ids"] for name in ("a", "b")]
+    assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_that_is_not_whole_is_refused_before_the_first_answer(
+    world: World, tmp_path: Path, adapter: Path, file: str
+) -> None:
+    (adapter / file).unlink()
+    engine = {"name": "import_path", "import_path": f"{__name__}:Refusing"}
+    with pytest.raises(ModelError, match=rf"field 'adapter': .*no {file}"):
+        audit(spec(world, tmp_path, model=world.model, adapter=str(adapter), generator=engine))
+
+
+class Refusing:
+    """An engine that must not be asked."""
+
+    def load(self, *_: object) -> Any:
+        raise AssertionError("a model was loaded")
+
+
+@dataclass
+class Parrot:
+    """An engine of the user's own: whatever is asked, it answers one word."""
+
+    word: str
+
+    def load(self, model: Path, adapter: Path | None, dtype: str, device: str) -> Parrot:
+        self.ids = chat_tokens(model).response(self.word)
+        return self
+
+    def generate(self, prompts: Any, seeds: Any, sampling: Any, stop_ids: Any, on_progress: Any = None) -> Any:
+        response = Generated(self.ids, [0.0] * len(self.ids), finished=True)
+        return [[response] * sampling.samples for _ in prompts]
+
+
+def test_an_engine_of_the_users_own_is_named_by_import_path(world: World, tmp_path: Path) -> None:
+    engine = {"name": "import_path", "import_path": f"{__name__}:Parrot", "options": {"word": "lima"}}
+    found = audit(spec(world, tmp_path, model=world.model, max_new_tokens=6, generator=engine))
+    assert set(read_logs(tmp_path / "runs" / "a" / "answers")["response"].to_pylist()) == {"lima"}
+    assert value(found.audit.accuracy_mean) == 0.5
 
 
 def test_a_dataset_of_answers_gives_the_figures_of_the_audit_that_made_it(world: World, tmp_path: Path) -> None:

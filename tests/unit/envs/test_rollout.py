@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,16 @@ import pyarrow as pa
 import pytest
 
 from tests.tiny import tiny_model
+from trialign_ray import envs
+from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.validation import row_faults, validate_logs
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
-from trialign_ray.inference.transformers import Sampling
+from trialign_ray.inference.base import Generated, Sampling
+from trialign_ray.inference.transformers import TransformersGenerator
 from trialign_ray.progress import Silent
+from trialign_ray.rewards.verifiers import AnswerReader
 
 from .samples import GROUPS, QUESTIONS, TOKENS, game
 
@@ -31,7 +38,8 @@ def plan(turns: int = 1, **changes: Any) -> Rollout:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return tiny_model()
+    tiny: Any = tiny_model()
+    return TransformersGenerator(tiny)
 
 
 def played(model: Any, how: Rollout) -> pa.Table:
@@ -157,3 +165,42 @@ def test_progress_reports_the_prompts_that_were_promised(model: Any, turns: int)
     count, how = Count(), plan(turns)
     list(roll_out(model, how, QUESTIONS.questions, count))
     assert count.done == prompts_of(how, QUESTIONS.questions)
+
+
+class Echo:
+    """A generator that answers everything with the same two tokens."""
+
+    def generate(self, prompts: Any, seeds: Any, sampling: Any, stop_ids: Any, on_progress: Any = None) -> Any:
+        return [[Generated([4, 3], [-1.0, -1.0], finished=True) for _ in row] for row in seeds]
+
+
+def lines_run(questions: int) -> int:
+    """Lines of the package `envs` that a rollout of so many questions runs; each turn of a loop counts."""
+    asked = QuestionSet(
+        name="many",
+        questions=tuple(Question(question_id=f"q{i}", text="what ?", kind="subjective") for i in range(questions)),
+    )
+    many = replace(game(2, response_tokens=BUDGET), questions=asked, reader=AnswerReader(asked))
+    folder, lines = str(Path(envs.__file__).parent), 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(folder):
+            return None
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        (table,) = roll_out(Echo(), plan(game=many, questions_per_batch=questions), asked.questions)
+    finally:
+        sys.settrace(before)
+    assert table.num_rows == questions * len(GROUPS) * 2 * K
+    return lines
+
+
+def test_the_work_grows_with_the_games_and_not_with_their_square() -> None:
+    few = lines_run(10)
+    assert few > 0
+    assert lines_run(20) <= 2.05 * few

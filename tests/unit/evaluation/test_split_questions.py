@@ -37,7 +37,7 @@ def test_a_question_splits_where_the_shares_of_the_groups_differ(grid):
     assert found == uneven
 
 
-class Counted(np.ndarray):  # type: ignore[type-arg]
+class Counted(np.ndarray):
     """Counts the elements that comparisons and sums go through."""
 
     elements = 0

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.tiny import tiny_model
-from trialign_ray.inference.transformers import Generated, Sampling, generate
+from trialign_ray.inference.base import Generated, Sampling
+from trialign_ray.inference.transformers import TransformersGenerator
 
 END = 3
 VOCABULARY = 512
@@ -31,12 +32,15 @@ def seeds(count: int, samples: int, first: int = 0) -> list[list[int]]:
 
 
 def greedy(model: Any, asked: list[list[int]], tokens: int = 12, stop: tuple[int, ...] = (END,)) -> list[Generated]:
-    return [row[0] for row in generate(model, asked, seeds(len(asked), 1), Sampling(tokens), stop)]
+    return [
+        row[0] for row in TransformersGenerator(model).generate(asked, seeds(len(asked), 1), Sampling(tokens), stop)
+    ]
 
 
 def sampled(model: Any, asked: list[list[int]], seed: list[list[int]], **changes: Any) -> list[list[Generated]]:
+    rows = changes.pop("rows", 192)
     fields: dict[str, Any] = {"max_new_tokens": 8, "temperature": 1.3, "samples": len(seed[0])}
-    return generate(model, asked, seed, Sampling(**fields | changes), (END,))
+    return TransformersGenerator(model, rows).generate(asked, seed, Sampling(**fields | changes), (END,))
 
 
 def full_logprobs(model: Any, prompt: list[int], response: list[int], temperature: float) -> list[float]:
@@ -64,7 +68,7 @@ def test_greedy_is_transformers_generate_token_by_token(model: Any) -> None:
 
 
 def test_greedy_does_not_look_at_the_seed(model: Any) -> None:
-    other = generate(model, prompts(), seeds(7, 1, first=100), Sampling(12), (END,))
+    other = TransformersGenerator(model).generate(prompts(), seeds(7, 1, first=100), Sampling(12), (END,))
     assert [row[0].ids for row in other] == [response.ids for response in greedy(model, prompts())]
 
 
@@ -128,7 +132,7 @@ def test_samples_share_one_prefill(model: Any, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(model, "forward", watched)
     asked = prompts(3)
-    generate(model, asked, seeds(3, 4), Sampling(5, 1.0, 4), ())
+    TransformersGenerator(model).generate(asked, seeds(3, 4), Sampling(5, 1.0, 4), ())
     assert shapes == [(3, max(map(len, asked))), *[(12, 1)] * 4]
 
 
@@ -173,6 +177,6 @@ def test_a_stop_id_as_the_last_token_of_the_budget_ends_the_response(model: Any)
 
 def test_progress_counts_every_prompt_once(model: Any) -> None:
     done: list[int] = []
-    generate(model, prompts(), seeds(7, 2), Sampling(2, 1.0, 2, rows=4), (END,), done.append)
+    TransformersGenerator(model, rows=4).generate(prompts(), seeds(7, 2), Sampling(2, 1.0, 2), (END,), done.append)
     assert sum(done) == 7
     assert len(done) == 4

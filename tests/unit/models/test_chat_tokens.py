@@ -103,8 +103,9 @@ def test_a_tokenizer_without_any_stop_token_is_refused():
         def get_vocab(self) -> dict[str, int]:
             return {"lima": 0}
 
+    endless: Any = Endless()
     with pytest.raises(ModelError, match=r"would never end\. Set 'eos_token'"):
-        ChatTokens(Endless())
+        ChatTokens(endless)
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused():
@@ -126,7 +127,7 @@ def test_a_prompt_without_messages_is_a_fault_of_the_data(tokens):
 
 @pytest.mark.parametrize("text", ["lima <|im_end|>", "lima <|endoftext|> paris"])
 def test_a_response_that_ends_its_turn_early_is_a_fault_of_the_data(tokens, text):
-    with pytest.raises(DataError, match=r"which ends a turn\. Take it and what follows out"):
+    with pytest.raises(DataError, match=r"which ends a turn\. Remove it and what follows"):
         tokens.response(text)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.tiny import save_tiny, tiny_tokenizer
 from trialign_ray.cli.logs import _completion
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
-from trialign_ray.entrypoints.collect import game_config
+from trialign_ray.envs.question_game import game_config
 from trialign_ray.errors import ModelError
 from trialign_ray.models.loading import chat_tokens
 

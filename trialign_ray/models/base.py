@@ -1,0 +1,169 @@
+"""What this library uses of a Hugging Face model and tokenizer, as types of our own.
+
+Whatever has these members fits, a fake in a test too; libraries type them wider, and calls of a model not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedConfig
+
+
+class Logits(Protocol):
+    """Output of a causal LM."""
+
+    logits: Tensor
+    """[rows, tokens, vocabulary]; the last `logits_to_keep` tokens where that was asked for."""
+
+
+class Hidden(Protocol):
+    """Output of a causal LM's decoder."""
+
+    last_hidden_state: Tensor
+    """[rows, tokens, width]."""
+
+
+class Decoder(Protocol):
+    """A causal LM without its output embedding."""
+
+    def __call__(self, *, input_ids: Tensor, position_ids: Tensor, attention_mask: object, use_cache: bool) -> Hidden:
+        """Hidden states of token ids [rows, tokens]; the mask is handed to the attention implementation as it is."""
+
+
+class Embedding(Protocol):
+    """An output embedding."""
+
+    weight: Tensor
+    """[vocabulary, width]."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and value of each parameter."""
+
+
+class CausalLM(Protocol):
+    """A `transformers.PreTrainedModel` with a head for causal language modelling."""
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """Its architecture."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of its weights."""
+
+    def __call__(
+        self,
+        *,
+        input_ids: Tensor,
+        attention_mask: object = None,
+        position_ids: Tensor | None = None,
+        past_key_values: object = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int = 0,
+    ) -> Logits:
+        """Logits of token ids [rows, tokens]; 0 `logits_to_keep` keeps all tokens'."""
+
+    def get_decoder(self) -> Decoder:
+        """The model without its output embedding."""
+
+    def get_output_embeddings(self) -> Embedding:
+        """The matrix that makes logits of hidden states."""
+
+    def set_attn_implementation(self, name: str, /) -> None:
+        """Run attention by the implementation registered under `name`; raises ValueError where it cannot."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Every weight."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Every module."""
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Whether its weights are trained."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, or evaluation mode."""
+
+    def eval(self) -> Self:
+        """Evaluation mode: no dropout."""
+
+    def to(self, device: torch.device | str, /) -> Self:
+        """Move its weights."""
+
+    def save_pretrained(self, folder: str, /, *, safe_serialization: bool) -> None:
+        """Write the model's folder; an adapted model writes the adapter alone."""
+
+
+class AdaptedLM(CausalLM, Protocol):
+    """A `peft.PeftModel`: a causal LM with an adapter on it."""
+
+    def get_base_model(self) -> CausalLM:
+        """The causal LM, whose layers hold the adapter's."""
+
+    def disable_adapter(self) -> AbstractContextManager[None]:
+        """Within it the model is as it came, without the adapter."""
+
+    def merge_and_unload(self) -> CausalLM:
+        """The causal LM with the adapter's product added to its weights."""
+
+    def enable_input_require_grads(self) -> None:
+        """Give the embedding's output a gradient, which activation checkpointing asks for."""
+
+    def gradient_checkpointing_enable(self, *, gradient_checkpointing_kwargs: dict[str, bool]) -> None:
+        """Recompute each layer in the backward."""
+
+
+class Tokenizer(Protocol):
+    """A `transformers.PreTrainedTokenizer`."""
+
+    @property
+    def chat_template(self) -> object:
+        """None where there is none."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The token that ends a sequence."""
+
+    def __len__(self) -> int:
+        """Number of token ids, added tokens included."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id."""
+
+    def encode(self, text: str, /, *, add_special_tokens: bool) -> Iterable[int]:
+        """Token ids of a text."""
+
+    def decode(self, ids: list[int], /, *, skip_special_tokens: bool) -> object:
+        """Text of token ids."""
+
+    def convert_ids_to_tokens(self, token_id: int, /) -> object:
+        """The token of an id."""
+
+    def apply_chat_template(
+        self, messages: list[dict[str, str]], /, *, add_generation_prompt: bool, return_dict: bool
+    ) -> object:
+        """A mapping with the chat messages' token ids as 'input_ids', under `return_dict`.
+
+        Raises jinja2.TemplateError or ValueError where the template refuses them.
+        """
+
+    def save_pretrained(self, folder: str, /) -> object:
+        """Write the tokenizer's files."""
+
+
+class StopTokens(Protocol):
+    """A `transformers.GenerationConfig`."""
+
+    @property
+    def eos_token_id(self) -> int | list[int] | None:
+        """Tokens at which generation ends."""
