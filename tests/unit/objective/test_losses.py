@@ -11,17 +11,21 @@ from torch import Tensor
 
 from trialign_ray.config.base import Strict
 from trialign_ray.config.losses import LOSSES as REGISTERED
-from trialign_ray.config.losses import AwrSpec, CandidateLossSpec
+from trialign_ray.config.losses import AwrSpec, CandidateLossSpec, DpoLossSpec, LikelihoodSpec
 from trialign_ray.config.seams import build
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.losses.awr import Awr
 from trialign_ray.objective.losses.base import LossInputs, LossOutputs, PolicyLoss
 from trialign_ray.objective.losses.candidate import CandidateLoss
+from trialign_ray.objective.losses.dpo import Dpo
+from trialign_ray.objective.losses.likelihood import Likelihood
 
 from .games import Game, expected, game_of, games
 
-LOSSES = [AwrSpec(), CandidateLossSpec(), CandidateLossSpec(likelihood=0)]
+LOSSES: list[Strict] = [AwrSpec(), CandidateLossSpec(), CandidateLossSpec(likelihood=0)]
+"""Losses that follow the advantages."""
+EVERY: list[Strict] = [*LOSSES, LikelihoodSpec(), DpoLossSpec()]
 
 
 def inputs_of(logp_qgk: Tensor, candidates: Candidates) -> LossInputs:
@@ -102,7 +106,7 @@ def test_where_nothing_differs_nothing_is_learnt(spec, game: Game):
     assert not gradient_qgk[~game.candidates.mask_qgk].any()
 
 
-@pytest.mark.parametrize("spec", LOSSES, ids=str)
+@pytest.mark.parametrize("spec", EVERY, ids=str)
 @settings(max_examples=20)
 @given(game=games())
 def test_the_gradient_is_that_of_finite_differences(spec, game: Game):
@@ -112,7 +116,7 @@ def test_the_gradient_is_that_of_finite_differences(spec, game: Game):
     assert torch.autograd.gradcheck(loss, (game.logp_qgk.clone().requires_grad_(),))
 
 
-@pytest.mark.parametrize("spec", LOSSES, ids=str)
+@pytest.mark.parametrize("spec", EVERY, ids=str)
 @settings(max_examples=20)
 @given(game=games(), seed=st.integers(0, 100))
 def test_relabelling_the_candidates_changes_nothing(spec, game: Game, seed: int):
@@ -127,7 +131,7 @@ def test_relabelling_the_candidates_changes_nothing(spec, game: Game, seed: int)
     torch.testing.assert_close(after.effective_samples_qg, before.effective_samples_qg)
 
 
-@pytest.mark.parametrize("spec", LOSSES, ids=str)
+@pytest.mark.parametrize("spec", EVERY, ids=str)
 def test_a_step_downhill_moves_mass_to_the_better_answer(spec):
     game = Game(game_of([[[0, 1, 2], [1, 2, 0]]]), torch.full((1, 2, 3), -1.0, dtype=torch.float64))
     stepped_qgk = game.logp_qgk - 0.1 * slope(spec, game)
@@ -157,3 +161,84 @@ def test_effective_samples_lie_between_one_and_the_number_of_candidates(spec, ga
     samples_qg = outputs_of(spec, game.logp_qgk, game.candidates).effective_samples_qg
     count_qg = game.candidates.mask_qgk.sum(-1)
     assert ((samples_qg >= 1 - 1e-9) & (samples_qg <= count_qg + 1e-9))[signal_qg].all()
+
+
+def test_every_loss_is_tested_here():
+    assert {type(spec) for spec in EVERY} == {entry.spec for entry in REGISTERED.values()}
+
+
+@pytest.mark.parametrize("spec", EVERY, ids=str)
+@settings(max_examples=20)
+@given(game=games())
+def test_a_loss_says_whether_it_reads_reference_log_probs(spec, game: Game):
+    blank = dataclasses.replace(game.candidates, reference_logp_qgk=torch.full_like(game.logp_qgk, torch.nan))
+    loss: PolicyLoss = build(REGISTERED, spec)
+    found, expected_qg = (loss(inputs_of(game.logp_qgk, c)).loss_qg for c in (blank, game.candidates))
+    assert torch.equal(found, expected_qg) != loss.needs_reference
+
+
+@pytest.mark.parametrize("spec", EVERY, ids=str)
+@settings(max_examples=20)
+@given(game=games())
+def test_padding_has_no_gradient(spec, game: Game):
+    gradient_qgk = slope(spec, game)
+    assert gradient_qgk.isfinite().all()
+    assert not gradient_qgk[~game.candidates.mask_qgk].any()
+
+
+@given(games())
+def test_likelihood_is_that_of_the_best_right_candidates_or_of_the_best_liked_where_no_truth_is_known(game: Game):
+    loss_qg = Likelihood()(inputs_of(game.logp_qgk, game.candidates)).loss_qg
+    for question, group in torch.cartesian_prod(*map(torch.arange, loss_qg.shape)).tolist():
+        there = game.candidates.mask_qgk[question, group]
+        truths = game.candidates.truth_qgk[question, group][there].tolist()
+        known = bool(game.candidates.objective_q[question])
+        rows = [row for row, truth in zip(listed(game, question, group), truths, strict=True) if truth or not known]
+        best = [logp / length for u, logp, length, _ in rows if u == max(row[0] for row in rows)]
+        assert float(loss_qg[question, group]) == pytest.approx(-sum(best) / max(len(best), 1))
+
+
+@given(games())
+def test_likelihood_is_the_limit_of_awr_as_its_temperature_goes_to_zero(game: Game):
+    """Where AWR learns at all, and learns a right answer: with candidates that differ in utility."""
+    cold, limit = (
+        loss(inputs_of(game.logp_qgk, game.candidates)).loss_qg for loss in (Awr(temperature=1e-9), Likelihood())
+    )
+    right_qg = (game.candidates.truth_qgk * game.candidates.mask_qgk).amax(-1) > 0
+    compared_qg = game.candidates.with_signal_qg() & (right_qg | ~game.candidates.objective_q[:, None])
+    torch.testing.assert_close(cold[compared_qg], limit[compared_qg])
+
+
+def test_likelihood_learns_from_right_answers_that_are_all_alike_and_not_from_wrong_ones():
+    game = game_of([[[0, 0], [1, 2]]])
+    outputs = Likelihood()(inputs_of(torch.tensor([[[-1.0, -3.0], [-1.0, -3.0]]]).double(), game))
+    assert outputs.loss_qg.tolist() == [[2.0, 0.0]]
+    assert outputs.effective_samples_qg.tolist() == [[2.0, 0.0]]
+
+
+def pairs_of(game: Game, question: int, group: int) -> list[tuple[int, int]]:
+    """Every (right, wrong) pair of candidates of a question with a known truth."""
+    cell = game.candidates
+    there = [k for k, mask in enumerate(cell.mask_qgk[question, group].tolist()) if mask and cell.objective_q[question]]
+    right = [k for k in there if cell.truth_qgk[question, group, k] == 1]
+    return [(winner, loser) for winner in right for loser in there if loser not in right]
+
+
+def minus_log_sigmoid(x: float) -> float:
+    return math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x)) - x
+
+
+@given(games(), st.floats(0.01, 2))
+def test_dpo_is_the_mean_over_pairs_of_the_formula_of_its_paper(game: Game, beta: float):
+    loss_qg = Dpo(beta)(inputs_of(game.logp_qgk, game.candidates)).loss_qg
+    for question, group in torch.cartesian_prod(*map(torch.arange, loss_qg.shape)).tolist():
+        gain = (game.logp_qgk - game.candidates.reference_logp_qgk)[question, group].tolist()
+        losses = [minus_log_sigmoid(beta * (gain[w] - gain[lost])) for w, lost in pairs_of(game, question, group)]
+        assert float(loss_qg[question, group]) == pytest.approx(sum(losses) / max(len(losses), 1))
+
+
+def test_the_effective_samples_of_dpo_count_the_members_of_pairs():
+    """Two right and one wrong make two pairs: shares 1/4, 1/4 and 1/2, so 1 / (1/16 + 1/16 + 1/4) = 8/3."""
+    game = game_of([[[0, 0, 1], [1, 2, 1]]])
+    outputs = Dpo(0.1)(inputs_of(torch.zeros(1, 2, 3).double(), game))
+    assert outputs.effective_samples_qg.tolist() == [[pytest.approx(8 / 3), 0.0]]
