@@ -15,9 +15,9 @@ from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import read_logs, write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.entrypoints.collect import collect
+from trialign_ray.io.metrics_file import Row, read_metrics
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.chat_tokens import ChatTokens
-from trialign_ray.trainer.metric_writers import Row, read_metrics
 
 Losses = list[tuple[int, float]]
 """Step and loss."""
@@ -46,6 +46,11 @@ class World:
     @property
     def logs(self) -> str:
         return str(self.folder / "logs")
+
+    @property
+    def evaluation(self) -> dict[str, object]:
+        """What is asked before and after a training run, as its specification has it."""
+        return {"questions": self.questions, "groups": self.groups, "max_new_tokens": 8, "bootstrap": 100}
 
     def train_spec(self, name: str, **changes: object) -> TrainSpec:
         fields: dict[str, object] = {

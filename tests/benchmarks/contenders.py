@@ -30,11 +30,11 @@ from tests.plain import plain_train
 from trialign_ray.algorithms.compose import compose
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.entrypoints.train import train
+from trialign_ray.io.metrics_file import read_metrics
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer.collate import assemble
 from trialign_ray.trainer.learner import Learner
-from trialign_ray.trainer.metric_writers import read_metrics
 
 TRL_PAIRS = 8
 """Pairs of a TRL micro-batch; with 4 of them to an optimizer step it is as large as the demo's."""

@@ -14,11 +14,11 @@ import pyarrow as pa
 from trialign_ray.actors.replay_buffer import BufferSpec, RolloutBuffer
 from trialign_ray.config.train import CandidateSpec, LearnerSpec, LoraSpec, OptimizerSpec, TrainSpec
 from trialign_ray.data.batch import GroupBatch
-from trialign_ray.data.dataset import manifest, read_logs, write_logs
+from trialign_ray.data.dataset import manifest, open_dataset, read_logs, write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.models.chat_tokens import ChatTokens
 from trialign_ray.models.loading import chat_tokens
-from trialign_ray.trainer.driver import plan_training
+from trialign_ray.trainer.resolve import plan_training
 
 PROCESSES = 2
 """Of the contenders that have several, one thread each."""
@@ -97,14 +97,15 @@ def prepare(setting: Setting, model: str, logs: str, folder: Path) -> Work:
     if setting.groups is not None or setting.response_tokens is not None:
         logs = _changed_logs(setting, logs, tokens, folder / f"logs-{setting.name}")
     spec = _spec(setting, model, logs, folder)
-    course = plan_training(spec)
+    dataset = open_dataset(logs)
+    plan = plan_training(spec, dataset)
     buffers = [
-        RolloutBuffer(BufferSpec(logs, name, setting.candidates, spec.algorithm.utility, tokens.stop_ids))
-        for name in course.groups
+        RolloutBuffer(BufferSpec(dataset, name, setting.candidates, spec.algorithm.utility, tokens.stop_ids))
+        for name in plan.groups
     ]
-    steps = tuple(tuple(b.share(course.plan.of_step(step)) for b in buffers) for step in range(setting.steps))
+    steps = tuple(tuple(b.batch(plan.sampler.of_step(step)) for b in buffers) for step in range(setting.steps))
     # Half a step more, so that the count does not hang on the last bit of a quotient.
-    epochs = (setting.steps + 0.5) * setting.questions_per_step / course.derived.questions
+    epochs = (setting.steps + 0.5) * setting.questions_per_step / plan.derived.questions
     return Work(setting, spec.model_copy(update={"epochs": epochs}), steps)
 
 

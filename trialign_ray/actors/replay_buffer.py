@@ -1,4 +1,4 @@
-"""One group's rollout buffer: its own logs, memory-mapped, and the right answers that its peers found.
+"""One group's rollout buffer: its own logs, memory-mapped, and the right answers of its peers.
 
 Own candidates are the first responses of turn 1. Added to them are right responses that would otherwise stay with the
 one persona that elicits them: the peers' (of any turn) and the group's own later turns, those that suit this group's
@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trialign_ray.actors.state import BufferState
 from trialign_ray.config.algorithm import UtilitySpec
 from trialign_ray.config.preferences import RULE
 from trialign_ray.config.train import CandidateSpec
-from trialign_ray.data.batch import NO_ANSWER, Flags, GroupBatch
-from trialign_ray.data.dataset import manifest, read_logs
+from trialign_ray.data.batch import NO_ANSWER, Flags, Floats, GroupBatch, Ints
+from trialign_ray.data.dataset import Dataset, open_dataset, read_logs
 from trialign_ray.data.partition import memory_mapped
 from trialign_ray.errors import DataError
 from trialign_ray.io.cache import cache_folder
@@ -36,7 +38,7 @@ _OFFERED = ("question_id", "turn", "response_ids", "response", "answer", "reward
 class BufferSpec:
     """What a buffer is built from; the same spec always gives the same candidates."""
 
-    logs: str
+    logs: str | Dataset
     group: str
     candidates: CandidateSpec
     utility: UtilitySpec
@@ -65,13 +67,13 @@ class RolloutBuffer:
     def __init__(self, spec: BufferSpec) -> None:
         self._spec = spec
         self._entries: dict[str, Entry] = {}
-        self._reference: dict[str, list[float]] = {}
+        self._reference: dict[str, Floats] = {}
         self.served = 0
         """Candidates handed out so far."""
 
     @cached_property
     def _table(self) -> pa.Table:
-        """Opened at the first question, so that a fault of the logs is raised to whoever asks."""
+        """Opened at the first question, so that a fault of the logs is raised to the caller."""
         cache = cache_folder() / "partitions" if self._spec.cache is None else Path(self._spec.cache)
         return memory_mapped(self._spec.logs, self._spec.group, cache)
 
@@ -85,7 +87,7 @@ class RolloutBuffer:
         first = self._table.filter(pc.equal(self._table["turn"], 1))
         return tuple(sorted(_rows_by_question(first, ("train",))))
 
-    def share(self, question_ids: Sequence[str]) -> GroupBatch:
+    def batch(self, question_ids: Sequence[str]) -> GroupBatch:
         """The candidates of `question_ids`; raises DataError for one that this group was not asked."""
         entries = [self._entry(question_id) for question_id in question_ids]
         reference = [self._reference_of(q, len(e.responses)) for q, e in zip(question_ids, entries, strict=True)]
@@ -102,24 +104,36 @@ class RolloutBuffer:
             truth_n=np.array([t for entry in entries for t in entry.truth], np.float32),
             answer_n=np.array([a for entry in entries for a in entry.answer], np.int64),
             own_n=np.array([own for entry in entries for own in entry.own], np.bool_),
-            reference_logp_n=np.array([logp for row in reference for logp in row], np.float32),
+            reference_logp_n=np.concatenate(reference),
             objective_q=np.array([entry.objective for entry in entries], np.bool_),
         )
 
-    def store_reference(self, question_id: str, logp: Sequence[float]) -> None:
+    def store_reference(self, question_id: str, logp: Floats) -> None:
         """Keep the reference log-probs of a question's candidates, in their order."""
-        self._reference[question_id] = [float(value) for value in logp]
+        self._reference[question_id] = logp
 
-    def _reference_of(self, question_id: str, candidates: int) -> list[float]:
-        return self._reference.get(question_id, [np.nan] * candidates)
+    def _reference_of(self, question_id: str, candidates: int) -> Floats:
+        known = self._reference.get(question_id)
+        return np.full(candidates, np.nan, np.float32) if known is None else known
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> BufferState:
         """What cannot be read from the logs again."""
-        return {"reference": dict(self._reference), "served": self.served}
+        known = [index for index, question_id in enumerate(self.question_ids) if question_id in self._reference]
+        rows = [self._reference[self.question_ids[index]] for index in known]
+        return BufferState(
+            question_r=np.array(known, np.int32),
+            count_r=np.array([len(row) for row in rows], np.int32),
+            reference_logp_n=np.concatenate([np.zeros(0, np.float32), *rows]),
+            served=self.served,
+        )
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
-        self._reference, self.served = dict(state["reference"]), state["served"]
+    def load_state(self, state: BufferState) -> None:
+        """Continue from `state()`; the logs must be those from which the state came."""
+        ends = np.cumsum(state.count_r)
+        questions = [self.question_ids[index] for index in state.question_r]
+        rows = [state.reference_logp_n[end - count : end] for end, count in zip(ends, state.count_r, strict=True)]
+        self._reference = dict(zip(questions, rows, strict=True))
+        self.served = state.served
 
     def _entry(self, question_id: str) -> Entry:
         if question_id not in self._entries:
@@ -130,8 +144,9 @@ class RolloutBuffer:
         rows = self._rows_of(question_id)
         first = [row for row in rows if row["turn"] == 1]
         if not first:
+            logs = open_dataset(self._spec.logs).folder.uri
             raise DataError(
-                f"{self._spec.logs}: group '{self._spec.group}' has no first-turn response to '{question_id}'. "
+                f"{logs}: group '{self._spec.group}' has no first-turn response to '{question_id}'. "
                 "Log one for every group, or leave the question out."
             )
         own = _distinct(first[: self._spec.candidates.own], set())
@@ -144,7 +159,7 @@ class RolloutBuffer:
             responses=[row["response_ids"] for row, _, _ in scored],
             utility=[utility(self._spec.utility, row["reward_truth"], preference) for row, preference, _ in scored],
             truth=[row["reward_truth"] or 0.0 for row, _, _ in scored],
-            answer=[answer_name(row["answer"]) for row, _, _ in scored],
+            answer=[answer_number(row["answer"]) for row, _, _ in scored],
             own=[mine for _, _, mine in scored],
             objective=first[0]["kind"] == "objective",
         )
@@ -156,14 +171,14 @@ class RolloutBuffer:
     def _offers(self, question_id: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Right responses: the group's own of later turns, and its peers' of any turn."""
         later = [row for row in rows if row["turn"] > 1 and row["reward_truth"] == 1]
-        found = np.array(self._peer_rows.get(question_id, []), np.int64)
-        peers: list[dict[str, Any]] = self._peers.take(found).to_pylist()
+        rows_of_peers = np.array(self._peer_rows.get(question_id, []), np.int64)
+        peers: list[dict[str, Any]] = self._peers.take(rows_of_peers).to_pylist()
         return later + peers
 
     @cached_property
     def _peers(self) -> pa.Table:
-        others = [name for name in manifest(self._spec.logs).names if name != self._spec.group]
-        tables = [read_logs(self._spec.logs, name, _OFFERED) for name in others]
+        logs = open_dataset(self._spec.logs)
+        tables = [read_logs(logs, name, _OFFERED) for name in logs.manifest.names if name != self._spec.group]
         right = [table.filter(pc.equal(table["reward_truth"], 1)) for table in tables]
         return pa.concat_tables([self._table.select(_OFFERED).slice(0, 0), *right])
 
@@ -189,8 +204,8 @@ class RolloutBuffer:
         return float(np.mean(known)) if known else None
 
 
-def answer_name(answer: str | None) -> int:
-    """A number for an answer, the same in every process and group."""
+def answer_number(answer: str | None) -> int:
+    """Number of an answer: a hash, so that it is the same in every process and group."""
     if answer is None:
         return NO_ANSWER
     return 1 + (int.from_bytes(hashlib.sha256(answer.encode()).digest()[:8], "big") >> 2)
@@ -220,9 +235,9 @@ def _rows_by_question(table: pa.Table, splits: Sequence[str]) -> dict[str, list[
     return rows
 
 
-def _flat(sequences: Sequence[Sequence[int]]) -> Any:
+def _flat(sequences: Sequence[Sequence[int]]) -> npt.NDArray[np.int32]:
     return np.concatenate([np.asarray(ids, np.int32) for ids in sequences])
 
 
-def _offsets(lengths: Sequence[int]) -> Any:
+def _offsets(lengths: Sequence[int]) -> Ints:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import SpecError, naming
 
+GROUP_CPUS = 0.02
+"""CPUs that each group actor reserves: it looks rows up and waits; learners need the cores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Derived:

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trialign_ray.config.algorithm import AnyAlgorithmSpec, TrialignSpec
+from trialign_ray.config.attention import AttentionSpec, MatmulSpec
 from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
+from trialign_ray.config.seams import Imported
 
 RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
 RunName = Annotated[str, Field(pattern=RUN_NAME)]
@@ -31,7 +33,7 @@ class LoraSpec(Strict):
     """The adapter; everything else is frozen."""
 
     rank: int = Field(default=16, ge=1, le=512)
-    """Of the two factors of each adapted matrix."""
+    """Rank of the two factors of each adapted matrix."""
     alpha: float = Field(default=32, gt=0)
     """The update counts alpha / rank."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
@@ -68,7 +70,9 @@ class LearnerSpec(Strict):
     cpus_per_worker: float = Field(default=0.9, gt=0)
     """What Ray sets aside for one; fractions leave room for the group actors."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the frozen weights and the forward; the adapter's master weights are always float32."""
+    """Precision of the frozen weights and the forward; the adapter's master weights are always float32."""
+    attention: AttentionSpec = MatmulSpec()
+    """Attention over packed trees."""
     activation_checkpointing: bool = False
     """Recompute each layer in the backward: a third more work for a tenth of the memory."""
     max_restarts: int = Field(default=2, ge=0)
@@ -96,7 +100,7 @@ class TrainSpec(JobSpec):
     kind: Literal["train"] = "train"
     """What the job does."""
     name: RunName
-    """Of the run: its folder, its actors and its Ray job."""
+    """Name of the run: its folder, its actors and its Ray job."""
     model: PathOrUri
     """Folder of a Hugging Face causal LM (safetensors)."""
     logs: PathOrUri
@@ -104,7 +108,7 @@ class TrainSpec(JobSpec):
     runs: PathOrUri = "runs"
     """Where the run's folder is made."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Of the order of questions and of the adapter's first weights."""
+    """Random seed for the order of questions and the adapter's first weights."""
     questions_per_step: int = Field(default=4, ge=1, le=4096)
     """The batch size: whole questions, all groups, per optimizer step, over all workers."""
     epochs: float = Field(default=1.0, gt=0, le=1000)
@@ -121,5 +125,7 @@ class TrainSpec(JobSpec):
     """The processes that train, and their precision."""
     checkpoint_every: int = Field(default=10, ge=1)
     """Optimizer steps between checkpoints; the last step always writes one."""
+    metrics: tuple[Imported, ...] = ()
+    """Metric writers of your own, beside the JSON lines, TensorBoard events and Ray gauges that every run has."""
     evaluation: EvaluationSpec | None = None
     """The truth report before and after; none without it."""

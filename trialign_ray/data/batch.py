@@ -1,6 +1,6 @@
-"""What one group hands to the learner for some questions: flat numpy buffers, so that Ray passes them without a copy.
+"""One group's part of a step's batch: flat numpy buffers, so that Ray passes them without a copy.
 
-Letters: q question, n candidate over all questions of the share, t token.
+Letters: q question, n candidate over all questions of the batch, t token.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 NO_ANSWER = 0
-"""Answer name of a response from which no answer was read."""
+"""Answer number of a response from which no answer was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupBatch:
-    """The candidates of one group for the questions that were asked for, in that order."""
+    """The candidates of one group for the requested questions, in the order of the request."""
 
     group: str
     prompt_t: npt.NDArray[np.int32]
@@ -35,7 +35,7 @@ class GroupBatch:
     truth_n: Floats
     """1 right, 0 wrong or without a truth."""
     answer_n: Ints
-    """A 63-bit name of the answer, equal in all groups; NO_ANSWER where there is none."""
+    """A 63-bit hash of the answer, equal in all groups; NO_ANSWER where there is none."""
     own_n: Flags
     """Whether the group itself gave the response, in its first turn."""
     reference_logp_n: Floats
@@ -52,5 +52,5 @@ class GroupBatch:
         return self.response_t[self.response_offset_n[n] : self.response_offset_n[n + 1]]
 
     def candidates(self, q: int) -> range:
-        """Numbers of the candidates of question q."""
+        """Indices of the candidates of question q."""
         return range(int(self.candidate_offset_q[q]), int(self.candidate_offset_q[q + 1]))

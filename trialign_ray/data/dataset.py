@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,19 @@ from trialign_ray.errors import DataError
 from trialign_ray.io.storage import Location, Where, locate, reading, sha256_of
 
 _BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset whose manifest was read: what follows reads it no more."""
+
+    folder: Location
+    manifest: Manifest
+
+
+def open_dataset(source: Where | Dataset) -> Dataset:
+    """The dataset with its manifest; raises DataError where there is none or its schema version is another."""
+    return source if isinstance(source, Dataset) else Dataset(locate(source), manifest(source))
 
 
 def write_logs(table: pa.Table, uri: Where, groups: Sequence[str], *, overwrite: bool = False) -> Manifest:
@@ -63,23 +77,24 @@ def _parse_manifest(text: bytes, uri: str) -> Manifest:
         raise DataError(f"{explain(error, uri)}\nWrite the dataset again.") from None
 
 
-def read_logs(uri: Where, group: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+def read_logs(source: Where | Dataset, group: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows of one group, or of all in the manifest's order, in SCHEMA or those of its fields that `columns` names.
 
     Raises DataError where the dataset, the group or a column does not exist.
     """
-    wanted = _wanted(uri, columns)
-    tables = [_read_part(*located, wanted) for located in located_parts(uri, group)]
+    dataset = open_dataset(source)
+    wanted = _wanted(dataset.folder, columns)
+    tables = [_read_part(*located, wanted) for located in located_parts(dataset, group)]
     return pa.concat_tables([wanted.empty_table(), *tables])
 
 
-def training_questions(uri: Where, group: str) -> frozenset[str]:
+def training_questions(source: Where | Dataset, group: str) -> frozenset[str]:
     """Questions of the split 'train' to which `group` has a first-turn response; raises DataError.
 
     Reads three columns of the group's parts, a batch at a time.
     """
     found: set[str] = set()
-    for located in located_parts(uri, group):
+    for located in located_parts(source, group):
         for table in part_batches(*located, _BATCH_ROWS, ("question_id", "turn", "split")):
             trained = pc.and_(pc.equal(table["turn"], 1), pc.equal(table["split"], "train"))
             found.update(pc.unique(table["question_id"].filter(trained)).to_pylist())
@@ -104,14 +119,15 @@ def _longest_of(location: Location, part: Part, group: str) -> int:
     return max(map(longest_sequence, batches), default=0)
 
 
-def located_parts(uri: Where, group: str | None = None) -> Iterator[tuple[Location, Part, str]]:
+def located_parts(source: Where | Dataset, group: str | None = None) -> Iterator[tuple[Location, Part, str]]:
     """Each Parquet part of one group, or of all, as (location, part, group); raises DataError."""
-    folder, found = locate(uri), manifest(uri)
-    if group is not None and group not in found.names:
-        raise DataError(f"{folder.uri}: has no group '{group}'; its groups are {', '.join(found.names)}.")
-    for name in found.names if group is None else (group,):
-        for part in found.parts_of(name):
-            yield folder.child(part.path), part, name
+    dataset = open_dataset(source)
+    names = dataset.manifest.names
+    if group is not None and group not in names:
+        raise DataError(f"{dataset.folder.uri}: has no group '{group}'; its groups are {', '.join(names)}.")
+    for name in names if group is None else (group,):
+        for part in dataset.manifest.parts_of(name):
+            yield dataset.folder.child(part.path), part, name
 
 
 def verify(uri: Where) -> Manifest:
@@ -132,12 +148,12 @@ def verify_part(location: Location, part: Part) -> None:
         )
 
 
-def _wanted(uri: Where, columns: Sequence[str] | None) -> pa.Schema:
+def _wanted(location: Location, columns: Sequence[str] | None) -> pa.Schema:
     """SCHEMA, or those of its fields that `columns` names, in that order; raises DataError for an unknown one."""
     if columns is None:
         return SCHEMA
     if unknown := sorted(set(columns) - set(SCHEMA.names)):
-        raise DataError(f"{uri}: {unknown[0]!r} is no field of the logs; there are {', '.join(SCHEMA.names)}.")
+        raise DataError(f"{location.uri}: {unknown[0]!r} is no field of the logs; there are {', '.join(SCHEMA.names)}.")
     return pa.schema([SCHEMA.field(name) for name in columns], SCHEMA.metadata)
 
 

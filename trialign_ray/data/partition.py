@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from trialign_ray.data.dataset import located_parts, manifest, part_batches, verify_part
+from trialign_ray.data.dataset import Dataset, located_parts, open_dataset, part_batches, verify_part
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.io.storage import Where, atomic_file, locate, reading, writing
+from trialign_ray.io.storage import Location, Where, atomic_file, locate, reading, writing
 
 _BATCH_ROWS = 16384  # few chunks to gather from, and list offsets far from their 32-bit limit
 
 
-def memory_mapped(uri: Where, group: str, cache_dir: str | Path) -> pa.Table:
+def memory_mapped(source: Where | Dataset, group: str, cache_dir: str | Path) -> pa.Table:
     """One group's rows in SCHEMA, mapped from an Arrow IPC file in `cache_dir`, so that they take no memory.
 
     The first call converts the group's Parquet parts, after comparing them with the manifest's hashes; later calls,
@@ -22,19 +22,19 @@ def memory_mapped(uri: Where, group: str, cache_dir: str | Path) -> pa.Table:
     rename the same bytes into place. Raises DataError where the dataset, the group or a part is not as the manifest
     says.
     """
-    said = manifest(uri)
-    place = locate(Path(cache_dir) / f"{said.content_sha256[:32]}-{group}.arrow")
-    if not place.exists():
-        _convert(uri, group, place.path)
-    with reading(place.uri):
-        return ipc.open_file(pa.memory_map(place.path)).read_all()
+    dataset = open_dataset(source)
+    mapped = locate(Path(cache_dir) / f"{dataset.manifest.content_sha256[:32]}-{group}.arrow")
+    if not mapped.exists():
+        _convert(dataset, group, mapped)
+    with reading(mapped.uri):
+        return ipc.open_file(pa.memory_map(mapped.path)).read_all()
 
 
-def _convert(uri: Where, group: str, path: str) -> None:
-    parts = list(located_parts(uri, group))
-    for place, part, _ in parts:
-        verify_part(place, part)
-    with writing(path), atomic_file(locate(Path(path))) as file, ipc.new_file(file, SCHEMA) as sink:
-        for held in parts:
-            for table in part_batches(*held, _BATCH_ROWS):
+def _convert(dataset: Dataset, group: str, mapped: Location) -> None:
+    parts = list(located_parts(dataset, group))
+    for location, part, _ in parts:
+        verify_part(location, part)
+    with writing(mapped.uri), atomic_file(mapped) as file, ipc.new_file(file, SCHEMA) as sink:
+        for located in parts:
+            for table in part_batches(*located, _BATCH_ROWS):
                 sink.write_table(table)

@@ -1,14 +1,15 @@
 """The run folder: `<runs>/<name>/`, a path or a pyarrow filesystem URI.
 
-spec.json          what was asked for
+spec.json          the specification
+inputs.json        hashes of the inputs that it names
 elapsed.json       seconds spent on the run so far
-lock               held by the process that is at the run, on a local disk
+lock               held by the process that works on the run, on a local disk
 metrics.jsonl      one object an optimizer step
 tensorboard/       the same for TensorBoard
 checkpoints/       Ray Train's
 adapter/           the trained PEFT adapter (safetensors), there only when training ended
 answers/base|trained   evaluation answers, as log datasets
-report.json|html   the proof
+report.json|html   the truth report
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Part = Literal[
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where the parts of one run lie."""
+    """Locations of the parts of one run."""
 
     root: Location
 
@@ -52,6 +53,11 @@ class RunFolder:
     def of(spec: TrainSpec) -> RunFolder:
         """The folder of the run that `spec` describes."""
         return RunFolder(locate(spec.runs).child(spec.name))
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.root.path.rstrip("/").rpartition("/")[2]
 
     def part(self, name: Part) -> Location:
         """One part of the run."""
@@ -63,9 +69,9 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """The block is this run's only process, where the folder is on a local disk; raises CheckpointError.
+        """Lock the run for the time of the block, where the folder is on a local disk; raises CheckpointError.
 
-        The lock goes with the process, however that ends.
+        The operating system releases the lock when the process ends, however it ends.
         """
         if self.root.local is None:
             yield
@@ -75,14 +81,17 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise CheckpointError(f"{self.root.uri}: another process is at this run. Wait for its end.") from None
+                raise CheckpointError(
+                    f"{self.root.uri}: run is locked by another process; wait for it to finish."
+                ) from None
             yield
 
     def claim(self, spec: TrainSpec, inputs: dict[str, str], resume: bool) -> None:
-        """Make the folder this run's; raises CheckpointError where it is another's, or has trained and is not resumed.
+        """Start or continue the run in this folder; raises CheckpointError.
 
-        inputs: hashes of what the specification names by place. A run that died before its first checkpoint has
-        nothing to lose and just starts again.
+        Refused where the folder holds a run of another specification or other inputs, or one that has a checkpoint and
+        is not resumed: without a checkpoint there is nothing to lose. inputs: hashes of the inputs that the
+        specification names.
         """
         if not self.part("inputs.json").exists():
             self.root.filesystem.create_dir(self.root.path, recursive=True)
@@ -106,18 +115,18 @@ class RunFolder:
         """The specification that the run was started with; raises CheckpointError where there is none."""
         if not self.part("spec.json").exists():
             raise CheckpointError(f"{self.root.uri}: no run here (no spec.json). Give the folder of a run.")
-        place = self.part("spec.json")
-        with place.filesystem.open_input_stream(place.path) as stream:
-            return parse(TrainSpec, json.loads(stream.read()), place.uri)
+        file = self.part("spec.json")
+        with file.filesystem.open_input_stream(file.path) as stream:
+            return parse(TrainSpec, json.loads(stream.read()), file.uri)
 
     def _check_same(self, spec: TrainSpec, inputs: dict[str, str]) -> None:
-        """A resumed run is the same run: only how often it writes checkpoints may differ."""
-        place = self.part("inputs.json")
-        with place.filesystem.open_input_stream(place.path) as stream:
+        """A resumed run is the same run: only the fields in `_FREE` may differ."""
+        file = self.part("inputs.json")
+        with file.filesystem.open_input_stream(file.path) as stream:
             hashes = json.loads(stream.read())
         if moved := sorted(name for name in inputs if hashes.get(name) != inputs[name]):
             raise CheckpointError(
-                f"{self.root.uri}: what '{moved[0]}' stands for has changed since the run was started. Put it back, or "
+                f"{self.root.uri}: '{moved[0]}' has changed since the run was started. Restore the original input, or "
                 "give another 'name'."
             )
         before, now = self.read_spec().model_dump(mode="json"), spec.model_dump(mode="json")
@@ -130,12 +139,12 @@ class RunFolder:
 
 
 class Elapsed:
-    """Seconds spent on a run by all its invocations. Of one that is killed, at most the last half minute is missing."""
+    """Seconds spent on a run by all its invocations; one that is killed loses at most its last half minute."""
 
     def __init__(self, folder: RunFolder, every: float = 30.0) -> None:
-        """The clock starts. Within a `with` block it is written down, every `every` seconds and at the end."""
-        self._place = folder.part("elapsed.json")
-        self._before, self._started = _seconds(self._place), time.monotonic()
+        """Start the clock. Within a `with` block it is saved, every `every` seconds and at the end."""
+        self._file = folder.part("elapsed.json")
+        self._before, self._started = _seconds(self._file), time.monotonic()
         self._every, self._ended = every, threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
@@ -160,15 +169,16 @@ class Elapsed:
                 self._write()
 
     def _write(self) -> None:
-        with atomic_file(self._place) as file:
+        with atomic_file(self._file) as file:
             file.write(json.dumps({"seconds": round(self.seconds(), 3)}).encode())
 
 
-def _seconds(place: Location) -> float:
-    if not place.exists():
+def _seconds(saved: Location) -> float:
+    if not saved.exists():
         return 0.0
-    with place.filesystem.open_input_stream(place.path) as stream:
+    with saved.filesystem.open_input_stream(saved.path) as stream:
         return float(json.loads(stream.read())["seconds"])
 
 
-_FREE = {"checkpoint_every", "runs"}
+_FREE = {"checkpoint_every", "metrics", "runs"}
+"""Fields that change nothing of what is trained."""

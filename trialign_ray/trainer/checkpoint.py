@@ -1,24 +1,51 @@
 """What a checkpoint holds, and writing and reading it on every rank.
 
-zero/           DeepSpeed's shards: adapter masters, optimizer and schedule (each rank its own)
-adapter/        the PEFT adapter, safetensors
-state.json      step, moving averages, the group actors' states
-rng-<rank>.pt   torch's generator of the rank
+zero/                    DeepSpeed's shards: adapter masters, optimizer and schedule (each rank its own)
+adapter/                 the PEFT adapter, safetensors
+state.json               step, moving averages, the group actors' statistics
+references.safetensors   the group actors' reference log-probs, as arrays
+rng-<rank>.pt            torch's generator of the rank
+files-<rank>.json        name and bytes of every file that the rank wrote, so that a copy cut short is told from a whole
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors.numpy import load_file, save_file
 
+from trialign_ray.actors.state import BufferState, GroupState
 from trialign_ray.errors import CheckpointError
+from trialign_ray.io.storage import Location
+from trialign_ray.trainer.policy import Policy
 
 _TAG = "state"
+_STATE, _REFERENCES = "state.json", "references.safetensors"
+_ARRAYS = ("question_r", "count_r", "reference_logp_n")
+
+
+class CheckpointEngine(Protocol):
+    """The part of a DeepSpeed engine that checkpoints use."""
+
+    @property
+    def module(self) -> Policy:
+        """The policy that it trains."""
+        ...
+
+    def save_checkpoint(self, save_dir: str, tag: str, *, exclude_frozen_parameters: bool) -> object:
+        """Write this rank's shards below `<save_dir>/<tag>`."""
+        ...
+
+    def load_checkpoint(self, load_dir: str, tag: str, load_module_strict: bool) -> tuple[str | None, object]:
+        """Read them again; the path is None where there are none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +56,25 @@ class TrainingState:
     """Optimizer steps done."""
     utility: list[float]
     """Moving average of each group's utility."""
-    groups: list[dict[str, Any]]
-    """State of each group actor."""
+    groups: Sequence[GroupState]
+    """State of each group actor; only rank 0 needs it to save."""
     workers: int
 
 
-def save(folder: Path, engine: Any, state: TrainingState) -> None:
-    """Write this rank's part of a checkpoint; every rank calls it."""
+def save(folder: Path, engine: CheckpointEngine, state: TrainingState) -> None:
+    """Write this rank's part of a checkpoint; every rank calls it, and leaves it when all have written."""
     engine.save_checkpoint(str(folder / "zero"), tag=_TAG, exclude_frozen_parameters=True)
     torch.save(torch.get_rng_state(), folder / f"rng-{dist.get_rank()}.pt")
     save_adapter(folder / "adapter", engine)
     if dist.get_rank() == 0:
-        (folder / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+        write_state(folder, state)
+    dist.barrier()
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    written = {name: size for name, size in files.items() if not name.startswith("files-")}
+    (folder / f"files-{dist.get_rank()}.json").write_text(json.dumps(written), encoding="utf-8")
 
 
-def save_adapter(folder: Path, engine: Any) -> None:
+def save_adapter(folder: Path, engine: CheckpointEngine) -> None:
     """Write the PEFT adapter from rank 0; every rank calls it, since under ZeRO-3 each holds a slice."""
     import deepspeed
 
@@ -53,12 +84,9 @@ def save_adapter(folder: Path, engine: Any) -> None:
             policy.model.save_pretrained(str(folder), safe_serialization=True)
 
 
-def load(folder: Path, engine: Any) -> TrainingState:
+def load(folder: Path, engine: CheckpointEngine) -> TrainingState:
     """Restore the engine and this rank's generator; raises CheckpointError where the checkpoint does not fit."""
-    try:
-        state = TrainingState(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder.name}: not a checkpoint of this version: {error}") from None
+    state = read_state(folder)
     if state.workers != dist.get_world_size():
         raise CheckpointError(
             f"{folder.name}: written by {state.workers} workers, this run has {dist.get_world_size()}. "
@@ -69,3 +97,63 @@ def load(folder: Path, engine: Any) -> TrainingState:
         raise CheckpointError(f"{folder.name}: its ZeRO shards are missing. Resume from another checkpoint.")
     torch.set_rng_state(torch.load(folder / f"rng-{dist.get_rank()}.pt", weights_only=True))
     return state
+
+
+def write_state(folder: Path, state: TrainingState) -> None:
+    """Write state.json, whose size does not depend on the number of questions, and the log-probs beside it."""
+    groups = [
+        {"group": each.group, "served": each.buffer.served, "statistics": dict(each.statistics)}
+        for each in state.groups
+    ]
+    content = {"step": state.step, "utility": state.utility, "groups": groups, "workers": state.workers}
+    (folder / _STATE).write_text(json.dumps(content), encoding="utf-8")
+    arrays = {f"{g}.{name}": getattr(each.buffer, name) for g, each in enumerate(state.groups) for name in _ARRAYS}
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / _REFERENCES)
+
+
+def read_state(folder: Path) -> TrainingState:
+    """What `write_state` wrote; raises CheckpointError where it is damaged or of another version."""
+    try:
+        content = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        arrays = load_file(folder / _REFERENCES)
+        groups = [
+            GroupState(
+                each["group"],
+                BufferState(served=each["served"], **{name: arrays[f"{g}.{name}"] for name in _ARRAYS}),
+                each["statistics"],
+            )
+            for g, each in enumerate(content["groups"])
+        ]
+        return TrainingState(content["step"], content["utility"], groups, content["workers"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder.name}: not a checkpoint of this version: {error}") from None
+
+
+def newest_complete(checkpoints: Location) -> Location | None:
+    """The checkpoint of the highest step that is whole, None where there is none; `checkpoints` holds one a folder."""
+    names = sorted(name for name in checkpoints.names() or () if name.startswith("checkpoint_"))
+    found = [(step, name) for name in names if (step := _complete_step(checkpoints.child(name))) is not None]
+    return checkpoints.child(max(found)[1]) if found else None
+
+
+def _complete_step(folder: Location) -> int | None:
+    """The step of a checkpoint of which every rank's files are there at their full size, else None.
+
+    Ranks upload side by side and file by file, so that a kill leaves some files out or cuts them short.
+    """
+    try:
+        state = _read_json(folder.child(_STATE))
+        for rank in range(state["workers"]):
+            files = _read_json(folder.child(f"files-{rank}.json"))
+            paths = [folder.child(name).path for name in files]
+            if [info.size for info in folder.filesystem.get_file_info(paths)] != list(files.values()):
+                return None
+        return int(state["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_json(file: Location) -> dict[str, Any]:
+    with file.filesystem.open_input_stream(file.path) as stream:
+        content: dict[str, Any] = json.loads(stream.read())
+    return content

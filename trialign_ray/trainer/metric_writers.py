@@ -1,20 +1,39 @@
-"""What a training step reports: to a JSON-lines file, to TensorBoard, and to Ray's metric export."""
+"""Where a step's figures go: a JSON-lines file, TensorBoard, Ray's metric export, and writers of the user's own.
+
+A writer is a class with the methods of `MetricWriter`; rank 0 makes each anew whenever the learners start.
+"""
 
 from __future__ import annotations
 
-import json
-import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tensorboardX import SummaryWriter
 
+from trialign_ray.config.seams import Imported, load_object
 from trialign_ray.io.cache import upload_folder
-from trialign_ray.io.storage import Location, atomic_file
+from trialign_ray.io.metrics_file import MetricsFile, Row
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.io.storage import Location
 
-Row = dict[str, Any]
+
+class MetricWriter(Protocol):
+    """One destination of a run's figures."""
+
+    def write(self, row: Row) -> None:
+        """Add a step. Steps come in order, those of an attempt each once."""
+        ...
+
+    def flush(self) -> None:
+        """Make all rows so far durable: a checkpoint follows, and later attempts do not take these steps again."""
+        ...
+
+    def close(self) -> None:
+        """Flush and end. Not called where the process is killed."""
+        ...
+
 
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "trialign_group_utility": ("Moving average of the group's expected utility, in [0, 1].", ("run", "group")),
@@ -24,7 +43,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "trialign_step": ("Optimizer steps done.", ("run",)),
     "trialign_loss": ("The whole objective, minimised.", ("run",)),
     "trialign_penalty": ("Inconsistency between groups, in [0, 1].", ("run",)),
-    "trialign_lambda": ("Strength of the inconsistency penalty as used, after the clamp.", ("run",)),
+    "trialign_lambda": ("Coefficient of the inconsistency penalty as used, after the clamp.", ("run",)),
     "trialign_kl": ("KL to the reference over the candidates, in nats.", ("run",)),
     "trialign_effective_samples": ("Candidates that carry a question's update.", ("run",)),
     "trialign_tokens_per_second": ("Response tokens trained per second, over all workers.", ("run",)),
@@ -52,50 +71,15 @@ class RayGauges:
             else:
                 self._set(name, row[name.removeprefix("trialign_")], {"run": self._run})
 
+    def flush(self) -> None:
+        """Nothing: Ray exports on its own."""
+
+    def close(self) -> None:
+        """Nothing: the gauges end with the process."""
+
     def _set(self, name: str, value: float | None, tags: Mapping[str, str]) -> None:
         if value is not None:
             self._gauges[name].set(value, dict(tags))
-
-
-class MetricsFile:
-    """`metrics.jsonl`: one object a step. A local file grows line by line, a remote one is written by `flush`."""
-
-    def __init__(self, place: Location, first_step: int) -> None:
-        self._place = place
-        self._rows = [row for row in read_metrics(place) if row["step"] <= first_step]
-        self.flush()
-
-    def write(self, row: Row) -> None:
-        """Append a step."""
-        self._rows.append(row)
-        if self._place.local is not None:
-            with self._place.local.open("a", encoding="utf-8") as file:
-                file.write(_line(row))
-
-    def flush(self) -> None:
-        """Write the whole file anew, whole or not at all."""
-        with atomic_file(self._place) as file:
-            file.write("".join(map(_line, self._rows)).encode())
-
-
-def _line(row: Row) -> str:
-    """A run that diverges has NaN and infinity, JSON has neither: they become null."""
-    return json.dumps(_finite(row), allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(part) for name, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_metrics(place: Location) -> list[Row]:
-    """All complete lines of a metrics file; a line that a crash cut short is left out."""
-    if not place.exists():
-        return []
-    with place.filesystem.open_input_stream(place.path) as stream:
-        lines = stream.read().decode().split("\n")
-    return [json.loads(line) for line in lines[:-1]]
 
 
 class TensorBoard:
@@ -104,8 +88,8 @@ class TensorBoard:
     def __init__(self, folder: Location, first_step: int) -> None:
         self._folder = folder
         self._staging = None if folder.local else tempfile.TemporaryDirectory(prefix="trialign-tensorboard-")
-        held = str(folder.local) if self._staging is None else self._staging.name
-        self._writer = SummaryWriter(held, purge_step=first_step + 1)
+        written = str(folder.local) if self._staging is None else self._staging.name
+        self._writer = SummaryWriter(written, purge_step=first_step + 1)
 
     def write(self, row: Row) -> None:
         """Append a step."""
@@ -134,3 +118,20 @@ def _scalars(value: Mapping[str, Any], path: Sequence[str]) -> list[tuple[Sequen
         elif isinstance(inner, int | float) and not isinstance(inner, bool):
             found.append(((*path, name), inner))
     return found
+
+
+WRITERS: dict[str, Callable[[RunFolder, int], MetricWriter]] = {
+    "jsonl": lambda folder, first_step: MetricsFile(folder.part("metrics.jsonl"), first_step),
+    "tensorboard": lambda folder, first_step: TensorBoard(folder.part("tensorboard"), first_step),
+    "ray": lambda folder, _: RayGauges(folder.name),
+}
+"""What every run has: name -> from the run's folder and the step that the attempt starts from, a writer."""
+
+
+def metric_writers(folder: RunFolder, first_step: int, imported: Sequence[Imported]) -> list[MetricWriter]:
+    """The writers of `WRITERS` and the user's own, which get the same arguments and their options by keyword.
+
+    Raises SpecError where an import path leads nowhere.
+    """
+    built_in = [make(folder, first_step) for make in WRITERS.values()]
+    return built_in + [load_object(spec.import_path)(folder, first_step, **spec.options) for spec in imported]

@@ -1,11 +1,12 @@
-"""Which questions each optimizer step takes: a seeded plan that needs no state, so any step can be entered again."""
+"""Which questions each optimizer step takes: a seeded order that needs no state, so any step can be entered again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +20,16 @@ class QuestionSampler:
 
     def of_step(self, step: int) -> tuple[str, ...]:
         """The questions of one step, steps counted from 0."""
-        start = step * self.questions_per_step
-        places = [divmod(at, len(self.question_ids)) for at in range(start, start + self.questions_per_step)]
-        order = {epoch: self._order(epoch) for epoch in {epoch for epoch, _ in places}}
-        return tuple(self.question_ids[order[epoch][place]] for epoch, place in places)
+        count, start = len(self.question_ids), step * self.questions_per_step
+        positions = [divmod(index, count) for index in range(start, start + self.questions_per_step)]
+        return tuple(self.question_ids[_order(self.seed, epoch, count)[index]] for epoch, index in positions)
 
     def epoch_of(self, step: int) -> float:
         """Passes over the questions done after `step` steps."""
         return step * self.questions_per_step / len(self.question_ids)
 
-    def _order(self, epoch: int) -> Sequence[int]:
-        return list(np.random.default_rng((self.seed, epoch)).permutation(len(self.question_ids)))
+
+# Two: a step may begin in one epoch and end in the next, and the next step is asked for while this one is trained.
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(count)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import ray
 import ray.train
@@ -14,12 +15,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from trialign_ray.actors.handle import GroupActorHandle
 from trialign_ray.algorithms.compose import compose
-from trialign_ray.config.derived import Derived
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.errors import ClusterError
 from trialign_ray.io.cache import local_folder
+from trialign_ray.io.metrics_file import Row
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.loading import load_model
 from trialign_ray.objective.step import first_utilities
@@ -27,62 +29,82 @@ from trialign_ray.trainer import checkpoint as checkpoints
 from trialign_ray.trainer.checkpoint import TrainingState
 from trialign_ray.trainer.engine import initialize
 from trialign_ray.trainer.learner import Learner, StepResult
-from trialign_ray.trainer.metric_writers import MetricsFile, RayGauges, Row, TensorBoard
+from trialign_ray.trainer.metric_writers import MetricWriter, metric_writers
 from trialign_ray.trainer.policy import adapt
 from trialign_ray.trainer.question_sampler import QuestionSampler
+from trialign_ray.trainer.resolve import TrainingPlan
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 _ANSWER_SECONDS = 600
 """Longer than any answer takes: an actor on a new machine first reads its group's logs."""
 
 _STEP = ("step", "lambda", "lambda_clamped")
-"""What the driver reads from the groups' actors while it waits."""
+"""What the driver reads from the group actors while it waits."""
+
+Answer = TypeVar("Answer")
 
 
-def train_loop(config: dict[str, Any]) -> None:
-    """What every rank runs. config: spec (as JSON), derived, plan, groups (names), actors."""
-    spec = TrainSpec.model_validate_json(config["spec"])
-    torch.set_num_threads(max(1, round(spec.learner.cpus_per_worker)))
-    run = _Rank(spec, config["derived"], config["plan"], config["groups"], config["actors"])
-    run.restore()
-    run.train()
+@dataclass(frozen=True, slots=True)
+class LoopInputs:
+    """What every rank is given."""
+
+    spec: TrainSpec
+    model: str
+    """Path or URI of the base model, the same on every machine."""
+    folder: RunFolder
+    plan: TrainingPlan
+    actors: Sequence[GroupActorHandle]
+    """In the order of the plan's groups."""
+    resume_from: ray.train.Checkpoint | None
+    """Where to go on if Ray Train knows of no checkpoint; None: at the first step."""
+
+
+def train_loop(config: dict[str, LoopInputs]) -> None:
+    """What every rank runs. config: `LoopInputs` under 'inputs', since Ray Train passes a dict on."""
+    inputs = config["inputs"]
+    torch.set_num_threads(max(1, round(inputs.spec.learner.cpus_per_worker)))
+    rank = _Rank(inputs)
+    rank.restore()
+    rank.train()
 
 
 class BatchPrefetcher:
-    """Pulls a step's shares from all group actors, one step ahead."""
+    """Pulls a step's batch from all group actors, one step ahead."""
 
-    def __init__(self, actors: Sequence[Any], plan: QuestionSampler, step: int) -> None:
-        self._actors, self._plan = actors, plan
+    def __init__(self, actors: Sequence[GroupActorHandle], sampler: QuestionSampler, step: int) -> None:
+        self._actors, self._sampler = actors, sampler
         self._ahead = self._ask(step)
 
     def take(self, step: int) -> tuple[list[GroupBatch], float]:
-        """The shares of `step`, which must be the next one, and the seconds spent waiting for them."""
+        """The batch of `step`, which must be the next one, and the seconds spent waiting for it."""
         started = time.perf_counter()
-        shares = _answers(self._ahead)
+        batch = _answers(self._ahead)
         waited = time.perf_counter() - started
-        if step + 1 < self._plan.steps:
+        if step + 1 < self._sampler.steps:
             self._ahead = self._ask(step + 1)
-        return shares, waited
+        return batch, waited
 
-    def _ask(self, step: int) -> list[Any]:
-        return [actor.sample.remote(self._plan.of_step(step)) for actor in self._actors]
+    def _ask(self, step: int) -> list[ObjectRef[GroupBatch]]:
+        question_ids = self._sampler.of_step(step)
+        return [actor.sample.remote(question_ids) for actor in self._actors]
 
 
 class _Rank:
-    def __init__(
-        self, spec: TrainSpec, derived: Derived, plan: QuestionSampler, groups: list[str], actors: list[Any]
-    ) -> None:
-        self._spec, self._derived, self._plan = spec, derived, plan
-        self._groups, self._actors = groups, actors
-        model = local_folder(spec.model)
-        policy = adapt(load_model(model, spec.learner.dtype, "eager"), spec.lora, spec.learner, spec.seed)
+    def __init__(self, inputs: LoopInputs) -> None:
+        spec, derived = inputs.spec, inputs.plan.derived
+        self._inputs, self._plan, self._actors = inputs, inputs.plan, inputs.actors
+        model = load_model(local_folder(inputs.model), spec.learner.dtype, "eager")
+        policy = adapt(model, spec.lora, spec.learner, spec.seed)
         if spec.learner.gpu:
             policy.to(torch.device("cuda", torch.cuda.current_device()))
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)
-        self._learner = Learner(self._engine, compose(spec.algorithm), first_utilities(len(groups)))
+        self._learner = Learner(self._engine, compose(spec.algorithm), first_utilities(derived.groups))
         self._step = 0
 
     def restore(self) -> None:
-        checkpoint = ray.train.get_checkpoint()
+        checkpoint = ray.train.get_checkpoint() or self._inputs.resume_from
         if checkpoint is None:
             return
         with checkpoint.as_directory() as folder:
@@ -94,42 +116,50 @@ class _Rank:
         dist.barrier()
 
     def train(self) -> None:
-        if self._step >= self._derived.steps:
+        steps, every = self._plan.derived.steps, self._inputs.spec.checkpoint_every
+        if self._step >= steps:
             return
-        puller = BatchPrefetcher(self._actors, self._plan, self._step)
-        report = _Report(self._spec, self._step) if dist.get_rank() == 0 else None
-        while self._step < self._derived.steps:
-            shares, waited = puller.take(self._step)
-            result = self._learner.step(shares)
+        prefetcher = BatchPrefetcher(self._actors, self._plan.sampler, self._step)
+        writers = self._writers()
+        while self._step < steps:
+            batch, waited = prefetcher.take(self._step)
+            result = self._learner.step(batch)
             self._keep_reference(result)
             self._step += 1
             row = self._row(result, waited)
-            if report is not None:
-                report.write(row)
-                self._record(row)
+            for writer in writers:
+                writer.write(row)
+            self._record(row)
             stop = self._stop_requested()
-            last = self._step == self._derived.steps
-            if stop or last or self._step % self._spec.checkpoint_every == 0:
-                self._checkpoint(row, report)
+            if stop or self._step == steps or self._step % every == 0:
+                self._checkpoint(row, writers)
             if stop:
                 break
-        if report is not None:
-            report.close()
+        for writer in writers:
+            writer.close()
+
+    def _writers(self) -> list[MetricWriter]:
+        """Rank 0 reports for all."""
+        if dist.get_rank() != 0:
+            return []
+        return metric_writers(self._inputs.folder, self._step, self._inputs.spec.metrics)
 
     def _keep_reference(self, result: StepResult) -> None:
         reference = result.reference_logp_qgk
         if reference is None or dist.get_rank() != 0:
             return
-        questions = self._plan.of_step(self._step)
+        questions = self._plan.sampler.of_step(self._step)
         stored = []
         for g, actor in enumerate(self._actors):
-            rows = [row[mask].tolist() for row, mask in zip(reference[:, g], result.mask_qgk[:, g], strict=True)]
-            stored.append(actor.store_reference.remote(questions, rows))
+            rows = zip(reference[:, g].float(), result.mask_qgk[:, g], strict=True)
+            stored.append(actor.store_reference.remote(questions, [row[mask].numpy() for row, mask in rows]))
         _answers(stored)
 
     def _record(self, row: Row) -> None:
-        for name, actor in zip(self._groups, self._actors, strict=True):
-            actor.record.remote({**{field: row[field] for field in _STEP}, **row["groups"][name]})
+        if dist.get_rank() != 0:
+            return
+        for name, actor in zip(self._plan.groups, self._actors, strict=True):
+            actor.record.remote({field: row[field] for field in _STEP} | row["groups"][name])
 
     def _stop_requested(self) -> bool:
         """Rank 0 asks, all agree: every rank must leave at the same step."""
@@ -138,14 +168,14 @@ class _Rank:
         dist.broadcast(flag, src=0)
         return bool(flag.item())
 
-    def _checkpoint(self, row: Row, report: _Report | None) -> None:
-        if report is not None:
-            report.flush()
+    def _checkpoint(self, row: Row, writers: Sequence[MetricWriter]) -> None:
+        for writer in writers:
+            writer.flush()
         groups = _answers([actor.state.remote() for actor in self._actors]) if dist.get_rank() == 0 else []
-        state = TrainingState(self._step, self._learner.utility_g.tolist(), groups, self._spec.learner.workers)
+        workers = self._inputs.spec.learner.workers
+        state = TrainingState(self._step, self._learner.utility_g.tolist(), groups, workers)
         with tempfile.TemporaryDirectory() as folder:
             checkpoints.save(Path(folder), self._engine, state)
-            dist.barrier()
             ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def _row(self, result: StepResult, waited: float) -> Row:
@@ -159,8 +189,8 @@ class _Rank:
         }
         return {
             "step": self._step,
-            "steps": self._derived.steps,
-            "epoch": self._plan.epoch_of(self._step),
+            "steps": self._plan.derived.steps,
+            "epoch": self._plan.sampler.epoch_of(self._step),
             "loss": float(outputs.loss.detach()),
             "policy_loss": float(outputs.policy_loss),
             "penalty": float(outputs.penalty),
@@ -177,44 +207,20 @@ class _Rank:
             "seconds": seconds,
             "groups": {
                 name: {field: _number(value[g]) for field, value in per_group.items()}
-                for g, name in enumerate(self._groups)
+                for g, name in enumerate(self._plan.groups)
             },
         }
 
 
-class _Report:
-    """Rank 0's three destinations."""
-
-    def __init__(self, spec: TrainSpec, step: int) -> None:
-        folder = RunFolder.of(spec)
-        self._file = MetricsFile(folder.part("metrics.jsonl"), step)
-        self._board = TensorBoard(folder.part("tensorboard"), step)
-        self._gauges = RayGauges(spec.name)
-
-    def write(self, row: Row) -> None:
-        self._file.write(row)
-        self._board.write(row)
-        self._gauges.write(row)
-
-    def flush(self) -> None:
-        self._file.flush()
-        self._board.flush()
-
-    def close(self) -> None:
-        self._file.flush()
-        self._board.close()
-
-
-def _answers(references: Sequence[Any]) -> list[Any]:
-    """What group actors say. Where one finds no place after its node is lost, waiting ends in a ClusterError."""
+def _answers(references: Sequence[ObjectRef[Answer]]) -> list[Answer]:
+    """Results of group actors. One that cannot be placed again after its node is lost ends the wait: ClusterError."""
     try:
-        found: list[Any] = ray.get(list(references), timeout=_ANSWER_SECONDS)
+        return ray.get(list(references), timeout=_ANSWER_SECONDS)
     except ray.exceptions.GetTimeoutError:
         raise ClusterError(
-            f"group actors do not answer for {_ANSWER_SECONDS} s: the cluster has no place for them. Add nodes, and "
-            "continue with --resume."
+            f"group actors have not answered for {_ANSWER_SECONDS} s: insufficient cluster resources to restart them. "
+            "Add nodes, and continue with --resume."
         ) from None
-    return found
 
 
 def _number(value: Tensor) -> float | None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.data.samples import table
-from trialign_ray.actors.replay_buffer import RolloutBuffer, answer_name
+from trialign_ray.actors.replay_buffer import RolloutBuffer, answer_number
 from trialign_ray.config.preferences import RULE
 from trialign_ray.data.batch import NO_ANSWER, GroupBatch
 from trialign_ray.data.dataset import write_logs
@@ -29,15 +29,15 @@ PEERS_RIGHT = [
 ]
 
 
-def responses(share: GroupBatch, q: int = 0) -> list[list[int]]:
-    return [share.response(n).tolist() for n in share.candidates(q)]
+def responses(batch: GroupBatch, q: int = 0) -> list[list[int]]:
+    return [batch.response(n).tolist() for n in batch.candidates(q)]
 
 
-def own_and_borrowed(share: GroupBatch) -> tuple[list[list[int]], list[list[int]]]:
-    found = responses(share)
+def own_and_borrowed(batch: GroupBatch) -> tuple[list[list[int]], list[list[int]]]:
+    found = responses(batch)
     return (
-        [ids for ids, mine in zip(found, share.own_n, strict=True) if mine],
-        [ids for ids, mine in zip(found, share.own_n, strict=True) if not mine],
+        [ids for ids, mine in zip(found, batch.own_n, strict=True) if mine],
+        [ids for ids, mine in zip(found, batch.own_n, strict=True) if not mine],
     )
 
 
@@ -47,19 +47,19 @@ def test_own_candidates_are_the_distinct_first_samples_of_turn_1(tmp_path: Path,
     ids = [[7, END], [8, END], [7, END], [6, 6, END]]
     rows = [said("nurse", f"answer {k}", ids[k], sample=k) for k in (3, 1, 0, 2)]
     later = [said("nurse", "Cusco again", [5, END], turn=2, protocol="cooperative")]
-    share = buffer(tmp_path, [*rows, *later, *wrong()[:2]], own=own).share(["q0"])
+    batch = buffer(tmp_path, [*rows, *later, *wrong()[:2]], own=own).batch(["q0"])
     expected = {1: [[7, END]], 2: [[7, END], [8, END]], 3: [[7, END], [8, END]], 6: [[7, END], [8, END], [6, 6, END]]}
-    assert responses(share) == expected[own]
-    assert share.own_n.all()
+    assert responses(batch) == expected[own]
+    assert batch.own_n.all()
 
 
 def test_borrowed_responses_are_the_peers_right_ones(tmp_path: Path) -> None:
-    share = buffer(tmp_path, [*wrong()[2:], *PEERS_RIGHT, said("farmer", "Cusco", [26, END], sample=2)]).share(["q0"])
-    own, borrowed = own_and_borrowed(share)
+    batch = buffer(tmp_path, [*wrong()[2:], *PEERS_RIGHT, said("farmer", "Cusco", [26, END], sample=2)]).batch(["q0"])
+    own, borrowed = own_and_borrowed(batch)
     assert own == [[7, END]]
     assert sorted(borrowed) == [[20, 21, 22, END], [23, END], [24, 25, END]]
-    assert share.truth_n.tolist() == [0, 1, 1, 1]
-    assert len(set(share.answer_n.tolist())) == 2
+    assert batch.truth_n.tolist() == [0, 1, 1, 1]
+    assert len(set(batch.answer_n.tolist())) == 2
 
 
 @pytest.mark.parametrize("borrowed", [0, 1, 2, 3])
@@ -67,40 +67,40 @@ def test_no_more_are_borrowed_than_asked_for_and_those_that_suit_the_group_come_
     tmp_path: Path, borrowed: int
 ) -> None:
     """The nurse likes at most two words: 'Lima' (1 word) suits her better than three or six."""
-    found = own_and_borrowed(buffer(tmp_path, [*wrong()[2:], *PEERS_RIGHT], borrowed=borrowed).share(["q0"]))[1]
+    found = own_and_borrowed(buffer(tmp_path, [*wrong()[2:], *PEERS_RIGHT], borrowed=borrowed).batch(["q0"]))[1]
     assert found == [[23, END], [24, 25, END], [20, 21, 22, END]][:borrowed]
 
 
 def test_another_group_s_preference_reverses_the_order(tmp_path: Path) -> None:
     long: Row = {"preference": '{"rule":"min_words","words":8}', "reward_preference": 0.25}
     rows = [said("nurse", "Cusco", [7, END], **long), *PEERS_RIGHT]
-    assert own_and_borrowed(buffer(tmp_path, rows).share(["q0"]))[1] == [[20, 21, 22, END], [24, 25, END], [23, END]]
+    assert own_and_borrowed(buffer(tmp_path, rows).batch(["q0"]))[1] == [[20, 21, 22, END], [24, 25, END], [23, END]]
 
 
 def test_a_borrowed_response_earns_what_this_group_would_give_it(tmp_path: Path) -> None:
-    share = buffer(tmp_path, [*wrong()[2:], *PEERS_RIGHT]).share(["q0"])
+    batch = buffer(tmp_path, [*wrong()[2:], *PEERS_RIGHT]).batch(["q0"])
     rule = RULE.validate_json(BRIEF)
     texts = ["Lima", "It is Lima", "It is the old city of Lima"]
     expected = [0.3 * 0.5, *(0.7 + 0.3 * preference_score(rule, text) for text in texts)]
-    assert share.utility_n.tolist() == pytest.approx(expected)
+    assert batch.utility_n.tolist() == pytest.approx(expected)
 
 
 def test_the_control_has_no_preference_and_values_truth_alone(tmp_path: Path) -> None:
     rows = [said("neutral", "Cusco", [7, END]), said("farmer", "Lima", [23, END]), said("nurse", "Lima", [24, END])]
-    share = buffer(tmp_path, rows, group="neutral").share(["q0"])
-    assert share.utility_n.tolist() == [0, 1, 1]
+    batch = buffer(tmp_path, rows, group="neutral").batch(["q0"])
+    assert batch.utility_n.tolist() == [0, 1, 1]
 
 
 def test_a_response_that_was_cut_off_is_not_borrowed(tmp_path: Path) -> None:
     rows = [*wrong()[2:], said("neutral", "Lima", [23]), said("farmer", "Lima", [24, END])]
-    assert own_and_borrowed(buffer(tmp_path, rows).share(["q0"]))[1] == [[24, END]]
+    assert own_and_borrowed(buffer(tmp_path, rows).batch(["q0"]))[1] == [[24, END]]
 
 
 def test_a_response_of_one_s_own_or_of_two_peers_is_not_borrowed_again(tmp_path: Path) -> None:
     rows = [said(group, "Lima", [23, END]) for group in GROUPS]
     rows += [said("nurse", "Lima .", [24, END], sample=1), said("farmer", "Lima .", [24, END], sample=1)]
     rows += [said(group, "Lima !", [25, END], sample=2) for group in ("neutral", "farmer")]
-    own, borrowed = own_and_borrowed(buffer(tmp_path, rows).share(["q0"]))
+    own, borrowed = own_and_borrowed(buffer(tmp_path, rows).batch(["q0"]))
     assert own == [[23, END], [24, END]]
     assert borrowed == [[25, END]]
 
@@ -113,35 +113,35 @@ def test_own_right_answers_of_later_turns_are_offered_behind_the_first_prompt(tm
         said("nurse", "Cusco", [24, END], sample=1, **later),
         said("farmer", "Lima .", [25, END], **later),
     ]
-    share = buffer(tmp_path, rows).share(["q0"])
-    own, borrowed = own_and_borrowed(share)
+    batch = buffer(tmp_path, rows).batch(["q0"])
+    own, borrowed = own_and_borrowed(batch)
     assert own == [[7, END]]
     assert sorted(borrowed) == [[23, END], [25, END]]
-    assert share.prompt(0).tolist() == [1, 2, 3, GROUPS.index("nurse")]
+    assert batch.prompt(0).tolist() == [1, 2, 3, GROUPS.index("nurse")]
 
 
 def test_nothing_is_borrowed_for_a_question_without_a_truth(tmp_path: Path) -> None:
     subjective: Row = {"kind": "subjective", "references": [], "reward_truth": None}
     rows = [said(group, "Lima", [20 + k, END], **subjective) for k, group in enumerate(GROUPS)]
-    share = buffer(tmp_path, rows).share(["q0"])
-    assert responses(share) == [[22, END]]
-    assert not share.objective_q.any()
-    assert share.truth_n.tolist() == [0]
-    assert share.utility_n.tolist() == [0.5]
+    batch = buffer(tmp_path, rows).batch(["q0"])
+    assert responses(batch) == [[22, END]]
+    assert not batch.objective_q.any()
+    assert batch.truth_n.tolist() == [0]
+    assert batch.utility_n.tolist() == [0.5]
 
 
 def test_a_group_without_peers_borrows_its_own_later_answers_alone(tmp_path: Path) -> None:
     rows = [said("neutral", "Cusco", [7, END]), said("neutral", "Lima", [8, END], turn=2, protocol="cooperative")]
     write_logs(table(rows), tmp_path / "logs", ["neutral"])
-    share = RolloutBuffer(spec(tmp_path, "neutral")).share(["q0"])
-    assert own_and_borrowed(share) == ([[7, END]], [[8, END]])
+    batch = RolloutBuffer(spec(tmp_path, "neutral")).batch(["q0"])
+    assert own_and_borrowed(batch) == ([[7, END]], [[8, END]])
 
 
 def test_the_order_is_the_same_in_every_process(tmp_path: Path) -> None:
     """Ties, which sets and hashes of this process would order, included."""
     texts = [f"Lima {letter}" for letter in "abcdefgh"]
     rows = [*wrong()[2:], *(said("farmer", text, [20 + k, END], sample=k) for k, text in enumerate(texts))]
-    here = responses(buffer(tmp_path, rows, borrowed=8).share(["q0"]))
+    here = responses(buffer(tmp_path, rows, borrowed=8).batch(["q0"]))
     assert len(here) == 9
     assert {_in_another_process(tmp_path, seed) for seed in ("1", "2")} == {str(here)}
 
@@ -150,8 +150,8 @@ def _in_another_process(folder: Path, hash_seed: str) -> str:
     program = (
         "import sys; from pathlib import Path; from tests.unit.actors import samples; "
         "from trialign_ray.actors.replay_buffer import RolloutBuffer; "
-        "share = RolloutBuffer(samples.spec(Path(sys.argv[1]), 'nurse', borrowed=8)).share(['q0']); "
-        "print([share.response(n).tolist() for n in share.candidates(0)])"
+        "batch = RolloutBuffer(samples.spec(Path(sys.argv[1]), 'nurse', borrowed=8)).batch(['q0']); "
+        "print([batch.response(n).tolist() for n in batch.candidates(0)])"
     )
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
     root = Path(__file__).parents[3]
@@ -167,7 +167,7 @@ def test_held_out_rows_are_never_served(tmp_path: Path) -> None:
     found = buffer(tmp_path, [*wrong(), *held])
     assert found.question_ids == ("q0",)
     with pytest.raises(DataError, match="group 'nurse' has no first-turn response to 'q1'"):
-        found.share(["q1"])
+        found.batch(["q1"])
 
 
 def test_a_question_that_the_group_was_not_asked_is_refused(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_question_that_the_group_was_not_asked_is_refused(tmp_path: Path) -> N
     assert buffer(tmp_path, rows, group="farmer").question_ids == ("q0", "q1")
     for question_id in ("q1", "atlantis"):
         with pytest.raises(DataError, match=f"'nurse' has no first-turn response to '{question_id}'. Log one"):
-            found.share([question_id])
+            found.batch([question_id])
 
 
 @pytest.fixture
@@ -187,11 +187,11 @@ def several(tmp_path: Path) -> RolloutBuffer:
     return buffer(tmp_path, [row for row in rows if row["group"] == "nurse" or row["response"] != "Cusco"])
 
 
-def test_a_share_is_its_questions_in_the_order_asked(several: RolloutBuffer) -> None:
+def test_a_batch_is_its_questions_in_the_order_asked(several: RolloutBuffer) -> None:
     assert several.question_ids == ("q0", "q1", "q2")
-    whole = several.share(["q2", "q0", "q1"])
+    whole = several.batch(["q2", "q0", "q1"])
     for q, question_id in enumerate(["q2", "q0", "q1"]):
-        alone = several.share([question_id])
+        alone = several.batch([question_id])
         part = slice(whole.candidates(q).start, whole.candidates(q).stop)
         assert responses(whole, q) == responses(alone)
         assert whole.prompt(q).tolist() == alone.prompt(0).tolist()
@@ -200,52 +200,52 @@ def test_a_share_is_its_questions_in_the_order_asked(several: RolloutBuffer) -> 
 
 
 def test_offsets_cover_the_flat_arrays_exactly(several: RolloutBuffer) -> None:
-    share = several.share(["q0", "q2", "q1"])
+    batch = several.batch(["q0", "q2", "q1"])
     for offsets, flat in (
-        (share.prompt_offset_q, share.prompt_t),
-        (share.response_offset_n, share.response_t),
-        (share.candidate_offset_q, share.utility_n),
+        (batch.prompt_offset_q, batch.prompt_t),
+        (batch.response_offset_n, batch.response_t),
+        (batch.candidate_offset_q, batch.utility_n),
     ):
         assert offsets[0] == 0
         assert offsets[-1] == len(flat)
         assert (np.diff(offsets) > 0).all()
-    counts = {len(getattr(share, name)) for name in ("utility_n", "truth_n", "answer_n", "own_n", "reference_logp_n")}
-    assert counts == {len(share.response_offset_n) - 1}
-    assert share.response_t.dtype == share.prompt_t.dtype == np.int32
+    counts = {len(getattr(batch, name)) for name in ("utility_n", "truth_n", "answer_n", "own_n", "reference_logp_n")}
+    assert counts == {len(batch.response_offset_n) - 1}
+    assert batch.response_t.dtype == batch.prompt_t.dtype == np.int32
 
 
 def test_reference_log_probs_are_nan_until_stored_and_then_served(several: RolloutBuffer) -> None:
-    assert np.isnan(several.share(["q2"]).reference_logp_n).all()
-    several.store_reference("q2", [-1.5, -2.5])
-    assert several.share(["q2"]).reference_logp_n.tolist() == [-1.5, -2.5]
-    both = several.share(["q1", "q2"]).reference_logp_n
+    assert np.isnan(several.batch(["q2"]).reference_logp_n).all()
+    several.store_reference("q2", np.array([-1.5, -2.5], np.float32))
+    assert several.batch(["q2"]).reference_logp_n.tolist() == [-1.5, -2.5]
+    both = several.batch(["q1", "q2"]).reference_logp_n
     assert np.isnan(both).tolist() == [True, False, False]
 
 
 def test_state_brings_another_buffer_to_the_same_point(several: RolloutBuffer, tmp_path: Path) -> None:
-    several.share(["q0", "q1"])
-    several.store_reference("q1", [-3.0])
+    several.batch(["q0", "q1"])
+    several.store_reference("q1", np.array([-3.0], np.float32))
     kept = several.state()
-    several.store_reference("q2", [-1.0, -1.0])
+    several.store_reference("q2", np.array([-1.0, -1.0], np.float32))
     again = RolloutBuffer(spec(tmp_path, "nurse"))
     again.load_state(kept)
-    assert again.served == kept["served"] == 5
-    assert again.share(["q1"]).reference_logp_n.tolist() == [-3.0]
-    assert np.isnan(again.share(["q2"]).reference_logp_n).all()
+    assert again.served == kept.served == 5
+    assert again.batch(["q1"]).reference_logp_n.tolist() == [-3.0]
+    assert np.isnan(again.batch(["q2"]).reference_logp_n).all()
 
 
-def test_an_answer_has_one_name_in_all_groups(tmp_path: Path) -> None:
+def test_an_answer_has_one_number_in_all_groups(tmp_path: Path) -> None:
     rows = [said(group, "It is Lima", [20 + k, END]) for k, group in enumerate(GROUPS)]
-    names = {int(buffer(tmp_path, rows, group=group).share(["q0"]).answer_n[0]) for group in GROUPS}
-    assert names == {answer_name("Lima")}
+    numbers = {int(buffer(tmp_path, rows, group=group).batch(["q0"]).answer_n[0]) for group in GROUPS}
+    assert numbers == {answer_number("Lima")}
 
 
 @given(st.text(), st.text())
-def test_names_of_answers_are_positive_and_tell_answers_apart(one: str, other: str) -> None:
-    assert 0 < answer_name(one) < 2**63
-    assert (answer_name(one) == answer_name(other)) == (one == other)
+def test_numbers_of_answers_are_positive_and_tell_answers_apart(one: str, other: str) -> None:
+    assert 0 < answer_number(one) < 2**63
+    assert (answer_number(one) == answer_number(other)) == (one == other)
 
 
-def test_no_answer_has_the_name_of_none() -> None:
-    assert answer_name(None) == NO_ANSWER
-    assert answer_name("") != NO_ANSWER
+def test_no_answer_has_the_number_of_none() -> None:
+    assert answer_number(None) == NO_ANSWER
+    assert answer_number("") != NO_ANSWER

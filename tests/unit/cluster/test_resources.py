@@ -1,4 +1,4 @@
-"""What a cluster lacks for a run is said before it starts: too little in all, or no node on which a worker fits."""
+"""What a cluster lacks for a run is lacking before it starts: too little in all, or no node on which a worker fits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trialign_ray.actors.group_actor import CPUS
 from trialign_ray.cluster.resources import shortage, wait_seconds
+from trialign_ray.config.derived import GROUP_CPUS
 from trialign_ray.config.train import LearnerSpec
 
 WAIT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
@@ -26,8 +26,8 @@ def test_a_cluster_that_has_enough_lacks_nothing() -> None:
 
 
 def test_groups_count_too() -> None:
-    said = shortage(learner(2, 1.0), 8, [{"CPU": 2.0}])
-    assert said == "the cluster has 2 CPU, the run needs 2.16 (2 workers and 8 groups)."
+    lacking = shortage(learner(2, 1.0), 8, [{"CPU": 2.0}])
+    assert lacking == "the cluster has 2 CPU, the run needs 2.16 (2 workers and 8 groups)."
 
 
 def test_a_cluster_without_nodes_has_nothing() -> None:
@@ -35,29 +35,29 @@ def test_a_cluster_without_nodes_has_nothing() -> None:
 
 
 def test_a_worker_is_not_split_over_nodes() -> None:
-    said = shortage(learner(2, 1.5), 3, [{"CPU": 2.0}, {"CPU": 1.0}, {"CPU": 1.0}])
-    assert said == (
+    lacking = shortage(learner(2, 1.5), 3, [{"CPU": 2.0}, {"CPU": 1.0}, {"CPU": 1.0}])
+    assert lacking == (
         "the cluster has room for 1 of 2 workers: each needs 1.5 CPU on one node, and the nodes have 1 x 2 CPU, "
         "2 x 1 CPU."
     )
 
 
 def test_cores_and_accelerators_of_a_worker_are_on_one_node() -> None:
-    said = shortage(learner(1, gpu=True), 3, [{"CPU": 8.0}, {"GPU": 1.0}])
-    assert said == (
+    lacking = shortage(learner(1, gpu=True), 3, [{"CPU": 8.0}, {"GPU": 1.0}])
+    assert lacking == (
         "the cluster has room for 0 of 1 workers: each needs 0.9 CPU and 1 GPU on one node, and the nodes have "
         "1 x 8 CPU and 0 GPU, 1 x 0 CPU and 1 GPU."
     )
 
 
 def test_tenths_are_counted_exactly() -> None:
-    assert shortage(learner(3, 0.1), 1, [{"CPU": 0.3}, {"CPU": CPUS}]) is None
+    assert shortage(learner(3, 0.1), 1, [{"CPU": 0.3}, {"CPU": GROUP_CPUS}]) is None
 
 
 @given(st.integers(1, 5), st.integers(1, 40), st.lists(st.integers(0, 60), max_size=5))
 def test_nothing_is_lacking_only_where_all_workers_have_a_node(workers: int, tenths: int, nodes: list[int]) -> None:
-    said = shortage(learner(workers, tenths / 10), 1, [{"CPU": held / 10} for held in nodes])
-    if said is None:
+    lacking = shortage(learner(workers, tenths / 10), 1, [{"CPU": held / 10} for held in nodes])
+    if lacking is None:
         assert sum(held // tenths for held in nodes) >= workers
 
 

@@ -93,13 +93,17 @@ def test_another_specification_is_refused_by_the_field_that_differs(
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_whose_content_has_changed_are_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CheckpointError, match=f"what '{name}' stands for has changed"):
+    with pytest.raises(CheckpointError, match=f"'{name}' has changed since the run was started"):
         begun(tmp_path).claim(spec(tmp_path), INPUTS | {name: "x"}, resume=True)
 
 
 def test_a_run_has_one_process(tmp_path: Path) -> None:
     folder = RunFolder.of(spec(tmp_path))
-    with folder.alone(), pytest.raises(CheckpointError, match="another process is at this run"), folder.alone():
+    with (
+        folder.alone(),
+        pytest.raises(CheckpointError, match="run is locked by another process; wait for it to finish"),
+        folder.alone(),
+    ):
         pass
     with folder.alone():
         pass
@@ -126,8 +130,8 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
 
 def test_a_specification_of_another_version_names_its_field(tmp_path: Path) -> None:
     claimed(tmp_path)
-    place = tmp_path / "demo" / "spec.json"
-    place.write_text(place.read_text().replace('"epochs"', '"passes"'))
+    file = tmp_path / "demo" / "spec.json"
+    file.write_text(file.read_text().replace('"epochs"', '"passes"'))
     with pytest.raises(SpecError, match=r"spec\.json: field 'passes'"):
         RunFolder(locate(tmp_path / "demo")).read_spec()
 

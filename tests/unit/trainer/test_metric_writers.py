@@ -1,4 +1,4 @@
-"""What a training step reports: a file that survives a crash and a resume, TensorBoard's events, Ray's gauges."""
+"""Where a training step's figures go: TensorBoard's events, Ray's gauges, and writers of the user's own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pytest
 from pyarrow import fs
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from trialign_ray.config.seams import Imported
+from trialign_ray.errors import SpecError
+from trialign_ray.io.metrics_file import Row
+from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import Location, locate
-from trialign_ray.trainer.metric_writers import GAUGES, MetricsFile, RayGauges, TensorBoard, read_metrics
+from trialign_ray.trainer.metric_writers import GAUGES, WRITERS, RayGauges, TensorBoard, metric_writers
 
 
 def row(step: int) -> dict[str, Any]:
@@ -28,64 +32,6 @@ def row(step: int) -> dict[str, Any]:
         "lambda_clamped": False,
         "groups": {"neutral": group, "farmer": group | {"accuracy": 0.5}},
     }
-
-
-@pytest.fixture(params=["local", "remote"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    if request.param == "local":
-        return locate(tmp_path / "metrics.jsonl")
-    remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    return Location(remote, "metrics.jsonl", "mem://bucket/metrics.jsonl")
-
-
-def write(place: Location, steps: range, first_step: int = 0) -> MetricsFile:
-    file = MetricsFile(place, first_step)
-    for step in steps:
-        file.write(row(step))
-    return file
-
-
-def steps_of(place: Location) -> list[int]:
-    return [each["step"] for each in read_metrics(place)]
-
-
-def test_what_is_written_is_read(place: Location) -> None:
-    write(place, range(1, 4)).flush()
-    assert read_metrics(place) == [row(1), row(2), row(3)]
-
-
-def test_no_file_has_no_rows(place: Location) -> None:
-    assert read_metrics(place) == []
-
-
-def test_a_local_file_grows_line_by_line_and_a_remote_one_at_a_flush(place: Location) -> None:
-    file = write(place, range(1, 3))
-    assert steps_of(place) == ([1, 2] if place.local else [])
-    file.flush()
-    assert steps_of(place) == [1, 2]
-
-
-@pytest.mark.parametrize("resumed", [0, 2, 5])
-def test_steps_after_the_resumed_one_are_forgotten(place: Location, resumed: int) -> None:
-    """They are taken again from the checkpoint, and would be in the file twice."""
-    write(place, range(1, 6)).flush()
-    write(place, range(resumed + 1, 8), first_step=resumed).flush()
-    assert steps_of(place) == list(range(1, 8))
-
-
-def test_a_last_line_that_a_crash_cut_short_is_left_out_and_mended(tmp_path: Path) -> None:
-    place = locate(tmp_path / "metrics.jsonl")
-    write(place, range(1, 4))
-    text = (tmp_path / "metrics.jsonl").read_text()
-    (tmp_path / "metrics.jsonl").write_text(text[:-20])
-    assert steps_of(place) == [1, 2]
-    write(place, range(3, 5), first_step=2)
-    assert steps_of(place) == [1, 2, 3, 4]
-
-
-def test_a_flush_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
-    write(locate(tmp_path / "metrics.jsonl"), range(1, 4)).flush()
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def events(folder: Path) -> list[Event]:
@@ -174,9 +120,37 @@ def test_a_number_that_a_step_does_not_have_is_not_exported(gauged: dict[tuple[s
     assert gauged["trialign_group_accuracy", "demo", "farmer"] == 0.5
 
 
-def test_what_diverges_is_null_in_the_file(place: Location) -> None:
-    file = MetricsFile(place, 0)
-    file.write(row(1) | {"loss": float("nan"), "penalty": float("inf")})
-    file.flush()
-    [found] = read_metrics(place)
-    assert (found["loss"], found["penalty"], found["kl"]) == (None, None, 0.0)
+class Collected:
+    """A writer of the user's own."""
+
+    def __init__(self, folder: RunFolder, first_step: int, prefix: str) -> None:
+        self.run, self.first_step, self.prefix = folder.name, first_step, prefix
+        self.steps: list[int] = []
+
+    def write(self, row: Row) -> None:
+        self.steps.append(row["step"])
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_run_has_every_writer_and_the_user_s_own_behind_them(tmp_path: Path) -> None:
+    own = Imported(import_path=f"{__name__}:Collected", options={"prefix": "p"})
+    *built_in, made = metric_writers(RunFolder(locate(tmp_path / "demo")), 7, [own])
+    assert len(built_in) == len(WRITERS)
+    assert isinstance(made, Collected)
+    assert (made.run, made.first_step, made.prefix) == ("demo", 7, "p")
+    for writer in [*built_in, made]:
+        writer.write(row(8))
+        writer.flush()
+        writer.close()
+    assert made.steps == [8]
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"metrics.jsonl", "tensorboard"}
+
+
+def test_a_writer_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="import_path 'nowhere:Writer'"):
+        metric_writers(RunFolder(locate(tmp_path / "demo")), 0, [Imported(import_path="nowhere:Writer")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +55,34 @@ def test_the_order_of_questions_does_not_depend_on_the_step_size() -> None:
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 50))
 def test_epochs_count_the_questions_that_were_taken(questions: int, per_step: int, step: int) -> None:
     assert plan(questions, per_step).epoch_of(step) == pytest.approx(step * per_step / questions)
+
+
+@pytest.fixture
+def shuffles(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """One entry for each permutation that is made."""
+    made: list[object] = []
+    original = np.random.default_rng
+
+    def counted(seed: object) -> np.random.Generator:
+        made.append(seed)
+        return original(seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(np.random, "default_rng", counted)
+    return made
+
+
+def test_an_epoch_is_shuffled_once_however_many_steps_and_groups_ask(shuffles: list[object]) -> None:
+    """A prefetcher asks for the next step, the learner again for the present one."""
+    made = plan(60, 7, seed=1_000_001)
+    for step in range(3 * 60 // 7):
+        for _ in range(12):
+            made.of_step(step + 1)
+        made.of_step(step)
+    assert len(shuffles) == 4
+
+
+def test_a_step_of_a_million_questions_needs_one_shuffle(shuffles: list[object]) -> None:
+    made = QuestionSampler(tuple(map(str, range(1_000_000))), 4, 1_000_002, 1000)
+    steps = [made.of_step(step) for step in range(100)]
+    assert len({question for step in steps for question in step}) == 400
+    assert len(shuffles) == 1

@@ -1,0 +1,90 @@
+"""A run's inputs are found once, at the door: the manifest is read a single time, faults name the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import save_tiny
+from tests.unit.actors.samples import GROUPS, wrong
+from tests.unit.data.samples import table
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.data import dataset
+from trialign_ray.data.dataset import write_logs
+from trialign_ray.errors import DataError, ModelError, SpecError
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.trainer.resolve import ResolvedRun, resolve
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and logs of three questions, one of which the nurse was not asked."""
+    folder = tmp_path_factory.mktemp("inputs")
+    save_tiny(folder / "model")
+    rows = [*wrong("q0"), *wrong("q1"), *wrong("q2")[:2]]
+    write_logs(table(rows), folder / "logs", GROUPS)
+    return folder
+
+
+def spec(inputs: Path, **changes: Any) -> TrainSpec:
+    fields = {"name": "demo", "model": str(inputs / "model"), "logs": str(inputs / "logs"), "questions_per_step": 2}
+    return TrainSpec.model_validate(fields | {"runs": str(inputs / "runs")} | changes)
+
+
+def resolved(inputs: Path, **changes: Any) -> ResolvedRun:
+    made = spec(inputs, **changes)
+    return resolve(made, RunFolder.of(made))
+
+
+def test_the_manifest_is_read_once(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    parse = dataset._parse_manifest
+
+    def counted(text: bytes, uri: str) -> Any:
+        reads.append(uri)
+        return parse(text, uri)
+
+    monkeypatch.setattr(dataset, "_parse_manifest", counted)
+    run = resolved(inputs)
+    dataset.read_logs(run.logs, "nurse")
+    assert len(reads) == 1
+
+
+def test_the_plan_takes_the_questions_of_all_groups(inputs: Path) -> None:
+    run = resolved(inputs, epochs=3)
+    assert run.plan.groups == GROUPS
+    assert run.plan.sampler.question_ids == ("q0", "q1")
+    assert (run.plan.derived.steps, run.plan.left_out) == (3, 1)
+    assert "1 more left out" in run.plan.announce(run.spec)
+
+
+def test_hashes_follow_the_content(inputs: Path) -> None:
+    run = resolved(inputs)
+    assert set(run.hashes) == {"model_hash", "tokenizer_hash", "logs_sha256"}
+    assert run.hashes["logs_sha256"] == run.logs.manifest.content_sha256
+    assert run.game is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "field"),
+    [
+        ({"model": "/nowhere"}, ModelError, "model"),
+        ({"logs": "/nowhere"}, DataError, "logs"),
+        ({"metrics": [{"import_path": "nowhere:Writer"}]}, SpecError, "metrics"),
+        ({"algorithm": {"loss": {"name": "import_path", "import_path": "nowhere:Loss"}}}, SpecError, "algorithm"),
+        ({"evaluation": {"questions": "/nowhere", "groups": "/nowhere"}}, SpecError, "evaluation.questions"),
+        ({"questions_per_step": 100}, SpecError, "questions_per_step"),
+    ],
+)
+def test_a_fault_names_its_field(inputs: Path, changes: dict[str, Any], error: type[Exception], field: str) -> None:
+    with pytest.raises(error) as caught:
+        resolved(inputs, **changes)
+    assert getattr(caught.value, "field", None) == field
+
+
+def test_logs_without_a_common_question_are_refused(inputs: Path, tmp_path: Path) -> None:
+    write_logs(table([*wrong("q0")[:2], wrong("q1")[2]]), tmp_path / "logs", GROUPS)
+    with pytest.raises(DataError, match="no training question was asked of all 3 groups"):
+        resolved(inputs, logs=str(tmp_path / "logs"))

@@ -1,0 +1,53 @@
+"""Reach a Ray cluster, or start one on this machine for the time of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from trialign_ray.errors import ClusterError
+
+_STORE_BYTES = 400_000_000
+"""Object store of a local Ray: batches are a few hundred kilobytes, answers a few megabytes."""
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[str | None]:
+    """Ray at `address`, else at RAY_ADDRESS, else a local one that ends with the block; gives the dashboard's URL.
+
+    Gives None where the caller is connected already or Ray has no dashboard. Raises ClusterError.
+    """
+    if ray.is_initialized():
+        yield None
+        return
+    wanted = address or os.environ.get("RAY_ADDRESS")
+    try:
+        url = _init(wanted)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = wanted or "this machine"
+        raise ClusterError(f"Ray at {where} cannot be reached: {error}. Check --address and RAY_ADDRESS.") from None
+    try:
+        yield f"http://{url}" if url else None
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str | None) -> str | None:
+    if address:
+        found = ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    else:
+        found = ray.init(
+            address="local",
+            object_store_memory=_STORE_BYTES,
+            include_dashboard=True,
+            # A dozen group actors start at once; Ray warns of that where they outnumber the cores.
+            _system_config={"worker_maximum_startup_concurrency": 16},
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    url: str | None = found.dashboard_url
+    return url

@@ -1,0 +1,128 @@
+"""A run's inputs, found and read once: everything later works on this value and not on the specification's paths."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from trialign_ray.algorithms.compose import compose
+from trialign_ray.config.base import Strict
+from trialign_ray.config.derived import Derived, derive
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
+from trialign_ray.config.seams import load_object
+from trialign_ray.config.train import EvaluationSpec, TrainSpec
+from trialign_ray.data.dataset import Dataset, open_dataset, training_questions
+from trialign_ray.errors import DataError, naming
+from trialign_ray.io.cache import local_folder
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.models.loading import chat_tokens, model_hash, tokenizer_hash
+from trialign_ray.trainer.question_sampler import QuestionSampler
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What will be learned: known before anything starts."""
+
+    groups: tuple[str, ...]
+    sampler: QuestionSampler
+    derived: Derived
+    left_out: int
+    """Training questions that not every group was asked."""
+
+    def announce(self, spec: TrainSpec) -> str:
+        """Everything derived, in a line."""
+        derived = self.derived
+        left_out = f" ({self.left_out} more left out: not asked of every group)" if self.left_out else ""
+        return (
+            f"{derived.questions} questions x {derived.groups} groups{left_out}; {derived.steps} steps of "
+            f"{spec.questions_per_step} questions ({derived.prompts_per_step} prompts, at most "
+            f"{derived.most_responses_per_step} responses); {derived.warmup_steps} warm-up steps; "
+            f"{derived.checkpoints} checkpoints; {spec.learner.workers} workers, ZeRO stage {spec.learner.zero_stage}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationGame:
+    """The held-out questions, and who asks them."""
+
+    questions: QuestionSet
+    groups: GroupSet
+    asked: tuple[Question, ...]
+
+    def hashes(self) -> dict[str, str]:
+        """Base and trained model must get the same questions from the same personas."""
+        return {"evaluation.questions": _sha256(self.questions), "evaluation.groups": _sha256(self.groups)}
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRun:
+    """One run and all that it reads."""
+
+    spec: TrainSpec
+    """As it was given; its paths may be relative."""
+    folder: RunFolder
+    model: Path
+    """The base model's folder on this machine."""
+    stop_ids: tuple[int, ...]
+    """Token ids that end a response."""
+    logs: Dataset
+    plan: TrainingPlan
+    game: EvaluationGame | None
+    """None without an evaluation."""
+    hashes: dict[str, str]
+    """Content of the inputs that the specification names by path."""
+
+
+def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
+    """Find and read what `spec` names; raises SpecError, DataError and ModelError, which name the field."""
+    with naming("model"):
+        model = local_folder(spec.model)
+        tokens = chat_tokens(model)
+    with naming("logs"):
+        logs = open_dataset(spec.logs)
+    plan = plan_training(spec, logs)
+    with naming("algorithm"):
+        compose(spec.algorithm)
+    with naming("metrics"):
+        for writer in spec.metrics:
+            load_object(writer.import_path)
+    game = None if spec.evaluation is None else _game(spec.evaluation)
+    hashes = {
+        "model_hash": model_hash(model),
+        "tokenizer_hash": tokenizer_hash(model),
+        "logs_sha256": logs.manifest.content_sha256,
+    }
+    return ResolvedRun(
+        spec=spec,
+        folder=folder,
+        model=model,
+        stop_ids=tokens.stop_ids,
+        logs=logs,
+        plan=plan,
+        game=game,
+        hashes=hashes | ({} if game is None else game.hashes()),
+    )
+
+
+def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
+    """Steps take questions that every group was asked; raises DataError where there are none, and SpecError."""
+    groups = logs.manifest.names
+    with naming("logs"):
+        asked = [training_questions(logs, group) for group in groups]
+        shared, every = frozenset.intersection(*asked), frozenset.union(*asked)
+        if not shared:
+            raise DataError(f"{logs.folder.uri}: no training question was asked of all {len(groups)} groups. Log some.")
+    derived = derive(spec, len(shared), len(groups))
+    sampler = QuestionSampler(tuple(sorted(shared)), spec.questions_per_step, spec.seed, derived.steps)
+    return TrainingPlan(groups, sampler, derived, len(every - shared))
+
+
+def _game(evaluation: EvaluationSpec) -> EvaluationGame:
+    questions, groups = load_game(evaluation.questions, evaluation.groups, under="evaluation.")
+    asked = asked_questions(questions, "heldout", evaluation.questions, under="evaluation.")
+    return EvaluationGame(questions, groups, tuple(asked))
+
+
+def _sha256(content: Strict) -> str:
+    return hashlib.sha256(content.model_dump_json().encode()).hexdigest()
