@@ -1,24 +1,28 @@
 """The service's own copy of what jobs wrote: it outlives the Ray head. Blocking; call from a thread.
 
 <data>/jobs/<job id>/log-<attempt>.txt   grows only
-<data>/jobs/<job id>/metrics.jsonl       a copy of the run's, replaced whole
+<data>/jobs/<job id>/metrics.jsonl       a copy of the run's: grows; replaced when a resume replaces the run's
 """
 
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trialign_api.services.metrics import Rows
+from pyarrow import fs
+
+from trialign_api.services.metrics import TAIL_BYTES, Rows, read_behind
 from trialign_ray.io.storage import atomic_file, locate
 
 _LOG = re.compile(r"log-(\d+)\.txt")
 _CHUNK = 1 << 16
 _TAIL_BYTES = 1 << 20
+_MOST_COPIES = 10_000
 _NO_LOG = b"[the rest of this log is longer than the service keeps]\n"
 
 
@@ -29,6 +33,8 @@ class History:
     folder: Path
     most_log_bytes: int
     _rows: Rows = field(default_factory=Rows, repr=False, compare=False)
+    _copied: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
+    """Job -> size and time of change of its run's metrics when they were copied: most polls need no more than these."""
 
     def log(self, job_id: str, attempt: int) -> Path:
         """The file of one attempt's log; it may not exist."""
@@ -70,13 +76,13 @@ class History:
 
     def back(self, job_id: str, lines: int) -> tuple[int, int]:
         """Attempt and byte offset at which the last lines over all attempts begin."""
-        place = (1, 0)
+        start = (1, 0)
         for attempt in reversed(self.attempts(job_id)):
             offset, found = _back(self.log(job_id, attempt), lines)
-            place, lines = (attempt, offset), lines - found
+            start, lines = (attempt, offset), lines - found
             if lines <= 0:
                 break
-        return place
+        return start
 
     def chunks(self, job_id: str) -> Iterator[bytes]:
         """The whole log, attempt after attempt."""
@@ -102,18 +108,25 @@ class History:
         return data if over else lines
 
     def copy_metrics(self, job_id: str, run: str) -> bool:
-        """Replace the copy of the run's metrics where the run has newer ones; whether it did."""
-        source = locate(run).child("metrics.jsonl")
-        if not source.exists():
+        """Bring the copy of the run's metrics up to date; whether the run had newer ones.
+
+        What is new is appended to the copy, unless a resume has replaced the run's file: then the copy is replaced too.
+        """
+        source, target = locate(run).child("metrics.jsonl"), self._metrics(job_id)
+        info = source.filesystem.get_file_info(source.path)
+        mark = (info.size or 0, info.mtime_ns or 0)
+        if info.type != fs.FileType.File or self._copied.get(job_id) == mark:
             return False
-        with source.filesystem.open_input_stream(source.path) as stream:
-            data = stream.read()
-        whole, target = data[: data.rfind(b"\n") + 1], self._metrics(job_id)
-        if not whole or (target.exists() and target.read_bytes() == whole):
-            return False
-        with atomic_file(locate(target)) as file:
-            file.write(whole)
-        return True
+        size, tail = _known(target, mark[0])
+        with source.filesystem.open_input_file(source.path) as file:
+            data, grown = read_behind(file, size, tail)
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole:
+            _write(target, whole, size if grown else None)
+        if len(self._copied) >= _MOST_COPIES:
+            self._copied.clear()
+        self._copied[job_id] = mark
+        return bool(whole)
 
     def metrics(self, job_id: str) -> list[dict[str, Any]]:
         """One row an optimizer step, in order; of a step that was done again after a restart, the last."""
@@ -121,6 +134,31 @@ class History:
 
     def _metrics(self, job_id: str) -> Path:
         return self.folder / job_id / "metrics.jsonl"
+
+
+def _known(copy: Path, most: int) -> tuple[int, bytes]:
+    """Size and last bytes of the copy; of one longer than `most` nothing, for a file does not shrink as it grows."""
+    if not copy.exists():
+        return 0, b""
+    with copy.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size > most:
+            return 0, b""
+        file.seek(max(0, size - TAIL_BYTES))
+        return size, file.read()
+
+
+def _write(copy: Path, data: bytes, offset: int | None) -> None:
+    """Write `data` to the copy at `offset`, in place of all that is there without one."""
+    if offset is None:
+        with atomic_file(locate(copy)) as file:
+            file.write(data)
+        return
+    with copy.open("r+b") as file:
+        file.seek(offset)  # not appended: two processes that write the same then leave it whole
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _whole_characters(data: bytes) -> bytes:

@@ -5,36 +5,62 @@ from __future__ import annotations
 import json
 import os
 import threading
-import zlib
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from trialign_api.schemas import Groups, GroupSeries, MetricsPage
 
 _MOST_BYTES = 64 << 20
 _SERIES = ("utility", "weight", "accuracy", "mass_right")
 _SHORT = ("step", "steps", "loss", "epoch")
+TAIL_BYTES = 1 << 10
+"""How much of what is known is compared with the file. Rows hold times, so one of another attempt differs there."""
+
+
+class Readable(Protocol):
+    """A file that is open for reading at any offset, Python's or Arrow's."""
+
+    def seek(self, offset: int, /) -> Any:
+        """Go to a byte offset."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, all that follow without it."""
+
+
+def read_behind(file: Readable, size: int, tail: bytes) -> tuple[bytes, bool]:
+    """What `file` has behind its first `size` bytes, and True, where those still end with `tail`; else all, and False.
+
+    A run appends its metrics and a resumed run replaces the file. To read it whole at each poll would cost bytes in
+    the square of the steps.
+    """
+    if size:
+        file.seek(size - len(tail))
+        if file.read(len(tail)) == tail:
+            return file.read(), True
+        file.seek(0)
+    return file.read(), False
 
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """A file of metrics as it was when it was read."""
+    """The whole lines of a metrics file as they were when it was read."""
 
     mark: tuple[int, int, int]
-    """Inode, size and time of change."""
+    """The file's inode, size and time of change."""
     size: int
-    checksum: int
+    tail: bytes
+    """The last of the `size` bytes that were parsed."""
     by_step: dict[int, dict[str, Any]]
     rows: list[dict[str, Any]]
 
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of metrics files. Those asked for last are kept parsed, so that a poll parses only what is new."""
+    """Rows of metrics files. Those asked for last are kept parsed, so that a poll reads and parses only what is new."""
 
     most_bytes: int = _MOST_BYTES
     """Of the files whose rows are kept, besides that of the last one."""
@@ -58,18 +84,20 @@ class Rows:
 
 
 def _read(path: Path, known: _Parsed | None) -> _Parsed:
-    """The file is replaced whole: what is known of it holds while the new one begins with the same bytes."""
     with path.open("rb") as file:
         about = os.fstat(file.fileno())
         mark = (about.st_ino, about.st_size, about.st_mtime_ns)
         if known is not None and known.mark == mark:
             return known
-        data = file.read()
-    grown = known is not None and zlib.crc32(memoryview(data)[: known.size]) == known.checksum
-    start, by_step = (known.size, known.by_step) if known is not None and grown else (0, {})
-    rows = (json.loads(line) for line in data[start:].splitlines() if line.strip())
-    by_step = by_step | {int(row["step"]): row for row in rows}
-    return _Parsed(mark, len(data), zlib.crc32(data), by_step, [by_step[step] for step in sorted(by_step)])
+        before = known or _Parsed(mark, 0, b"", {}, [])
+        data, grown = read_behind(file, before.size, before.tail)
+    if not grown:
+        before = _Parsed(mark, 0, b"", {}, [])
+    data = data[: data.rfind(b"\n") + 1]
+    rows = (json.loads(line) for line in data.splitlines() if line.strip())
+    by_step = before.by_step | {int(row["step"]): row for row in rows}
+    tail = (before.tail + data)[-TAIL_BYTES:]
+    return _Parsed(mark, before.size + len(data), tail, by_step, [by_step[step] for step in sorted(by_step)])
 
 
 def page(rows: Sequence[dict[str, Any]], after: int, limit: int) -> MetricsPage:
