@@ -9,7 +9,8 @@ TrialignError                 code                 what happened
 ├── WorkerError               worker_died          learners died more often than they may be restarted
 ├── CheckpointError           bad_checkpoint       a run cannot be resumed
 ├── ExportError               export_mismatch      an exported model differs from the trained one
-└── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
+├── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
+└── MissingExtraError         missing_extra        a command needs an extra of the package that is not installed
 
 Every message says what is wrong, where, and what to do next. `code` is stable: the CLI maps it to
 an exit status and the API to a problem type.
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 
 class TrialignError(Exception):
@@ -99,6 +101,20 @@ class GateError(TrialignError):
 
     code = "gate_failed"
     exit_status = 8
+
+
+class MissingExtraError(TrialignError):
+    """A command needs an extra of the package that is not installed."""
+
+    code = "missing_extra"
+    exit_status = 10
+
+
+def require(extra: str, *modules: str) -> None:
+    """Raise MissingExtraError unless every one of `modules`, which `extra` installs, is there."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise MissingExtraError(f"{', '.join(missing)}: not installed. Run: pip install 'trialign-ray[{extra}]'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import trialign_ray
+from trialign_ray import errors
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {
@@ -109,3 +110,37 @@ def test_the_version_in_the_changelog_is_this_one():
     newest = next(line.removeprefix("## ") for line in lines if line.startswith("## "))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == newest
+
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"matplotlib", "moocore", "textstat", "gguf", "fastapi", "uvicorn", "sqlalchemy"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+import trialign_ray.cli.app, trialign_ray.evaluation, trialign_ray.rewards.preference
+print("imported")
+"""
+
+
+def test_what_audits_train_and_collect_share_is_imported_without_any_extra():
+    assert python(BLOCKED) == ["imported"]
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it():
+    errors.require("report", "json")
+    with pytest.raises(
+        errors.MissingExtraError, match=r"^no_such: not installed. Run: pip install 'trialign-ray\[report\]'"
+    ):
+        errors.require("report", "json", "no_such")
+
+
+def test_an_audit_without_its_extra_stops_before_it_reads_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
+    spec = trialign_ray.AuditSpec(
+        name="audit", answers="nowhere.jsonl", questions="nowhere.json", groups="nowhere.yaml", runs=str(tmp_path)
+    )
+    with pytest.raises(errors.MissingExtraError, match=r"trialign-ray\[report\]"):
+        trialign_ray.audit(spec)
+    assert list(tmp_path.iterdir()) == []

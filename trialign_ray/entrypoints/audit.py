@@ -21,7 +21,7 @@ from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.scoring import QuestionScorer
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
-from trialign_ray.errors import DataError, RowError, naming
+from trialign_ray.errors import DataError, RowError, naming, require
 from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, publish
 from trialign_ray.evaluation.report.report import AuditReport
 from trialign_ray.inference.base import Engine, Sampling
@@ -38,6 +38,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     The caller checks the gates of `spec.fail_if`, so that a failed gate still leaves its report. Raises SpecError,
     DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
     """
+    require("report", "matplotlib", "moocore")
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
     questions, groups = load_game(spec.questions, spec.groups)
     facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed}

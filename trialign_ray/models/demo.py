@@ -19,7 +19,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from trialign_ray.errors import ModelError
+from trialign_ray.errors import ModelError, require
 from trialign_ray.io.cache import cache_folder
 from trialign_ray.io.storage import sibling, sync_file, sync_folder
 from trialign_ray.progress import Progress, Silent
@@ -58,6 +58,7 @@ def fetch(progress: Progress | None = None) -> Path:
     folder = model_folder()
     if fault(folder) is None:
         return folder
+    require("demo", "gguf")
     with _writing(folder), _lock(folder):
         wrong = fault(folder)
         if wrong is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from trialign_ray.errors import require
 from trialign_ray.evaluation.figures import Audit
-from trialign_ray.evaluation.report import view
 from trialign_ray.evaluation.report.report import AuditReport, Report
 
 MOST_QUESTIONS = 200
@@ -22,7 +22,10 @@ _ENVIRONMENT = Environment(
 
 
 def to_html(report: Report) -> str:
-    """The text of `report.html`."""
+    """The text of `report.html`; raises MissingExtraError without matplotlib."""
+    require("report", "matplotlib")
+    from trialign_ray.evaluation.report import view
+
     sides = _sides(report)
     rows = view.rows(report, sides)
     return _ENVIRONMENT.get_template("report.html.j2").render(

@@ -5,7 +5,6 @@ One number for a trade-off of three: a method that buys agreement with truth or 
 
 from __future__ import annotations
 
-import moocore
 import numpy as np
 
 from trialign_ray.evaluation.stats.intervals import Floats
@@ -19,4 +18,6 @@ def hypervolume(point_pm: Floats) -> float:
     points = np.asarray(point_pm, dtype=np.float64)
     if points.ndim != 2 or points.size == 0 or not np.isfinite(points).all():
         raise ValueError(f"needs finite points [p, m], has shape {points.shape}")
+    import moocore  # of the extra 'report'
+
     return float(moocore.hypervolume(points, ref=np.zeros(points.shape[1]), maximise=True))
