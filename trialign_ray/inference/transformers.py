@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from trialign_ray.inference.base import Generated, Sampling
@@ -33,7 +34,9 @@ class TransformersEngine:
 
     def load(self, model: Path, adapter: Path | None, dtype: str, device: str) -> TransformersGenerator:
         """As `trialign_ray.inference.base.Engine` says."""
-        return TransformersGenerator(load_adapted(model, adapter, dtype).to(device), self.rows)
+        loaded = load_adapted(model, adapter, dtype)
+        cast("nn.Module", loaded).to(device)
+        return TransformersGenerator(loaded, self.rows)
 
 
 @dataclass(frozen=True, slots=True)

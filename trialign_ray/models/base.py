@@ -32,7 +32,14 @@ class Hidden(Protocol):
 class Decoder(Protocol):
     """A causal LM without its output embedding."""
 
-    def __call__(self, *, input_ids: Tensor, position_ids: Tensor, attention_mask: object, use_cache: bool) -> Hidden:
+    def __call__(
+        self,
+        *,
+        input_ids: Tensor,
+        position_ids: Tensor | None = None,
+        attention_mask: object = None,
+        use_cache: bool | None = None,
+    ) -> Hidden:
         """Hidden states of token ids [rows, tokens]; the mask is handed to the attention implementation as it is."""
 
 
@@ -41,6 +48,9 @@ class Embedding(Protocol):
 
     weight: Tensor
     """[vocabulary, width]."""
+
+    def __call__(self, hidden: Tensor, /) -> Tensor:
+        """Logits of hidden states."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Name and value of each parameter."""
@@ -96,9 +106,6 @@ class CausalLM(Protocol):
 
     def eval(self) -> Self:
         """Evaluation mode: no dropout."""
-
-    def to(self, device: torch.device | str, /) -> Self:
-        """Move its weights."""
 
     def save_pretrained(self, folder: str, /, *, safe_serialization: bool) -> None:
         """Write the model's folder; an adapted model writes the adapter alone."""

@@ -7,16 +7,58 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
-from torch import nn
+from pydantic import JsonValue
+from torch import Tensor, nn
 
 from trialign_ray.config.train import LearnerSpec, OptimizerSpec
+from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.policy import Policy
 
 
-def initialize(policy: Policy, optimizer: OptimizerSpec, learner: LearnerSpec, steps: int, warmup_steps: int) -> Any:
+class Engine(Protocol):
+    """What a learner uses of an engine: forward, backward and step over all ranks."""
+
+    @property
+    def module(self) -> Policy:
+        """The policy that it trains."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors of collectives lie."""
+
+    def __call__(self, trees: Sequence[Tree], /) -> Tensor:
+        """The policy's log-probs of all responses of this rank's trees, [responses]."""
+
+    def backward(self, loss: Tensor, /) -> object:
+        """Add the gradient of `loss`; once a step."""
+
+    def step(self) -> object:
+        """Average the gradients over the ranks, clip, and take one optimizer and one schedule step."""
+
+    def get_lr(self) -> list[float]:
+        """Learning rate of each group of parameters in the next step."""
+
+    def get_global_grad_norm(self) -> float | None:
+        """L2 norm of the last step's gradient over all ranks, before it was clipped."""
+
+
+class ZeroEngine(Engine, Protocol):
+    """A `deepspeed.DeepSpeedEngine`, which also writes and reads its shards."""
+
+    def save_checkpoint(self, save_dir: str, tag: str, *, exclude_frozen_parameters: bool) -> object:
+        """Write this rank's shards below `<save_dir>/<tag>`."""
+
+    def load_checkpoint(self, load_dir: str, tag: str, load_module_strict: bool) -> tuple[str | None, object]:
+        """Read them again; the path is None where there are none."""
+
+
+def initialize(
+    policy: Policy, optimizer: OptimizerSpec, learner: LearnerSpec, steps: int, warmup_steps: int
+) -> ZeroEngine:
     """The DeepSpeed engine. The process group must exist; every rank calls this with equal weights."""
     if not learner.gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
@@ -25,6 +67,7 @@ def initialize(policy: Policy, optimizer: OptimizerSpec, learner: LearnerSpec, s
     # Its shared-memory collectives need a C++ compiler and a minute of compiling; gloo moves an adapter's gradients.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     adam = adamw(policy.trainable(), optimizer)
+    engine: ZeroEngine
     engine, _, _, _ = deepspeed.initialize(
         model=policy,
         optimizer=adam,
@@ -35,8 +78,8 @@ def initialize(policy: Policy, optimizer: OptimizerSpec, learner: LearnerSpec, s
     return engine
 
 
-def zero_config(optimizer: OptimizerSpec, learner: LearnerSpec, world_size: int) -> dict[str, Any]:
-    """DeepSpeed's JSON. Its batch size counts engine steps, not questions: one micro batch a rank."""
+def zero_config(optimizer: OptimizerSpec, learner: LearnerSpec, world_size: int) -> dict[str, JsonValue]:
+    """DeepSpeed's JSON. Its batch size counts engine steps, not questions: one micro-batch per rank."""
     return {
         "train_micro_batch_size_per_gpu": 1,
         "train_batch_size": world_size,
@@ -56,7 +99,7 @@ def zero_config(optimizer: OptimizerSpec, learner: LearnerSpec, world_size: int)
 
 
 def adamw(parameters: list[nn.Parameter], spec: OptimizerSpec) -> torch.optim.AdamW:
-    """AdamW as the specification says."""
+    """AdamW with the specification's numbers."""
     return torch.optim.AdamW(parameters, lr=spec.learning_rate, betas=spec.betas, weight_decay=spec.weight_decay)
 
 

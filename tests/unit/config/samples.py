@@ -13,6 +13,7 @@ from trialign_ray.config.algorithm import (
     TrialignSpec,
     UtilitySpec,
 )
+from trialign_ray.config.attention import MatmulSpec
 from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import TransformersSpec
@@ -76,6 +77,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     DpoSpec: {"name": "dpo"},
     ImportedSpec: {"import_path": "package.module:name"},
     TransformersSpec: {},
+    MatmulSpec: {},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
     **{
         model: {}

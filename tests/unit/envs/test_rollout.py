@@ -38,8 +38,7 @@ def plan(turns: int = 1, **changes: Any) -> Rollout:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    tiny: Any = tiny_model()
-    return TransformersGenerator(tiny)
+    return TransformersGenerator(tiny_model())
 
 
 def played(model: Any, how: Rollout) -> pa.Table:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from trialign_ray.trainer.attention import TREE, additive_mask
+from trialign_ray.trainer.attention.matmul import TREE, MatmulAttention
 from trialign_ray.trainer.logprobs import token_logprobs
 from trialign_ray.trainer.packing import Packed, Tree, pack
 
@@ -56,7 +56,7 @@ def packed_logprobs(model: Any, packed: Packed) -> Tensor:
     hidden_rtd = model.model(
         input_ids=torch.from_numpy(packed.ids_rt),
         position_ids=torch.from_numpy(packed.position_rt),
-        attention_mask=additive_mask(torch.from_numpy(packed.visible_rtt), torch.float32),
+        attention_mask=MatmulAttention().mask(torch.from_numpy(packed.visible_rtt), torch.float32),
         use_cache=False,
     ).last_hidden_state
     hidden_nd = hidden_rtd.flatten(0, 1)[torch.from_numpy(packed.node_n)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from trialign_ray.trainer.engine import adamw, cosine, zero_config
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_the_stage_and_the_clipping_are_those_of_the_specification(stage: Literal[1, 2, 3]) -> None:
-    config = zero_config(OptimizerSpec(clip_norm=0.25), LearnerSpec(zero_stage=stage), 2)
+    config: Any = zero_config(OptimizerSpec(clip_norm=0.25), LearnerSpec(zero_stage=stage), 2)
     assert config["zero_optimization"]["stage"] == stage
     assert config["gradient_clipping"] == 0.25
 
@@ -28,7 +28,7 @@ def test_bfloat16_is_a_matter_of_the_dtype(dtype: Literal["bfloat16", "float32"]
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])
 def test_batch_sizes_agree_so_that_one_backward_is_one_step(world_size: int) -> None:
-    config = zero_config(OptimizerSpec(), LearnerSpec(), world_size)
+    config: Any = zero_config(OptimizerSpec(), LearnerSpec(), world_size)
     micro, accumulated = config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]
     assert config["train_batch_size"] == micro * accumulated * world_size
     assert accumulated == 1
@@ -36,7 +36,7 @@ def test_batch_sizes_agree_so_that_one_backward_is_one_step(world_size: int) -> 
 
 def test_nothing_is_compiled_and_all_is_json() -> None:
     """An 'optimizer' section would have DeepSpeed compile its own Adam, for a minute."""
-    config = zero_config(OptimizerSpec(), LearnerSpec(), 2)
+    config: Any = zero_config(OptimizerSpec(), LearnerSpec(), 2)
     assert "optimizer" not in config
     assert config["zero_allow_untested_optimizer"]
     assert json.loads(json.dumps(config)) == config

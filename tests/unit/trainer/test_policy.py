@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
+from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.tiny import tiny_model
+from trialign_ray.config.seams import ImportedSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.errors import ModelError
-from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.attention.matmul import MatmulAttention
+from trialign_ray.trainer.packing import Tree, pack
 from trialign_ray.trainer.policy import adapt
 
 TREES = [Tree([1, 2, 3], [[4, 5], [6]]), Tree([7], [[8, 9, 3]])]
@@ -43,3 +48,22 @@ def test_a_fresh_adapter_changes_nothing_and_has_a_gradient() -> None:
 def test_targets_that_do_not_exist_are_named() -> None:
     with pytest.raises(ModelError, match=r"field 'lora\.targets'.*nowhere"):
         adapt(tiny_model(), LoraSpec(rank=2, targets=("nowhere",)), LearnerSpec(), seed=0)
+
+
+class CountingAttention(MatmulAttention):
+    """A backend of the user's own."""
+
+    masks: ClassVar[list[torch.Size]] = []
+
+    def mask(self, visible_rtt: Tensor, dtype: torch.dtype) -> Tensor:
+        self.masks.append(visible_rtt.shape)
+        return super().mask(visible_rtt, dtype)
+
+
+def test_a_backend_of_the_users_own_is_named_by_import_path() -> None:
+    named = {"name": "import_path", "import_path": f"{__name__}:CountingAttention"}
+    policy = adapt(tiny_model(), LoraSpec(rank=2), LearnerSpec(attention=ImportedSpec.model_validate(named)), seed=0)
+    CountingAttention.masks.clear()
+    found = policy(TREES)
+    assert CountingAttention.masks == [torch.Size(pack(TREES).visible_rtt.shape)]
+    assert torch.equal(found, adapt(tiny_model(), LoraSpec(rank=2), LearnerSpec(), seed=0)(TREES))
