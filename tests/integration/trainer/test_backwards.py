@@ -7,22 +7,22 @@ version that does otherwise is noticed, and that the fused backward is right at 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy.typing as npt
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
+from tests.integration.trainer.conftest import RANKS, Ranks
 from trialign_ray.config.train import LearnerSpec, OptimizerSpec
 from trialign_ray.trainer.engine import adamw, cosine
 
 pytestmark = pytest.mark.integration
 
-RANKS, STEPS, PARTS = 2, 4, 3
+STEPS, PARTS = 4, 3
 STAGES = (1, 2, 3)
 OPTIMIZER = OptimizerSpec(learning_rate=1e-2, clip_norm=0.5)
 TOLERANCE = 1e-6
@@ -72,17 +72,10 @@ def fused(engine: Any, step: int) -> None:
     engine.backward(torch.stack([engine(part, inputs(step, dist.get_rank(), part)) for part in range(PARTS)]).sum())
 
 
-def zero(rank: int, folder: str) -> None:
-    """Train at every stage in both ways; rank 0 leaves the weights in `folder`."""
-    os.environ.update(DS_ACCELERATOR="cpu", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
+def every_way() -> dict[str, npt.NDArray[Any]]:
+    """The weight after training at every stage in both ways."""
     ways = {"several": several, "fused": fused}
-    weights = {f"{stage} {name}": zero_train(stage, way) for stage in STAGES for name, way in ways.items()}
-    if rank == 0:
-        torch.save(weights, f"{folder}/weights.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return {f"{stage} {name}": zero_train(stage, way).numpy() for stage in STAGES for name, way in ways.items()}
 
 
 def zero_train(stage: Any, backward: Any) -> Tensor:
@@ -102,11 +95,8 @@ def zero_train(stage: Any, backward: Any) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    folder = tmp_path_factory.mktemp("zero")
-    spawn(zero, args=(str(folder),), nprocs=RANKS)  # type: ignore[no-untyped-call]
-    found: dict[str, Tensor] = torch.load(folder / "weights.pt")
-    return found
+def weights(ranks: Ranks) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(weight) for name, weight in ranks.run(every_way).items()}
 
 
 @pytest.fixture(autouse=True)

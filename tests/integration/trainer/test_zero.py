@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy.typing as npt
 import pytest
 import torch
-import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
 
+from tests.integration.trainer.conftest import RANKS, Ranks
 from tests.plain import plain_train
 from tests.shares import random_shares
 from tests.tiny import tiny_model
@@ -47,40 +45,33 @@ def policy(learner: LearnerSpec) -> Policy:
     return made
 
 
-def zero_train(rank: int, world: int, stage: Literal[1, 2, 3], algorithm: AlgorithmSpec, folder: str) -> None:
-    os.environ.update(DS_ACCELERATOR="cpu", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+def zero_train(stage: Literal[1, 2, 3], algorithm: AlgorithmSpec) -> tuple[list[float], list[npt.NDArray[Any]]]:
+    """Losses of the steps, and the adapter's parameters after the last."""
     import deepspeed
 
     from trialign_ray.objective.step import first_utilities
     from trialign_ray.trainer.engine import initialize
     from trialign_ray.trainer.learner import Learner
 
-    learner = settings(stage, world)
+    learner = settings(stage, RANKS)
     made = policy(learner)
     engine = initialize(made, OPTIMIZER, learner, STEPS, 1)
     stepper = Learner(engine, compose(algorithm), first_utilities(3))
     losses = [float(stepper.step(random_shares(step)).outputs.loss.detach()) for step in range(STEPS)]
     with deepspeed.zero.GatheredParameters(made.trainable()):
-        parameters = [parameter.detach().clone() for parameter in made.trainable()]
-    if rank == 0:
-        torch.save({"losses": losses, "parameters": parameters}, f"{folder}/out.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+        return losses, [parameter.detach().clone().numpy() for parameter in made.trainable()]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=["awr", "candidate", "dpo"])
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_zero_equals_plain_loop(stage: Literal[1, 2, 3], algorithm: AlgorithmSpec, tmp_path: Path) -> None:
-    spawn(zero_train, args=(2, stage, algorithm, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
-    found = torch.load(tmp_path / "out.pt")
+def test_zero_equals_plain_loop(stage: Literal[1, 2, 3], algorithm: AlgorithmSpec, ranks: Ranks) -> None:
+    zero_losses, zero_parameters = ranks.run(zero_train, stage, algorithm)
     losses, parameters = plain_train(
         policy(settings(1, 1)), algorithm, OPTIMIZER, map(random_shares, range(STEPS)), STEPS
     )
-    assert found["losses"] == pytest.approx(losses, abs=1e-5)
-    for ours, reference in zip(found["parameters"], parameters, strict=True):
-        torch.testing.assert_close(ours, reference, atol=2e-5, rtol=1e-4)
+    assert zero_losses == pytest.approx(losses, abs=1e-5)
+    for ours, reference in zip(zero_parameters, parameters, strict=True):
+        torch.testing.assert_close(torch.from_numpy(ours), reference, atol=2e-5, rtol=1e-4)
     start = [parameter.detach() for parameter in policy(settings(1, 1)).trainable()]
     moved = max(float((a - b).abs().max()) for a, b in zip(start, parameters, strict=True))
     assert moved > 1e-2
