@@ -1,4 +1,4 @@
-"""How long work tells of itself, without a terminal in sight."""
+"""How long work reports its progress, whoever shows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """One task at a time: `begin`, some `advance`, `end`."""
+    """Progress of one task at a time: `begin`, any number of `advance`, `end`."""
 
     def begin(self, label: str, total: int) -> None:
         """A task of `total` units starts."""
@@ -21,12 +21,12 @@ class Progress(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Show a line of text."""
         ...
 
 
 class Silent:
-    """Says nothing."""
+    """Reports nothing."""
 
     def begin(self, label: str, total: int) -> None:
         """Nothing."""

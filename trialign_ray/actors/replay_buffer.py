@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,22 @@ from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
 
 _OFFERED = ("question_id", "turn", "response_ids", "response", "answer", "reward_truth", "split")
+
+
+class LogRow(TypedDict, total=False):
+    """The fields of a row of the logs that are read here; a peer's row has those of `_OFFERED`."""
+
+    question_id: str
+    turn: int
+    sample: int
+    kind: str
+    prompt_ids: list[int]
+    response_ids: list[int]
+    response: str
+    answer: str | None
+    reward_truth: float | None
+    reward_preference: float | None
+    preference: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +180,15 @@ class RolloutBuffer:
             objective=first[0]["kind"] == "objective",
         )
 
-    def _rows_of(self, question_id: str) -> list[dict[str, Any]]:
-        rows = self._table.take(np.array(self._rows.get(question_id, []), np.int64)).to_pylist()
+    def _rows_of(self, question_id: str) -> list[LogRow]:
+        rows: list[LogRow] = self._table.take(np.array(self._rows.get(question_id, []), np.int64)).to_pylist()
         return sorted(rows, key=lambda row: (row["turn"], row["sample"]))
 
-    def _offers(self, question_id: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _offers(self, question_id: str, rows: Sequence[LogRow]) -> list[LogRow]:
         """Right responses: the group's own of later turns, and its peers' of any turn."""
         later = [row for row in rows if row["turn"] > 1 and row["reward_truth"] == 1]
         rows_of_peers = np.array(self._peer_rows.get(question_id, []), np.int64)
-        peers: list[dict[str, Any]] = self._peers.take(rows_of_peers).to_pylist()
+        peers: list[LogRow] = self._peers.take(rows_of_peers).to_pylist()
         return later + peers
 
     @cached_property
@@ -186,17 +202,15 @@ class RolloutBuffer:
     def _peer_rows(self) -> dict[str, list[int]]:
         return _rows_by_question(self._peers, ("train",))
 
-    def _finished(self, row: dict[str, Any]) -> bool:
+    def _finished(self, row: LogRow) -> bool:
         return row["response_ids"][-1] in self._spec.stop_ids
 
-    def _suited(
-        self, extra: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
-    ) -> list[tuple[dict[str, Any], float | None]]:
+    def _suited(self, extra: Sequence[LogRow], rows: Sequence[LogRow]) -> list[tuple[LogRow, float | None]]:
         """The best suited to the preference of these rows first, ties in an order that depends on the text alone."""
         scored = [(row, self._preference(row["response"], rows)) for row in extra]
         return sorted(scored, key=lambda pair: (-(pair[1] or 0.0), _tie(self._spec.group, pair[0]["response"])))
 
-    def _preference(self, response: str, rows: Sequence[dict[str, Any]]) -> float | None:
+    def _preference(self, response: str, rows: Sequence[LogRow]) -> float | None:
         """Score under the group's own rule; without a rule the mean of what its logged responses scored."""
         if rows[0]["preference"] is not None:
             return preference_score(RULE.validate_json(rows[0]["preference"]), response)
@@ -215,7 +229,7 @@ def _tie(group: str, response: str) -> bytes:
     return hashlib.sha256(f"{group}\0{response}".encode()).digest()
 
 
-def _distinct(rows: Sequence[dict[str, Any]], taken: set[tuple[int, ...]]) -> list[dict[str, Any]]:
+def _distinct(rows: Sequence[LogRow], taken: set[tuple[int, ...]]) -> list[LogRow]:
     """Rows whose token ids are not in `taken` and not those of an earlier row; empty responses are left out."""
     seen, kept = set(taken), []
     for row in rows:

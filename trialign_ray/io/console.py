@@ -30,7 +30,7 @@ def show(result: RenderableType) -> None:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Bars where stderr is a terminal, lines where it is a file or a pipe."""
+    """Progress bars where stderr is a terminal, lines where it is a file or a pipe."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines(sys.stderr)
@@ -77,7 +77,7 @@ class Bars:
 
 
 class Lines:
-    """A line now and then, for a log file: 'training: 12/50, 3 min 20 s left'."""
+    """A line every few seconds, for a log file: 'training: 12/50, 3 min 20 s left'."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -87,7 +87,7 @@ class Lines:
         self._first: tuple[int, float] | None = None
 
     def begin(self, label: str, total: int) -> None:
-        """Say that the task starts."""
+        """Write that the task starts."""
         self._start(label, total)
         self.note(f"{label}: 0/{total}")
 
@@ -101,7 +101,7 @@ class Lines:
             self.note(self._state() + self._left())
 
     def end(self) -> None:
-        """Say how far the task came and how long it took."""
+        """Write how far the task came and how long it took."""
         self.note(f"{self._state()}, took {duration(self._clock() - self._began)}")
 
     def note(self, text: str) -> None:
@@ -118,7 +118,7 @@ class Lines:
         return f"{self._label}: {self._done}/{self._total}"
 
     def _left(self) -> str:
-        """By the speed since the first units: those take longer, or were done in an earlier run."""
+        """Time left at the speed since the first units, which take longer or were done in an earlier run."""
         done, then = self._first or (0, 0.0)
         if self._done <= done:
             return ""
@@ -127,7 +127,7 @@ class Lines:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: '45 s', '3 min 20 s', '2 h 5 min'."""
+    """Seconds in words: '45 s', '3 min 20 s', '2 h 5 min'."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

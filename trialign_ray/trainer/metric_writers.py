@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tensorboardX import SummaryWriter
 
@@ -110,7 +110,7 @@ class TensorBoard:
             self._staging.cleanup()
 
 
-def _scalars(value: Mapping[str, Any], path: Sequence[str]) -> list[tuple[Sequence[str], float]]:
+def _scalars(value: Mapping[str, object], path: Sequence[str]) -> list[tuple[Sequence[str], float]]:
     found: list[tuple[Sequence[str], float]] = []
     for name, inner in value.items():
         if isinstance(inner, Mapping):

@@ -42,9 +42,8 @@ def prefetcher(groups: Sequence[Group], step: int = 0) -> BatchPrefetcher:
 def test_each_step_is_asked_for_before_the_one_before_it_is_trained(groups: list[Group]) -> None:
     made = prefetcher(groups)
     for step in range(SAMPLER.steps):
-        batch: Sequence[object]
         batch, waited = made.take(step)
-        assert batch == [SAMPLER.of_step(step)] * GROUPS
+        assert list[object](batch) == [SAMPLER.of_step(step)] * GROUPS
         assert waited >= 0
         ahead = min(step + 2, SAMPLER.steps)
         assert all(len(group.asked) == ahead for group in groups)
