@@ -16,7 +16,7 @@ from trialign_api.auth import Keys
 from trialign_api.backend import JobsBackend
 from trialign_api.backend.ray_jobs import RayJobsBackend
 from trialign_api.deps import Services, only_known_query
-from trialign_api.kinds import KINDS, JobKind
+from trialign_api.kinds import KINDS, ServedKind
 from trialign_api.limits import BodyLimit, RateLimit
 from trialign_api.page import WEB, PageFiles
 from trialign_api.paths import Roots
@@ -42,7 +42,7 @@ _ABOUT = "Submit, watch, stop and trust training jobs on a Ray cluster."
 def create_app(
     settings: Settings,
     *,
-    kinds: Mapping[str, JobKind] = KINDS,
+    kinds: Mapping[str, ServedKind] = KINDS,
     backend: JobsBackend | None = None,
     reconcile: bool = True,
 ) -> FastAPI:
@@ -80,7 +80,7 @@ def _roots(settings: Settings) -> Roots:
     return Roots(settings.workspace, settings.roots, str(settings.data.resolve()), settings.private_workspaces)
 
 
-def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, JobKind], telemetry: Telemetry) -> None:
+def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, ServedKind], telemetry: Telemetry) -> None:
     problems.install(app)
     for module in (jobs, history, datasets, system):
         app.include_router(module.router, dependencies=[Depends(only_known_query)])

@@ -1,65 +1,33 @@
-"""Every kind of job in one table. To the service a new kind is one entry: its specification and what runs it."""
+"""The kinds of job that the service runs: those of the library's table, each with the check that makes its plan."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from trialign_api.schemas import Plan
 from trialign_api.services import plan
-from trialign_ray.config.base import Strict
-from trialign_ray.config.tasks import AuditSpec, CollectSpec
-from trialign_ray.config.train import TrainSpec
+from trialign_ray.config.kinds import JOB_KINDS, JobKind
 
 EXTERNAL = "external"
-"""Of jobs that came by `ray job submit`: they have no specification that the service knows."""
+"""Kind of jobs that were submitted by `ray job submit`: the service knows no specification of them."""
 MODULE = "trialign_ray.entrypoints.ray_job"
 
 
 @dataclass(frozen=True, slots=True)
-class JobKind:
-    """One kind. Places are named by dotted fields of the specification."""
+class ServedKind(JobKind):
+    """A kind of job and what the service needs besides."""
 
-    spec: type[Strict]
-    module: str
+    module: str = MODULE
     """`python -m <module>` runs the specification in TRIALIGN_SPEC. Callers never name it."""
-    reads: tuple[str, ...] = ()
-    """Fields with places that the job reads."""
-    writes: tuple[str, ...] = ()
-    """Fields with places that the job writes."""
-    runs: bool = False
-    """Whether the job has a run folder, `<runs>/<name>`."""
-    cpus: float = 0.0
-    """What the process of the job itself asks for, where that is what works; a learner group asks on its own."""
     check: Callable[[Any], Plan] = plan.nothing
     """Opens what the specification names and says what the job will do; blocking; raises TrialignError."""
 
 
-KINDS: Mapping[str, JobKind] = {
-    "train": JobKind(
-        TrainSpec,
-        MODULE,
-        reads=("model", "logs", "evaluation.questions", "evaluation.groups"),
-        writes=("runs",),
-        runs=True,
-        check=plan.train,
-    ),
-    "audit": JobKind(
-        AuditSpec,
-        MODULE,
-        reads=("model", "adapter", "answers", "questions", "groups"),
-        writes=("runs",),
-        runs=True,
-        cpus=1.0,
-        check=plan.audit,
-    ),
-    "collect": JobKind(
-        CollectSpec,
-        MODULE,
-        reads=("model", "questions", "groups"),
-        writes=("output",),
-        cpus=1.0,
-        check=plan.collect,
-    ),
-}
+def _served(name: str, kind: JobKind) -> ServedKind:
+    given = {field.name: getattr(kind, field.name) for field in fields(kind)}
+    return ServedKind(**given, check=plan.CHECKS.get(name, plan.nothing))
+
+
+KINDS: Mapping[str, ServedKind] = {name: _served(name, kind) for name, kind in JOB_KINDS.items()}

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
-from trialign_api.kinds import JobKind
+from trialign_api.kinds import ServedKind
 from trialign_api.problems import Problem
 
 COMMITTED = Path(__file__).with_name("openapi.json")
@@ -55,7 +55,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def install(app: FastAPI, kinds: Mapping[str, JobKind]) -> None:
+def install(app: FastAPI, kinds: Mapping[str, ServedKind]) -> None:
     """Make `app.openapi()` the whole document."""
 
     def document() -> dict[str, Any]:
@@ -66,7 +66,7 @@ def install(app: FastAPI, kinds: Mapping[str, JobKind]) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-def build(app: FastAPI, kinds: Mapping[str, JobKind]) -> dict[str, Any]:
+def build(app: FastAPI, kinds: Mapping[str, ServedKind]) -> dict[str, Any]:
     """The document of the routes of `app` and the specifications of `kinds`."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas: dict[str, Any] = document["components"]["schemas"]

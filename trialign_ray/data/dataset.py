@@ -101,13 +101,13 @@ def training_questions(source: Where | Dataset, group: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def longest_tokens(uri: Where) -> int:
+def longest_tokens(source: Where | Dataset) -> int:
     """Longest prompt and response together over all rows, in tokens, 0 without rows; raises DataError.
 
     `LogWriter` keeps the number in each part's footer, so no column is read. Parts of other writers do not have it:
     their token columns are read, a batch at a time.
     """
-    return max((_longest_of(*located) for located in located_parts(uri)), default=0)
+    return max((_longest_of(*located) for located in located_parts(source)), default=0)
 
 
 def _longest_of(location: Location, part: Part, group: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from trialign_api.backend import JobsBackend, Record
-from trialign_api.kinds import EXTERNAL, JobKind
+from trialign_api.kinds import EXTERNAL, ServedKind
 from trialign_api.reconcile.copy import Copier
 from trialign_api.reconcile.decide import Patience
 from trialign_api.reconcile.import_external import ExternalImporter
@@ -49,7 +49,7 @@ class Reconciler:
         backend: JobsBackend,
         jobs: Jobs,
         history: History,
-        kinds: Mapping[str, JobKind],
+        kinds: Mapping[str, ServedKind],
         settings: Settings,
         telemetry: Telemetry,
     ) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from trialign_api.backend import JobsBackend, Record, Submission, SubmissionRefusedError
 from trialign_api.ids import submission_id
-from trialign_api.kinds import JobKind
+from trialign_api.kinds import ServedKind
 from trialign_api.problems import ApiError
 from trialign_api.services.jobs import Jobs
 from trialign_api.settings import Settings
@@ -33,7 +33,7 @@ class Starter:
     store: Store
     backend: JobsBackend
     jobs: Jobs
-    kinds: Mapping[str, JobKind]
+    kinds: Mapping[str, ServedKind]
     settings: Settings
     checked: Callable[[], None]
     """Called when a check has ended well: one that cannot be noted down is left to a later round."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import pyarrow.compute as pc
 from pyarrow import fs
 
 from trialign_api.schemas import MemoryEstimate, Plan
@@ -13,7 +13,7 @@ from trialign_ray.config.derived import derive
 from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.data.dataset import manifest, read_logs
+from trialign_ray.data.dataset import longest_tokens, open_dataset, training_questions
 from trialign_ray.errors import ModelError, naming
 from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.io.storage import locate, reading
@@ -31,19 +31,21 @@ def nothing(spec: Any) -> Plan:
 def train(spec: TrainSpec) -> Plan:
     """Steps, batch and memory of a training run. Raises DataError, ModelError and SpecError."""
     with naming("logs"):
-        said = manifest(spec.logs)
-        questions, prompt = _training_questions(spec.logs, said.names)
-    numbers = derive(spec, len(questions), len(said.names))
+        dataset = open_dataset(spec.logs)
+        groups = dataset.manifest.names
+        questions = frozenset.intersection(*(training_questions(dataset, group) for group in groups))
+        longest = longest_tokens(dataset)
+    numbers = derive(spec, len(questions), len(groups))
     if spec.evaluation is not None:
         _game(spec.evaluation.questions, spec.evaluation.groups, "evaluation.")
     shape = _model_shape(spec.model)
     derived = {name: getattr(numbers, name) for name in numbers.__slots__}
     return Plan(
         kind=spec.kind,
-        data={"rows": said.rows, "groups": list(said.names), "training_questions": len(questions)},
+        data={"rows": dataset.manifest.rows, "groups": list(groups), "training_questions": len(questions)},
         derived=derived,
-        memory=_memory(spec, shape, numbers.most_responses_per_step, prompt),
-        warnings=_train_warnings(spec, said.names),
+        memory=_memory(spec, shape, numbers.most_responses_per_step, longest),
+        warnings=_train_warnings(spec, groups),
     )
 
 
@@ -66,6 +68,10 @@ def collect(spec: CollectSpec) -> Plan:
     return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns)
 
 
+CHECKS: Mapping[str, Callable[[Any], Plan]] = {"train": train, "audit": audit, "collect": collect}
+"""By the kind of job; the others have nothing to open."""
+
+
 def _game(questions: str, groups: str, under: str = "") -> tuple[QuestionSet, GroupSet]:
     """Without quotes: a caller who names some other file is not shown what it holds."""
     return load_game(questions, groups, under=under, quote=False)
@@ -74,19 +80,6 @@ def _game(questions: str, groups: str, under: str = "") -> tuple[QuestionSet, Gr
 def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int) -> Plan:
     derived = {"prompts": questions * groups * turns, "responses": questions * groups * turns * samples}
     return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived)
-
-
-def _training_questions(logs: str, groups: tuple[str, ...]) -> tuple[set[str], int]:
-    """Training questions that every group was asked, and the longest prompt and response together, in tokens."""
-    common: set[str] | None = None
-    longest = 0
-    for group in groups:
-        table = read_logs(logs, group, ("question_id", "split", "prompt_ids", "response_ids"))
-        lengths = pc.add(pc.list_value_length(table["prompt_ids"]), pc.list_value_length(table["response_ids"]))
-        longest = max(longest, pc.max(lengths).as_py() or 0)
-        asked = set(table.filter(pc.equal(table["split"], "train"))["question_id"].to_pylist())
-        common = asked if common is None else common & asked
-    return common or set(), longest
 
 
 def _model_shape(model: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from trialign_api import paths, threads
 from trialign_api.auth import Principal
-from trialign_api.kinds import JobKind
+from trialign_api.kinds import ServedKind
 from trialign_api.paths import Refused, Roots
 from trialign_api.problems import ApiError, InvalidField, escape, faults_of, where
 from trialign_api.store.engine import Store
@@ -26,7 +26,7 @@ _IMPORT = "import_path"
 class Resolved:
     """A specification that may run."""
 
-    kind: JobKind
+    kind: ServedKind
     spec: Strict
     """As given."""
     effective: dict[str, Any]
@@ -39,11 +39,11 @@ class Resolved:
 class Specs:
     """Resolves specifications."""
 
-    kinds: Mapping[str, JobKind]
+    kinds: Mapping[str, ServedKind]
     roots: Roots
     store: Store
 
-    def parse(self, given: Mapping[str, Any]) -> tuple[JobKind, Strict]:
+    def parse(self, given: Mapping[str, Any]) -> tuple[ServedKind, Strict]:
         """The kind and its validated specification; raises ApiError with a pointer to each wrong field.
 
         An import path is refused before anything else is looked at: it would run a caller's code on the cluster.
@@ -92,7 +92,7 @@ class Specs:
             return {row.id: row.path for row in rows if who.sees in (None, row.owner)}
 
     def _confine(
-        self, kind: JobKind, named: Mapping[str, str], datasets: Mapping[str, str], owner: str
+        self, kind: ServedKind, named: Mapping[str, str], datasets: Mapping[str, str], owner: str
     ) -> dict[str, str | Refused]:
         """Field -> absolute path, or why it may not be used. Blocking."""
         return {field: self._allowed(path, datasets, owner, field in kind.writes) for field, path in named.items()}
@@ -109,9 +109,9 @@ class Specs:
             return Refused(f"'{path}' is not a dataset that can be used here")
         return datasets[dataset]
 
-    def _with_run(self, kind: JobKind, spec: Strict, effective: dict[str, Any], job_id: str) -> Resolved:
+    def _with_run(self, kind: ServedKind, spec: Strict, effective: dict[str, Any], job_id: str) -> Resolved:
         """Run folders lie in a folder of the job's own: equal names of two jobs do not meet."""
-        if not kind.runs:
+        if not kind.run_folder:
             return Resolved(kind, spec, effective, None)
         effective = {**effective, "runs": f"{effective['runs'].rstrip('/')}/{job_id}"}
         return Resolved(kind, spec, effective, f"{effective['runs']}/{effective['name']}")

@@ -16,14 +16,14 @@ import uvicorn
 from tests.integration.api.tiny_job import CountSpec
 from trialign_api.app import create_app
 from trialign_api.client import Client
-from trialign_api.kinds import KINDS, JobKind
+from trialign_api.kinds import KINDS, ServedKind
 from trialign_api.schemas import JobOut
 from trialign_api.settings import Settings
 from trialign_api.states import ENDED
 
 T = TypeVar("T")
 MODULE = "tests.integration.api.tiny_job"
-COUNT = {**KINDS, "count": JobKind(CountSpec, MODULE, writes=("runs",), runs=True)}
+COUNT = {**KINDS, "count": ServedKind(CountSpec, "", writes=("runs",), run_folder=True, module=MODULE)}
 SECONDS = 400.0
 """Most that anything takes, on a machine that does other things too."""
 _FORKS = multiprocessing.get_context("forkserver")

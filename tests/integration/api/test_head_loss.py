@@ -43,57 +43,57 @@ def serving(folder: Path, workspace: Path, url: str) -> Iterator[Client]:
         server.stop()
 
 
-def test_a_running_job_ends_as_cluster_lost_and_its_log_metrics_and_events_stay(tmp_path: Path, token: str) -> None:
-    (tmp_path / "work").mkdir()
-    with head() as url, serving(tmp_path, tmp_path / "work", url) as client:
-        job = client.submit({"kind": "count", "name": "lost", "steps": 10_000, "seconds": 0.1}, retries=0)
-        wait_for(lambda: client.metrics(job.id).data and "step 1" in client.logs(job.id))
-        kill_head(MODULE)
-        lost = ended(client, job.id)
-        assert lost.error is not None
-        assert (lost.status, lost.error.code) == ("failed", "cluster_lost")
-        assert "step 1" in client.logs(job.id)
-        assert client.metrics(job.id).data
-        assert told(client, job.id)[-2:] == ["missing", "failed"]
-        assert not client.cluster().reachable
-        waiting = client.submit({"kind": "count", "name": "waits"})
-        wait_for(lambda: client.job(waiting.id).status == "queued")
-
-
-def test_a_training_run_goes_on_from_its_checkpoint_when_the_head_is_back(
+def test_a_job_without_retries_is_lost_and_a_training_run_goes_on_from_its_checkpoint_when_the_head_is_back(
     tmp_path: Path, token: str, world: World, undisturbed: Losses
 ) -> None:
     with head() as url, serving(tmp_path, world.folder, url) as client:
+        counting = client.submit({"kind": "count", "name": "lost", "steps": 10_000, "seconds": 0.1}, retries=0)
+        wait_for(lambda: client.metrics(counting.id).data and "step 1" in client.logs(counting.id))
         spec = world.train_spec("beheaded", **LONG)
         job = client.submit(spec.model_dump(mode="json"), retries=1)
         run = TrainSpec.model_validate({**spec.model_dump(), "runs": str(Path(spec.runs, job.id))})
-        with beside(run, lambda: kill_head("trialign_ray.entrypoints.ray_job")):
+        with beside(run, lambda: kill_head(MODULE, "trialign_ray.entrypoints.ray_job")):
             wait_for(lambda: "retrying" in told(client, job.id))
         before = losses(run)
         assert 0 < len(before) < len(undisturbed)
-        said = client.logs(job.id)
+        text = client.logs(job.id)
+        ends_as_lost(client, counting.id)
+        assert not client.cluster().reachable
+        waiting = client.submit({"kind": "count", "name": "waits"})
+        wait_for(lambda: client.job(waiting.id).status == "queued")
         with head(urlsplit(url).port):
             done = ended(client, job.id)
+            assert ended(client, waiting.id).status == "succeeded"
         assert (done.status, done.attempt, done.retries_used) == ("succeeded", 2, 1)
         assert losses(run) == undisturbed
-        assert said
-        assert client.logs(job.id).startswith(said)
+        assert text
+        assert client.logs(job.id).startswith(text)
         types = told(client, job.id)
         assert types[types.index("missing") :] == ["missing", "retrying", "starting", "running", "succeeded"]
+
+
+def ends_as_lost(client: Client, job_id: str) -> None:
+    """Its log, metrics and events stay."""
+    lost = ended(client, job_id)
+    assert lost.error is not None
+    assert (lost.status, lost.error.code) == ("failed", "cluster_lost")
+    assert "step 1" in client.logs(job_id)
+    assert client.metrics(job_id).data
+    assert told(client, job_id)[-2:] == ["missing", "failed"]
 
 
 def head(port: int | None = None) -> AbstractContextManager[str]:
     return local_ray(cpus=4, store_bytes=100_000_000, port=port)
 
 
-def kill_head(module: str) -> None:
-    """kill -9 of all that a head consists of; what it ran, `module` too, must end by itself."""
+def kill_head(*modules: str) -> None:
+    """kill -9 of all that a head consists of; what it ran, `modules` too, must end by itself."""
     [keeper] = [child for child in psutil.Process().children() if "trialign_api.local_ray" in child.cmdline()]
     [ray] = keeper.children()
     all_of_it = ray.children(recursive=True)
     head = [ray, *ray.children()]
     assert {"gcs_server", "raylet"} <= {process.name() for process in head}
-    assert any(module in process.cmdline() for process in all_of_it)
+    assert all(any(module in process.cmdline() for process in all_of_it) for module in modules)
     for process in head:
         process.kill()
     _, alive = psutil.wait_procs(all_of_it, timeout=SECONDS)

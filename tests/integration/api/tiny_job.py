@@ -11,11 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from trialign_ray.config.base import Strict
+from trialign_ray.config.base import JobSpec
 from trialign_ray.config.train import RunName
 
 
-class CountSpec(Strict):
+class CountSpec(JobSpec):
     """Counts to `steps`, one every `seconds`."""
 
     kind: Literal["count"] = "count"

@@ -16,15 +16,15 @@ from fastapi import FastAPI
 from trialign_api.app import create_app
 from trialign_api.auth import Scope, create_key
 from trialign_api.backend import ClusterState, RayStatus, Record, Submission
-from trialign_api.kinds import KINDS, JobKind
+from trialign_api.kinds import KINDS, ServedKind
 from trialign_api.schemas import Plan
 from trialign_api.settings import Settings
-from trialign_ray.config.base import Strict
+from trialign_ray.config.base import JobSpec
 from trialign_ray.config.train import PathOrUri, RunName
 from trialign_ray.errors import ClusterError, DataError
 
 
-class TinySpec(Strict):
+class TinySpec(JobSpec):
     """Reads and writes places; `check` fails where `bad` is set."""
 
     kind: Literal["tiny"] = "tiny"
@@ -40,9 +40,11 @@ def check_tiny(spec: TinySpec) -> Plan:
     return Plan(kind="tiny", derived={"steps": 3})
 
 
-TINY: dict[str, JobKind] = {
+TINY: dict[str, ServedKind] = {
     **KINDS,
-    "tiny": JobKind(TinySpec, "tiny", reads=("input",), writes=("runs",), runs=True, check=check_tiny),
+    "tiny": ServedKind(
+        TinySpec, "", reads=("input",), writes=("runs",), run_folder=True, module="tiny", check=check_tiny
+    ),
 }
 
 

@@ -27,6 +27,7 @@ from trialign_api.app import create_app
 from trialign_api.backend import RayStatus
 from trialign_api.kinds import KINDS
 from trialign_api.openapi import COMMITTED, build, dump
+from trialign_ray.config.kinds import JOB_KINDS
 
 
 def test_the_committed_document_is_current(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_every_example_is_a_valid_specification() -> None:
     document = json.loads(COMMITTED.read_text())
     for path in ("/v1/jobs", "/v1/jobs:validate"):
         examples = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
-        assert set(examples) == set(KINDS)
+        assert {"train", "audit", "collect"} <= set(examples) <= set(KINDS)
         for name, example in examples.items():
             KINDS[name].spec.model_validate(example["value"]["spec"])
 
@@ -51,6 +52,20 @@ def test_every_post_takes_an_idempotency_key_and_every_route_of_v1_asks_for_a_ke
                 assert operation["security"] == [{"HTTPBearer": []}], path
             if method == "post":
                 assert "Idempotency-Key" in [one["name"] for one in operation["parameters"]], path
+
+
+def test_the_service_runs_every_kind_of_the_library_by_its_entrypoint() -> None:
+    """So a new kind is its own module and its entry in the library's table."""
+    assert set(KINDS) == set(JOB_KINDS)
+    for name, kind in JOB_KINDS.items():
+        served = KINDS[name]
+        assert served.module == "trialign_ray.entrypoints.ray_job"
+        assert (served.spec, served.reads, served.writes) == (kind.spec, kind.reads, kind.writes)
+            kind.spec,
+            kind.reads,
+            kind.writes,
+            kind.cpus,
+        )
 
 
 def test_no_import_path_is_offered() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 import yaml
 
 from tests.unit.api.fake import Plane
+from tests.unit.api.test_metrics_copy import bytes_read
 from tests.unit.data.samples import row
+from trialign_api.services import plan
+from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 
@@ -103,3 +107,30 @@ async def test_bad_inputs_are_named(
     assert answer.json()["detail"].startswith(f"field '{field}': ")
     assert word in answer.json()["detail"]
     assert [fault["pointer"] for fault in answer.json()["errors"]] == [f"/body/spec/{field}"]
+
+
+def bytes_to_plan(work: Path, tokens: int) -> int:
+    """Bytes that are read to plan a training run on logs of so many random tokens a prompt."""
+    drawn = random.Random(0)
+    rows = [
+        row(question_id=f"q{number}", group=group, prompt_ids=[drawn.getrandbits(31) for _ in range(tokens)])
+        for number in range(40)
+        for group in GROUPS
+    ]
+    write_logs(pa.Table.from_pylist(rows, schema=SCHEMA), work / f"logs-{tokens}", GROUPS)
+    spec = TrainSpec.model_validate(
+        {**TRAIN, "name": "x", "model": str(work / "model"), "logs": str(work / f"logs-{tokens}")}
+    )
+    before = bytes_read()
+    found = plan.train(spec)
+    assert (found.data["training_questions"], found.data["rows"]) == (40, 80)
+    return bytes_read() - before
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts the bytes that Linux counts")
+async def test_tokens_are_not_read_to_plan_a_run(control: Plane, inputs: Path) -> None:
+    """The logs are many gigabytes of them, and the process serves everybody."""
+    few, many = bytes_to_plan(inputs, 10), bytes_to_plan(inputs, 10_000)
+    size = sum(file.stat().st_size for file in (inputs / "logs-10000").rglob("*.parquet"))
+    assert size > 3_000_000
+    assert many - few < size / 20
