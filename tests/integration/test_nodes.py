@@ -101,7 +101,7 @@ def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: L
         assert starts(spec) == 2
 
 
-def test_rest_that_is_too_small_is_said_and_the_run_resumes_when_a_node_is_back(
+def test_too_small_a_rest_is_an_error_and_the_run_resumes_when_a_node_is_back(
     world: World, undisturbed: Losses, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
@@ -132,17 +132,19 @@ def test_more_than_the_cluster_has_is_refused(
         train(spec_of(world, f"nodes-{name}", **learner))
 
 
-def test_place_that_others_hold_is_waited_for_and_then_said(
+def test_resources_that_others_hold_are_waited_for_and_then_named(
     world: World, nodes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "3")
     held: list[Any] = [ray.remote(Holder).options(num_cpus=1).remote() for _ in range(3)]
     ray.get([holder.ready.remote() for holder in held])
-    with pytest.raises(ClusterError, match="no place for 3 group actors within 3 s"):
+    with pytest.raises(ClusterError, match="insufficient cluster resources for 3 group actors within 3 s"):
         train(spec_of(world, "nodes-busy", max_restarts=0))
     ray.kill(held.pop())
     wait_for(lambda: ray.available_resources().get("CPU", 0) >= 1)  # type: ignore[no-untyped-call]
-    with pytest.raises(ClusterError, match="no place for the workers within 3 s: the cluster is busy"):
+    with pytest.raises(
+        ClusterError, match="insufficient cluster resources for the workers within 3 s: the cluster is busy"
+    ):
         train(spec_of(world, "nodes-busy", max_restarts=0))
     for holder in held:
         ray.kill(holder)
