@@ -11,8 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trialign_ray.cli import audit, collect, doctor, export, logs, model, schema, train
-from trialign_ray.cli.service import register
+from trialign_ray.cli import audit, collect, doctor, export, jobs, keys, logs, model, openapi, schema, serve, train
 from trialign_ray.errors import TrialignError
 
 INTERRUPTED = 130
@@ -55,7 +54,10 @@ app.command("export")(export.command)
 app.command("model")(model.command)
 app.command("schema")(schema.command)
 app.command("doctor")(doctor.command)
-register(app)
+app.command("serve")(serve.command)
+app.command("openapi")(openapi.command)
+app.add_typer(keys.app, name="keys")
+app.add_typer(jobs.app, name="jobs")
 
 
 def _version(wanted: bool) -> None:

@@ -103,10 +103,10 @@ def key_of(settings: Settings) -> str:
     import asyncio
 
     from trialign_api.store.migrate import upgrade
-    from trialign_ray.cli.service import _create_key
+    from trialign_ray.cli.store import create_key
 
     upgrade(settings.database_url)
-    return asyncio.run(_create_key(settings, "ada", "admin"))
+    return asyncio.run(create_key(settings, "ada", "admin"))
 
 
 def free_port() -> int:

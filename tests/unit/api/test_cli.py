@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,15 +19,19 @@ from trialign_api import local_ray
 from trialign_api.settings import Settings
 from trialign_api.store import records
 from trialign_api.store.models import AuditRecord
-from trialign_ray.cli import service as cli
-from trialign_ray.cli.service import register
+from trialign_ray.cli import jobs, keys, openapi, store
+from trialign_ray.cli import serve as serve_command
 from trialign_ray.errors import SpecError
 
 
 @pytest.fixture
 def app() -> typer.Typer:
+    """The service's commands, whose errors pass through."""
     made = typer.Typer(pretty_exceptions_enable=False)
-    register(made)
+    made.command("serve")(serve_command.command)
+    made.command("openapi")(openapi.command)
+    made.add_typer(keys.app, name="keys")
+    made.add_typer(jobs.app, name="jobs")
     return made
 
 
@@ -50,7 +55,7 @@ def test_a_key_is_made_listed_without_its_secret_and_revoked(app: typer.Typer, t
 
 def audits(data: Path) -> Sequence[AuditRecord]:
     settings = Settings.from_env({}, data=data)
-    found: Sequence[AuditRecord] = asyncio.run(cli._with_store(settings, lambda session: records.audits(session, 100)))
+    found: Sequence[AuditRecord] = asyncio.run(store.with_store(settings, lambda session: records.audits(session, 100)))
     return found
 
 
@@ -83,7 +88,7 @@ def test_an_account_without_a_name_makes_keys_too(
 @pytest.fixture
 def serve(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`serve` that ends where it would begin to answer."""
-    monkeypatch.setattr(cli, "_serve", lambda *_: None)
+    monkeypatch.setattr(serve_command, "_serve", lambda *_: None)
     monkeypatch.setattr(local_ray, "authenticate", lambda _: None)
     monkeypatch.setattr(local_ray, "local_ray", lambda _: nullcontext("http://127.0.0.1:8265"))
     monkeypatch.delenv("TRIALIGN_RAY_ADDRESS", raising=False)
@@ -114,9 +119,9 @@ def test_where_output_is_kept_serve_makes_no_key_and_says_how(serve: Callable[..
 def test_on_a_terminal_serve_prints_the_first_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_serve", lambda *_: None)
+    monkeypatch.setattr(serve_command, "_serve", lambda *_: None)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    cli.serve(tmp_path, address="http://ray.test", port=0)
+    serve_command.command(tmp_path, address="http://ray.test", port=0)
     assert "first key (admin, shown once): tk_" in capsys.readouterr().out
 
 
@@ -138,3 +143,22 @@ def test_a_label_that_is_no_pair_is_refused_before_anything_is_sent(app: typer.T
 
 def test_openapi_is_printed(app: typer.Typer) -> None:
     assert "/v1/jobs" in json.loads(run(app, "openapi"))["paths"]
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["openapi"], ["keys", "list"], ["jobs", "list", "--key", "k"]])
+def test_without_the_extra_server_a_command_names_what_to_install(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "find_spec", lambda name: None if name == "uvicorn" else object())
+    with pytest.raises(SpecError, match=r"needs uvicorn: install trialign-ray\[server\]"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_import_nothing_of_the_service_before_they_run() -> None:
+    heavy = "{'fastapi', 'uvicorn', 'sqlalchemy', 'httpx', 'trialign_api', 'ray', 'torch'} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, trialign_ray.cli.app; print({heavy})"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "set()", done.stderr

@@ -61,11 +61,6 @@ def test_the_service_runs_every_kind_of_the_library_by_its_entrypoint() -> None:
         served = KINDS[name]
         assert served.module == "trialign_ray.entrypoints.ray_job"
         assert (served.spec, served.reads, served.writes) == (kind.spec, kind.reads, kind.writes)
-            kind.spec,
-            kind.reads,
-            kind.writes,
-            kind.cpus,
-        )
 
 
 def test_no_import_path_is_offered() -> None:
