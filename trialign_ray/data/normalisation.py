@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
 from trialign_ray.data.readers import RawRow
+from trialign_ray.data.row_index import SampleCounter
 from trialign_ray.errors import TrialignError
 from trialign_ray.rewards.verifiers import canonical
 
@@ -68,11 +69,11 @@ class Completion:
 
 
 class Completer:
-    """Completes the rows of one import; keeps a count for each prompt, to number its samples."""
+    """Completes the rows of one import, and numbers the samples of each prompt."""
 
     def __init__(self, completion: Completion) -> None:
         self._completion = completion
-        self._samples: Counter[tuple[Any, ...]] = Counter()
+        self._samples = SampleCounter()
         self.ignored: Counter[str] = Counter()
         """Field that was left behind -> rows that had it."""
 
@@ -91,9 +92,7 @@ class Completer:
     def _number(self, row: dict[str, Any]) -> None:
         if "sample" in row or not _valid(row, _PROMPT):
             return
-        key = tuple(row[name] for name in _PROMPT)
-        row["sample"] = self._samples[key]
-        self._samples[key] += 1
+        row["sample"] = self._samples.next(row["question_id"], row["group"], row["protocol"], row["turn"])
 
 
 _PROMPT = ("question_id", "group", "protocol", "turn")

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from trialign_ray.config.game import NEUTRAL
 from trialign_ray.config.preferences import RULE
 from trialign_ray.data.dataset import verify
 from trialign_ray.data.fields import FieldFault, field_faults
 from trialign_ray.data.readers import RawRow, read_rows
+from trialign_ray.data.row_index import KnownPrompt, KnownQuestion, Row, RowIndex
 from trialign_ray.errors import RowProblem
 from trialign_ray.io.storage import Where
 
 PROBLEMS_KEPT = 20
 """How many problems a summary shows; the others are only counted."""
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,112 +103,89 @@ _CONFLICTS: tuple[tuple[tuple[str, ...], Callable[[Row], FieldFault | None]], ..
 )
 
 
-@dataclass(slots=True)
 class DatasetChecks:
-    """Checks across rows, for rows that are good on their own; keeps a few words per row and question, not the rows."""
+    """Checks across rows, for rows that are good on their own; what it remembers of them is in a `RowIndex`."""
 
-    groups: frozenset[str] | None = None
-    """The groups that rows may have; None allows any."""
-    _places: dict[tuple[object, ...], tuple[str, int]] = field(default_factory=dict)
-    _questions: dict[str, _Seen] = field(default_factory=dict)
-    _asked: dict[tuple[str, str], _Asked] = field(default_factory=dict)
+    def __init__(self, groups: frozenset[str] | None = None) -> None:
+        """`groups` are those that rows may have; None allows any."""
+        self._allowed = groups
+        self._groups: set[str] = set()
+        self._index = RowIndex()
 
     def faults(self, raw: RawRow, row: Row) -> list[FieldFault]:
-        """What contradicts the declared groups or a good row before it; a row without faults is remembered."""
-        key = tuple(row[name] for name in _KEY)
-        known = self._questions.get(row["question_id"])
-        found = [self._stranger(row), self._twin(key), known.other_split(row) if known else None]
-        faults = [fault for fault in found if fault is not None] + self._otherwise_asked(row)
+        """What contradicts the declared groups or a good row before it; a row without faults is remembered.
+
+        Raises DataError where there is no space for temporary files.
+        """
+        question = self._index.question(row["question_id"])
+        asked = _digests(row) if row["turn"] == 1 else None
+        faults = self._stranger(row)
+        if question is not None:
+            faults += self._twin(question, row) + _other_split(question, row)
+            if asked is not None and (first := self._index.prompt(question, row["group"])):
+                faults += _otherwise_asked(first, asked)
         if not faults:
-            self._remember(key, raw, row)
+            self._groups.add(row["group"])
+            self._index.add(raw, row, question, asked)
         return faults
 
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the good rows as a whole."""
-        groups = frozenset().union(*(seen.groups for seen in self._questions.values()))
-        lacking = sum(seen.groups != groups for seen in self._questions.values())
         odd = []
-        if NEUTRAL not in groups:
+        if NEUTRAL not in self._groups:
             odd.append(f"there is no control group '{NEUTRAL}': drop and breakage against it cannot be measured.")
-        if lacking:
-            odd.append(f"{lacking} of {len(self._questions)} questions lack some of the {len(groups)} groups.")
+        if lacking := self._index.questions_with_fewer_groups(len(self._groups)):
+            questions = self._index.questions()
+            odd.append(f"{lacking} of {questions} questions lack some of the {len(self._groups)} groups.")
         return tuple(odd)
 
-    def _stranger(self, row: Row) -> FieldFault | None:
-        if self.groups is None or row["group"] in self.groups:
-            return None
-        return FieldFault("group", "value", f"is '{row['group']}'; declared are {', '.join(sorted(self.groups))}.")
+    def _stranger(self, row: Row) -> list[FieldFault]:
+        if self._allowed is None or row["group"] in self._allowed:
+            return []
+        return [FieldFault("group", "value", f"is '{row['group']}'; declared are {', '.join(sorted(self._allowed))}.")]
 
-    def _twin(self, key: tuple[object, ...]) -> FieldFault | None:
-        first = self._places.get(key)
+    def _twin(self, question: KnownQuestion, row: Row) -> list[FieldFault]:
+        first = self._index.twin(question, row)
         if first is None:
-            return None
-        return FieldFault(
-            "sample", "duplicate", f"repeats {first[0]}:{first[1]}: both have the same {', '.join(_KEY)}."
-        )
-
-    def _otherwise_asked(self, row: Row) -> list[FieldFault]:
-        first = self._asked.get((row["question_id"], row["group"])) if row["turn"] == 1 else None
-        return [] if first is None else first.faults(row)
-
-    def _remember(self, key: tuple[object, ...], raw: RawRow, row: Row) -> None:
-        place = f"{raw.file}:{raw.row}"
-        self._places[key] = (raw.file, raw.row)
-        seen = self._questions.setdefault(row["question_id"], _Seen(row["split"], place))
-        seen.groups.add(row["group"])
-        if row["turn"] == 1 and (asked := (row["question_id"], row["group"])) not in self._asked:
-            self._asked[asked] = _Asked(place, _digests(row))
+            return []
+        same = "question_id, group, protocol, turn, sample"
+        return [FieldFault("sample", "duplicate", f"repeats {first}: both have the same {same}.")]
 
 
-_KEY = ("question_id", "group", "protocol", "turn", "sample")
+def _other_split(question: KnownQuestion, row: Row) -> list[FieldFault]:
+    if row["split"] == question.split:
+        return []
+    reason = f"is '{row['split']}' but {question.location} has '{question.split}': no split cuts through a question."
+    return [FieldFault("split", "conflict", reason)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The first row of a group's first turn on a question: all of that turn are trained behind its prompt."""
-
-    place: str
-    digests: Mapping[str, bytes]
-
-    def faults(self, row: Row) -> list[FieldFault]:
-        """What `row` was asked otherwise."""
-        reason = (
-            f"differs from that of {self.place}, and the responses of one group to one question in turn 1 have one "
-            "prompt and one rule; give such rows a question_id of their own."
-        )
-        found = _digests(row)
-        return [FieldFault(name, "conflict", reason) for name in found if found[name] != self.digests[name]]
+def _otherwise_asked(first: KnownPrompt, asked: bytes) -> list[FieldFault]:
+    """All responses of a group's first turn on a question are trained behind the prompt of the first."""
+    reason = (
+        f"differs from that of {first.location}, and the responses of one group to one question in turn 1 have one "
+        "prompt and one rule; give such rows a question_id of their own."
+    )
+    parts = [slice(at, at + _DIGEST_BYTES) for at in range(0, len(asked), _DIGEST_BYTES)]
+    differing = [name for name, part in zip(_ASKED, parts, strict=True) if asked[part] != first.digests[part]]
+    return [FieldFault(name, "conflict", reason) for name in differing]
 
 
-def _digests(row: Row) -> dict[str, bytes]:
-    """Of what a row was asked and is scored by; the order of keys and the spaces of a rule do not count."""
+_ASKED = ("messages", "prompt_ids", "preference", "kind", "references")
+_DIGEST_BYTES = 16
+
+
+def _digests(row: Row) -> bytes:
+    """A digest of each field in _ASKED: what a row was asked and is scored by.
+
+    The order of a message's keys and the spaces of a rule do not count.
+    """
     rule = row.get("preference")
     asked = {
+        **{name: row[name] for name in ("prompt_ids", "kind", "references")},
         "messages": [(message["role"], message["content"]) for message in row["messages"]],
-        "prompt_ids": row["prompt_ids"],
         "preference": None if rule is None else RULE.validate_json(rule),
-        "kind": row["kind"],
-        "references": row["references"],
     }
-    return {name: hashlib.blake2b(repr(value).encode(), digest_size=16).digest() for name, value in asked.items()}
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What the rows of one question said so far."""
-
-    split: str
-    place: str
-    groups: set[str] = field(default_factory=set)
-
-    def other_split(self, row: Row) -> FieldFault | None:
-        if row["split"] == self.split:
-            return None
-        return FieldFault(
-            "split",
-            "conflict",
-            f"is '{row['split']}' but {self.place} has '{self.split}': no split cuts through a question.",
-        )
+    return b"".join(hashlib.blake2b(repr(asked[name]).encode(), digest_size=_DIGEST_BYTES).digest() for name in _ASKED)
 
 
 class Tally:
