@@ -3,6 +3,7 @@
 # make bench    learner speed against padded batches, TRL and the bare loop: an hour or two on an idle machine
 # make install  the environment alone, in .venv
 # make clean    remove environments and caches; runs and the model cache stay
+# make diagram  the import graph, into docs/architecture.md
 # make constraints   the newest versions that pyproject.toml allows, into constraints.txt; then run make test
 #
 # PYTHON       the interpreter that makes .venv: 3.11, 3.12 or 3.13
@@ -22,7 +23,7 @@ TRL := trl==1.16.0
 TRL_VENV := .bench-venv
 BENCH ?=
 
-.PHONY: demo test lint bench install browser constraints clean
+.PHONY: demo test lint bench install browser diagram constraints clean
 
 # A cache elsewhere than in the specification is told to it.
 demo: install
@@ -47,6 +48,9 @@ lint: install
 
 bench: install $(TRL_VENV)/installed
 	$(BIN)/python -m tests.benchmarks.learner_speed $(BENCH)
+
+diagram: install
+	$(BIN)/python docs/diagram.py
 
 install: $(INSTALLED)
 

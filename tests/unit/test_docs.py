@@ -1,0 +1,31 @@
+"""Pages name files that are there, and the diagram is that of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.diagram import PAGE, current
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "CONTRIBUTING.md", "demo/README.md", "docs/architecture.md", "docs/logs.md", "docs/operations.md")
+MADE_BY_THE_READER = {"docker/.env"}
+_FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo"
+
+
+def test_the_diagram_is_that_of_the_code():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == current(page), "Run `make diagram`."
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(rf"`((?:{_FOLDERS})/[\w./-]*)`", text))
+    named |= {f"trialign_ray/{path}" for path in re.findall(r"`(\w+/[\w/]+\.py)`", text) if not (ROOT / path).exists()}
+    linked = set(re.findall(r"\]\((?!https?:)([^)#]+)", text))
+    missing = {name for name in named if not (ROOT / name).exists()}
+    missing |= {link for link in linked if not (ROOT / page).parent.joinpath(link).exists()}
+    assert missing - MADE_BY_THE_READER == set()
