@@ -1,20 +1,22 @@
-"""What this machine has for a run, and what to do about what is missing."""
+"""Checks of this machine: what a run needs, what is there, and how to fix what is missing."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Literal
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from trialign_ray.models import demo as demo_model
 
@@ -22,13 +24,12 @@ Status = Literal["ok", "attention", "missing"]
 
 GIB = 1 << 30
 MEMORY_BYTES = 4 * GIB
-"""Of the demo: Ray, two learner workers and the model, each its own copy."""
+"""Memory of the demo: Ray, and two learner workers with a copy of the model each."""
 DISK_BYTES = 2 * GIB
 SHARED_BYTES = GIB // 4
 PROBE_S = 120
 
 _DISTRIBUTION = "trialign-ray"
-_PIN = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w, -]+\])?==(?P<version>[\w.+!-]+)\s*$")
 _SHARED = Path("/dev/shm")  # noqa: S108
 _ZERO_PROBE = """
 import deepspeed
@@ -50,8 +51,11 @@ class Finding:
     """What to do; empty where nothing is to be done."""
 
 
+_NOT_INSTALLED = Finding("packages", "missing", f"{_DISTRIBUTION} is not installed", "Run `make install`.")
+
+
 def examine() -> tuple[Finding, ...]:
-    """Everything that `trialign doctor` tells; takes some seconds, because it imports what a run imports."""
+    """All checks of `trialign doctor`. Takes some seconds, because it imports what a run imports."""
     checks: tuple[Callable[[], Finding], ...] = (
         python,
         packages,
@@ -74,37 +78,46 @@ def ready(findings: tuple[Finding, ...]) -> bool:
 
 
 def python() -> Finding:
-    """The interpreter, against what the package is tested with."""
-    found = platform.python_version()
-    if found.startswith("3.11."):
+    """The interpreter, against the versions that the package is tested with."""
+    try:
+        supported = SpecifierSet(importlib.metadata.metadata(_DISTRIBUTION)["Requires-Python"])
+    except PackageNotFoundError:
+        return _NOT_INSTALLED
+    return judge_python(platform.python_version(), supported)
+
+
+def judge_python(found: str, supported: SpecifierSet) -> Finding:
+    """A version of Python against a package's `requires-python`."""
+    if supported.contains(found, prereleases=True):
         return Finding("Python", "ok", found)
-    return Finding("Python", "missing", found, "Install Python 3.11 and make the environment with it.")
+    return Finding("Python", "missing", found, f"Install Python {supported} and make the environment with it.")
 
 
 def packages() -> Finding:
-    """Every pinned dependency: there, and of the version that the tests ran with."""
+    """Every dependency of the library itself: whether it is installed, in a version of the supported range."""
     try:
-        required = importlib.metadata.requires(_DISTRIBUTION) or []
+        lines = importlib.metadata.requires(_DISTRIBUTION) or []
     except PackageNotFoundError:
-        return Finding("packages", "missing", f"{_DISTRIBUTION} is not installed", "Run `make install`.")
-    pins = {match["name"]: match["version"] for pin in required if (match := _PIN.match(pin))}
-    return compare_packages(pins, {name: _installed(name) for name in pins})
+        return _NOT_INSTALLED
+    required = [Requirement(line) for line in lines]
+    needed = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return judge_packages(needed, {one.name: _installed(one.name) for one in needed})
 
 
-def compare_packages(pins: dict[str, str], installed: dict[str, str | None]) -> Finding:
-    """Pinned against installed versions (None: not there); a local part such as '+cpu' does not count."""
-    absent = [name for name, version in installed.items() if version is None]
-    other = [
-        f"{name} {version} (pinned {pins[name]})"
-        for name, version in installed.items()
-        if version is not None and version.partition("+")[0] != pins[name]
+def judge_packages(required: Sequence[Requirement], installed: Mapping[str, str | None]) -> Finding:
+    """Required ranges against installed versions (None: not installed)."""
+    absent = [one.name for one in required if installed[one.name] is None]
+    outside = [
+        f"{one.name} {version} (supported: {one.specifier})"
+        for one in required
+        if (version := installed[one.name]) is not None and not one.specifier.contains(version, prereleases=True)
     ]
     fix = "Run `make install`, or `pip install -e .` in this environment."
     if absent:
         return Finding("packages", "missing", f"not installed: {', '.join(absent)}", fix)
-    if other:
-        return Finding("packages", "attention", f"untested versions: {', '.join(other)}", fix)
-    return Finding("packages", "ok", f"{len(pins)} as pinned")
+    if outside:
+        return Finding("packages", "attention", f"untested versions: {', '.join(outside)}", fix)
+    return Finding("packages", "ok", f"{len(required)} in the supported ranges")
 
 
 def ray_package() -> Finding:
@@ -116,16 +129,16 @@ def ray_package() -> Finding:
 
 
 def ray_cluster() -> Finding:
-    """The cluster that a run would use, and whether it answers."""
+    """The cluster that a run would use, and whether it is reachable."""
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         return Finding("Ray cluster", "ok", "none; a run starts a local Ray")
     if address in ("auto", "local"):
         return Finding("Ray cluster", "ok", f"RAY_ADDRESS={address}")
-    if _answers(address):
-        return Finding("Ray cluster", "ok", f"{address} answers")
+    if _reachable(address):
+        return Finding("Ray cluster", "ok", f"{address} is reachable")
     fix = "Start the cluster, or unset RAY_ADDRESS to use a local Ray."
-    return Finding("Ray cluster", "missing", f"{address} does not answer", fix)
+    return Finding("Ray cluster", "missing", f"{address} is not reachable", fix)
 
 
 def accelerator() -> Finding:
@@ -161,17 +174,19 @@ def cores() -> Finding:
 
 
 def judge_cores(count: int, threads: str | None) -> Finding:
-    """Two learner workers want two cores; more OpenMP threads than cores make everything slower."""
+    """Two learner workers need two cores; more OpenMP threads than cores slow a run down."""
     found = f"{count}, OMP_NUM_THREADS {threads or 'not set'}"
     if count < 2:
-        return Finding("cores", "attention", found, "Set learner.workers=1: two workers on one core only wait.")
+        return Finding(
+            "cores", "attention", found, "Set learner.workers=1: two workers on one core wait for each other."
+        )
     if threads is not None and (not threads.isdigit() or int(threads) > count):
         return Finding("cores", "attention", found, f"Unset OMP_NUM_THREADS, or set it to at most {count}.")
     return Finding("cores", "ok", found)
 
 
 def memory() -> Finding:
-    """Memory that a run can still take, within the container's limit where there is one."""
+    """Memory still available to a run, within the container's limit where there is one."""
     available = _meminfo()["MemAvailable"]
     limit, used = _cgroup("memory.max"), _cgroup("memory.current")
     return judge_memory(available if limit is None else min(available, limit - (used or 0)))
@@ -200,9 +215,9 @@ def shared_memory() -> Finding:
 
 
 def disk() -> Finding:
-    """Space for runs, where they are written by default, and for the model cache."""
-    places = {"here": Path.cwd(), "cache": _existing(demo_model.model_folder())}
-    free = {name: shutil.disk_usage(place).free for name, place in places.items()}
+    """Free space in the working directory, where runs are written by default, and in the model cache."""
+    folders = {"here": Path.cwd(), "cache": _existing(demo_model.model_folder())}
+    free = {name: shutil.disk_usage(folder).free for name, folder in folders.items()}
     found = ", ".join(f"{size / GIB:.1f} GiB free {name}" for name, size in free.items())
     if min(free.values()) >= DISK_BYTES:
         return Finding("disk", "ok", found)
@@ -227,21 +242,21 @@ def _installed(name: str) -> str | None:
 
 
 def _probe(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a Python of its own, so that what it loads or breaks stays there."""
+    """Run `code` in a separate Python process, so that a crash or a loaded library does not affect this one."""
     command = [sys.executable, "-c", code]
     try:
         return subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, check=False, timeout=PROBE_S, env={**os.environ, **environment}
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer within {PROBE_S} s")
+        return subprocess.CompletedProcess(command, 1, "", f"timed out after {PROBE_S} s")
 
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given"])[-1]
 
 
-def _answers(address: str) -> bool:
+def _reachable(address: str) -> bool:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host or not port.isdigit():
         return False
