@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,12 @@ from trialign_ray.errors import CheckpointError, ExportError
 from trialign_ray.io.cache import local_folder, upload_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import locate, sibling
+from trialign_ray.models.base import CausalLM
 from trialign_ray.models.loading import load_adapted, load_model, load_policy, load_tokenizer, model_hash
 
 _PROBES = 16
+_CHUNK = 128
+"""Tokens whose log-probs over the whole vocabulary are in memory at one time."""
 ADAPTER_BOUND = 1e-6
 """Largest difference of log-probs: the same numbers are loaded, so none is expected."""
 MERGED_BOUND = {"float32": 1e-5, "bfloat16": 0.01}
@@ -58,7 +62,7 @@ class Exported:
     same_likeliest_token: float
     """Share of the tokens on which policy and merged model agree on the likeliest."""
     merged_bound: float
-    """What `merged_divergence` may be."""
+    """Largest `merged_divergence` that is accepted."""
 
 
 def export(run: str, target: str | None = None) -> Exported:
@@ -71,19 +75,21 @@ def export(run: str, target: str | None = None) -> Exported:
     folder = RunFolder(locate(run))
     spec = folder.read_spec()
     if not folder.trained():
-        raise CheckpointError(f"{folder.root.uri}: training has not ended, there is no adapter. Use --resume first.")
-    place = folder.root.child("export") if target is None else locate(target)
-    if place.exists():
-        raise ExportError(f"{place.uri}: exists already. Choose another --target.")
+        raise CheckpointError(
+            f"{folder.root.uri}: training has not ended, so there is no adapter. Continue it with --resume first."
+        )
+    output = folder.root.child("export") if target is None else locate(target)
+    if output.exists():
+        raise ExportError(f"{output.uri}: exists already. Choose another --target.")
     model, adapter = local_folder(spec.model), local_folder(folder.part("adapter"))
-    staging = sibling(place.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
+    staging = sibling(output.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
     try:
         _write(model, adapter, staging, spec.learner.dtype)
         compared = _compare(model, adapter, staging, spec.learner.dtype, _probes(spec.logs))
         bound = MERGED_BOUND[spec.learner.dtype]
-        exported = Exported(f"{place.uri}/adapter", f"{place.uri}/merged", *compared, bound)
+        exported = Exported(f"{output.uri}/adapter", f"{output.uri}/merged", *compared, bound)
         (staging / "export.json").write_text(json.dumps(asdict(exported) | {"base": model_hash(model)}, indent=2))
-        upload_folder(staging, place)
+        upload_folder(staging, output)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return exported
@@ -91,37 +97,78 @@ def export(run: str, target: str | None = None) -> Exported:
 
 def _write(model: Path, adapter: Path, staging: Path, dtype: str) -> None:
     shutil.copytree(adapter, staging / "adapter")
-    load_adapted(model, adapter, dtype).save_pretrained(staging / "merged", safe_serialization=True)
-    load_tokenizer(model).save_pretrained(staging / "merged")
+    load_adapted(model, adapter, dtype).save_pretrained(str(staging / "merged"), safe_serialization=True)
+    load_tokenizer(model).save_pretrained(str(staging / "merged"))
 
 
 def _compare(
     model: Path, adapter: Path, staging: Path, dtype: str, probes: list[Probe]
 ) -> tuple[int, int, float, float, float]:
-    policy = _logprobs(load_policy(model, adapter, dtype), probes)
-    adapter_difference = float((policy - _logprobs(load_policy(model, staging / "adapter", dtype), probes)).abs().max())
-    merged = _logprobs(load_model(staging / "merged", dtype), probes)
-    divergence = float((policy.exp() * (policy - merged)).sum(-1).mean())
-    agree = float((policy.argmax(-1) == merged.argmax(-1)).float().mean())
+    """Responses, tokens, adapter difference, merged divergence and share of equal likeliest tokens, as in `Exported`.
+
+    One model is in memory at a time, with the log-probs of `_CHUNK` tokens at most. Those of the policy wait on disk:
+    over a whole vocabulary, a few responses need more memory than a model.
+    """
+    with tempfile.TemporaryDirectory(prefix=".trialign-policy-", dir=staging.parent) as folder:
+        kept: list[Path] = []
+        for logp_tv in _logprobs(load_policy(model, adapter, dtype), probes):
+            kept.append(Path(folder) / f"{len(kept)}.pt")
+            torch.save(logp_tv, kept[-1])
+        reloaded = _Distance.between(kept, _logprobs(load_policy(model, staging / "adapter", dtype), probes))
+        merged = _Distance.between(kept, _logprobs(load_model(staging / "merged", dtype), probes))
+    divergence = merged.divergence / merged.tokens
     # Not the other way round: a difference that is not a number is within no bound.
-    if not (adapter_difference <= ADAPTER_BOUND and divergence <= MERGED_BOUND[dtype]):
+    if not (reloaded.largest <= ADAPTER_BOUND and divergence <= MERGED_BOUND[dtype]):
         raise ExportError(
             "the reloaded export differs from the trained policy: "
-            f"adapter by {adapter_difference:.3g} (bound {ADAPTER_BOUND}), "
+            f"adapter by {reloaded.largest:.3g} (bound {ADAPTER_BOUND}), "
             f"merged model by {divergence:.3g} nats a token (bound {MERGED_BOUND[dtype]}). Nothing was written."
         )
-    return len(probes), len(policy), adapter_difference, divergence, agree
+    return len(probes), merged.tokens, reloaded.largest, divergence, merged.agreeing / merged.tokens
+
+
+@dataclass(slots=True)
+class _Distance:
+    """How far a model is from the policy, summed over tokens."""
+
+    tokens: int = 0
+    largest: float = 0.0
+    """Largest difference of a log-prob; NaN where one is not a number."""
+    divergence: float = 0.0
+    """Sum of KL(policy || model), in nats."""
+    agreeing: int = 0
+    """Tokens on which both have the same likeliest one."""
+
+    @classmethod
+    def between(cls, policy: Sequence[Path], model: Iterable[Tensor]) -> Self:
+        """Of the policy's log-probs in files and the model's, both in chunks of the same tokens [t, vocabulary]."""
+        found = cls()
+        for file, logp_tv in zip(policy, model, strict=True):
+            found._add(torch.load(file, weights_only=True), logp_tv)
+        return found
+
+    def _add(self, policy_tv: Tensor, model_tv: Tensor) -> None:
+        difference_tv = policy_tv - model_tv
+        self.tokens += len(policy_tv)
+        # numpy's maximum, as Python's own forgets a NaN.
+        self.largest = float(np.maximum(self.largest, float(difference_tv.abs().max())))
+        self.divergence += float((policy_tv.exp() * difference_tv).sum(-1).double().sum())
+        self.agreeing += int((policy_tv.argmax(-1) == model_tv.argmax(-1)).sum())
 
 
 @torch.inference_mode()
-def _logprobs(model: Any, probes: list[Probe]) -> Tensor:
-    """Of every token of the vocabulary at every token of the responses, float32 [tokens, vocabulary]."""
-    logits = [model(input_ids=torch.tensor([probe.ids])).logits[0, probe.start - 1 : -1] for probe in probes]
-    return torch.cat(logits).float().log_softmax(-1)
+def _logprobs(model: CausalLM, probes: Sequence[Probe]) -> Iterator[Tensor]:
+    """Log-probs of the whole vocabulary at every token of the responses, float32 [t, vocabulary], chunk by chunk."""
+    for probe in probes:
+        # The token at position t is predicted at t - 1. What follows a chunk does not change it: attention is causal.
+        for start in range(probe.start - 1, len(probe.ids) - 1, _CHUNK):
+            stop = min(start + _CHUNK, len(probe.ids) - 1)
+            logits = model(input_ids=torch.tensor([probe.ids[:stop]]), logits_to_keep=stop - start).logits[0]
+            yield logits.float().log_softmax(-1)
 
 
 def _probes(logs: str) -> list[Probe]:
-    """Some logged responses of every group, each to another question where there are enough."""
+    """Some logged responses of every group, each to a different question where there are enough."""
     groups = manifest(logs).names
     each = -(-_PROBES // len(groups))
     shares = [(g * each + np.arange(each)) / (each * len(groups)) for g in range(len(groups))]

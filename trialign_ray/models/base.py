@@ -114,6 +114,9 @@ class CausalLM(Protocol):
 class AdaptedLM(CausalLM, Protocol):
     """A `peft.PeftModel`: a causal LM with an adapter on it."""
 
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and value of each weight."""
+
     def get_base_model(self) -> CausalLM:
         """The causal LM, whose layers hold the adapter's."""
 

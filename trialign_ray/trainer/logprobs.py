@@ -2,7 +2,7 @@
 
 With logits z = W h and p = softmax(z), d log p(y) / d h = W_y - sum_v p_v W_v. The forward already holds p, so it
 keeps that row vector (as wide as h) for every node, and the backward is one product with the incoming gradient.
-Right only while W is frozen, as under LoRA.
+This needs a frozen W, as under LoRA: W gets no gradient.
 """
 
 from __future__ import annotations

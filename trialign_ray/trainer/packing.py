@@ -7,7 +7,11 @@ what it would be in its own sequence. Trees are laid side by side in rows.
     prompt ─ The ─ capital ─ is ─ Paris
                           └─ of ─ ...          nodes: tokens; a response: a path; a log-prob: a (node, next token) pair
 
-Letters: r row, t place in a row, n scored node, p (node, next token) pair, m response token, s response.
+The trees of a step differ much in size. One row for each, padded to the largest, would be mostly padding, and one long
+row would make attention quadratic in the whole step; so the width is that of the largest tree, and small trees fill up
+what larger ones leave free (first-fit decreasing: at most 11/9 of the fewest rows, plus one; Dosa 2007).
+
+Letters: r row, t slot in a row, n scored node, p (node, next token) pair, m response token, s response.
 """
 
 from __future__ import annotations
@@ -36,9 +40,9 @@ class Packed:
     ids_rt: Ints
     position_rt: Ints
     visible_rtt: npt.NDArray[np.bool_]
-    """Whether place t (second axis) sees place t' (third axis)."""
+    """Whether slot t (second axis) sees slot t' (third axis)."""
     node_n: Ints
-    """Flat place (r * T + t) of every node whose next token is scored."""
+    """Flat slot (r * T + t) of every node whose next token is scored."""
     pair_node_p: Ints
     """Index into node_n."""
     pair_token_p: Ints
@@ -79,7 +83,7 @@ class _Nodes:
 
 
 def tree_nodes(tree: Tree) -> int:
-    """How many places `tree` takes in a row."""
+    """How many slots `tree` takes in a row."""
     return len(_grow(tree).token)
 
 
@@ -87,22 +91,22 @@ def pack(trees: Sequence[Tree]) -> Packed:
     """Lay `trees` into as few rows as first-fit-decreasing finds, as wide as the largest tree."""
     grown = [_grow(tree) for tree in trees]
     width = max(len(nodes.token) for nodes in grown)
-    places = _first_fit(sorted(range(len(grown)), key=lambda i: -len(grown[i].token)), grown, width)
-    rows = 1 + max(row for row, _ in places.values())
+    slots = _first_fit(sorted(range(len(grown)), key=lambda i: -len(grown[i].token)), grown, width)
+    rows = 1 + max(row for row, _ in slots.values())
     ids, position = np.zeros((rows, width), np.int64), np.zeros((rows, width), np.int64)
-    # An unused place sees itself alone: a row of the softmax with nothing in it would be NaN.
+    # An unused slot sees itself alone: a row of the softmax with nothing in it would be NaN.
     visible = np.broadcast_to(np.eye(width, dtype=bool), (rows, width, width)).copy()
-    for index, (row, start) in places.items():
+    for index, (row, start) in slots.items():
         nodes, part = grown[index], slice(start, start + len(grown[index].token))
         ids[row, part], position[row, part] = nodes.token, nodes.depth
         visible[row, part, part] = _ancestors(nodes.parent)
-    offsets = [row * width + start for row, start in (places[i] for i in range(len(grown)))]
+    offsets = [row * width + start for row, start in (slots[i] for i in range(len(grown)))]
     return Packed(ids, position, visible, *_pairs(trees, grown, offsets))
 
 
 def _grow(tree: Tree) -> _Nodes:
     if not tree.prompt or not all(tree.responses):
-        raise ValueError("a tree needs a prompt and responses of at least one token each")
+        raise ValueError("a tree needs a prompt and responses of at least one token each; leave empty ones out")
     nodes = _Nodes()
     root = -1
     for token in tree.prompt:
@@ -117,19 +121,21 @@ def _grow(tree: Tree) -> _Nodes:
 
 
 def _first_fit(order: Sequence[int], grown: Sequence[_Nodes], width: int) -> dict[int, tuple[int, int]]:
+    """Row and first slot of each tree, the trees in this order."""
     used: list[int] = []
-    places = {}
+    slots = {}
     for index in order:
         size = len(grown[index].token)
         row = next((r for r, filled in enumerate(used) if filled + size <= width), len(used))
         if row == len(used):
             used.append(0)
-        places[index] = (row, used[row])
+        slots[index] = (row, used[row])
         used[row] += size
-    return places
+    return slots
 
 
 def _ancestors(parent: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Which nodes each node sees, [nodes, nodes]; a parent comes before its children, so one pass is enough."""
     seen = np.eye(len(parent), dtype=bool)
     for node, above in enumerate(parent):
         if above >= 0:
@@ -140,13 +146,14 @@ def _ancestors(parent: Sequence[int]) -> npt.NDArray[np.bool_]:
 def _pairs(
     trees: Sequence[Tree], grown: Sequence[_Nodes], offsets: Sequence[int]
 ) -> tuple[Ints, Ints, Ints, Ints, Ints, int]:
+    """The last six fields of `Packed`. A (node, next token) pair that several responses share is scored once."""
     node_of: dict[int, int] = {}
     pair_of: dict[tuple[int, int], int] = {}
     token_pair, token_response, response = [], [], 0
     for tree, nodes, offset in zip(trees, grown, offsets, strict=True):
         for path, tokens in zip(nodes.paths, tree.responses, strict=True):
-            for place, token in zip(path, tokens, strict=True):
-                node = node_of.setdefault(offset + place, len(node_of))
+            for index, token in zip(path, tokens, strict=True):
+                node = node_of.setdefault(offset + index, len(node_of))
                 token_pair.append(pair_of.setdefault((node, token), len(pair_of)))
                 token_response.append(response)
             response += 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.world import World
 from trialign_ray.config.train import LoraSpec
@@ -18,9 +21,11 @@ from trialign_ray.entrypoints import export as exporting
 from trialign_ray.entrypoints.export import export
 from trialign_ray.errors import CheckpointError, ExportError, ModelError
 from trialign_ray.io.run_folder import RunFolder
-from trialign_ray.models.loading import load_adapted, load_model, model_hash
+from trialign_ray.models.loading import load_adapted, load_model, load_policy, model_hash
 from trialign_ray.trainer.policy import adapt
 
+VOCABULARY, WIDTH = 512, 32
+"""Of the tiny model."""
 PROMPT = torch.tensor([[2, 7, 8, 9, 3]])
 ADAPTER = "adapter_model.safetensors"
 
@@ -98,6 +103,64 @@ def test_the_probes_are_of_all_groups_and_of_questions_that_lie_apart() -> None:
     assert len({tuple(probe.ids[: probe.start]) for probe in probes}) == 16
     prompts = {tuple(ids) for ids in read_logs(logs, "neutral", ["prompt_ids"])["prompt_ids"].to_pylist()}
     assert sum(tuple(probe.ids[: probe.start]) in prompts for probe in probes) == 2
+
+
+class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the elements of the tensors over the vocabulary that are alive at one time."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.vocabulary = vocabulary
+        self.held: int = 0
+        self.most: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and out.is_floating_point() and out.ndim > 1 and self._over_vocabulary(out):
+            self.held += out.numel()
+            self.most = max(self.most, self.held)
+            weakref.finalize(out, self._released, out.numel())
+        return out
+
+    def _over_vocabulary(self, tensor: Tensor) -> bool:
+        # A weight of the head has as many columns as the model is wide.
+        return tensor.shape[-1] == self.vocabulary and tensor.shape[-2] != WIDTH
+
+    def _released(self, elements: int) -> None:
+        self.held -= elements
+
+
+def test_the_memory_of_a_comparison_does_not_grow_with_the_responses(
+    simple_run: Path, world: World, tmp_path: Path
+) -> None:
+    staging, probe = tmp_path / "staging", exporting.Probe(PROMPT[0].tolist(), 2)
+    exporting._write(Path(world.model), simple_run / "adapter", staging, "float32")
+
+    def most(probes: int) -> int:
+        counted = Held(VOCABULARY)
+        with counted:
+            found = exporting._compare(Path(world.model), simple_run / "adapter", staging, "float32", [probe] * probes)
+        assert found[:2] == (probes, 3 * probes)
+        return counted.most
+
+    few = most(2)
+    assert few >= 3 * VOCABULARY
+    assert most(20) == few
+
+
+def test_a_long_response_is_compared_in_chunks_of_equal_log_probs(
+    simple_run: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_policy(world.model, simple_run / "adapter", "float32")
+    probe = exporting.Probe([2, 7, 8, 9, 3, 7, 7, 8], 3)
+    (whole_tv,) = exporting._logprobs(model, [probe])
+    monkeypatch.setattr(exporting, "_CHUNK", 2)
+    chunks = list(exporting._logprobs(model, [probe]))
+    assert [len(chunk) for chunk in chunks] == [2, 2, 1]
+    torch.testing.assert_close(torch.cat(chunks), whole_tv, atol=1e-5, rtol=1e-5)
+    with torch.inference_mode():
+        expected_tv = model(input_ids=torch.tensor([probe.ids])).logits[0, 2:-1].float().log_softmax(-1)
+    torch.testing.assert_close(whole_tv, expected_tv, atol=1e-5, rtol=1e-5)
 
 
 def test_the_merged_model_is_whole(simple_run: Path, tmp_path: Path) -> None:

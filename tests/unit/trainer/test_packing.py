@@ -31,39 +31,39 @@ def prefixes(tree: Tree) -> set[tuple[int, ...]]:
     return {end[: length + 1] for end in ends for length in range(len(end))}
 
 
-def places_of(packed: Packed) -> list[tuple[int, int]]:
-    """Row and place of the node at which each response token is scored."""
+def slots_of(packed: Packed) -> list[tuple[int, int]]:
+    """Row and slot of the node at which each response token is scored."""
     width = packed.ids_rt.shape[1]
     flat = packed.node_n[packed.pair_node_p[packed.token_pair_m]]
-    return [divmod(int(place), width) for place in flat]
+    return [divmod(int(slot), width) for slot in flat]
 
 
-def seen_from(packed: Packed, row: int, place: int) -> list[int]:
+def seen_from(packed: Packed, row: int, slot: int) -> list[int]:
     """The tokens that a node sees, in the order of their positions."""
-    seen = np.flatnonzero(packed.visible_rtt[row, place])
+    seen = np.flatnonzero(packed.visible_rtt[row, slot])
     return [int(token) for token in packed.ids_rt[row, seen[packed.position_rt[row, seen].argsort()]]]
 
 
 @given(st.lists(trees(), min_size=1, max_size=5))
 def test_every_node_sees_its_own_sequence_and_nothing_else(forest: Sequence[Tree]):
     packed = pack(forest)
-    places = iter(places_of(packed))
+    slots = iter(slots_of(packed))
     for tree in forest:
         for response in tree.responses:
             for length in range(len(response)):
-                row, place = next(places)
-                assert seen_from(packed, row, place) == [*tree.prompt, *response[:length]]
-    assert next(places, None) is None
+                row, slot = next(slots)
+                assert seen_from(packed, row, slot) == [*tree.prompt, *response[:length]]
+    assert next(slots, None) is None
 
 
 @given(st.lists(trees(), min_size=1, max_size=5))
 def test_every_node_stands_at_the_position_of_its_own_sequence(forest: Sequence[Tree]):
     packed = pack(forest)
     assert packed.visible_rtt.diagonal(axis1=1, axis2=2).all()
-    for row, place in places_of(packed):
-        seen = np.flatnonzero(packed.visible_rtt[row, place])
+    for row, slot in slots_of(packed):
+        seen = np.flatnonzero(packed.visible_rtt[row, slot])
         assert sorted(packed.position_rt[row, seen]) == list(range(len(seen)))
-        assert packed.position_rt[row, place] == len(seen) - 1
+        assert packed.position_rt[row, slot] == len(seen) - 1
 
 
 @given(st.lists(trees(), min_size=1, max_size=5))
@@ -89,7 +89,10 @@ def test_nothing_is_scored_twice(forest: Sequence[Tree]):
     assert len(set(packed.node_n)) == len(packed.node_n)
     pairs = list(zip(packed.pair_node_p.tolist(), packed.pair_token_p.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
-    scored = [{(*tree.prompt, *said[: i + 1]) for said in tree.responses for i in range(len(said))} for tree in forest]
+    scored = [
+        {(*tree.prompt, *response[: i + 1]) for response in tree.responses for i in range(len(response))}
+        for tree in forest
+    ]
     assert len(pairs) == sum(map(len, scored))
 
 
@@ -142,10 +145,10 @@ def test_the_order_of_trees_and_responses_does_not_matter(forest: Sequence[Tree]
     with torch.no_grad():
         logps = [by_response(order, packed_logprobs(model, pack(order))) for order in (forest, shuffled)]
     assert logps[0].keys() == logps[1].keys()
-    for said, logp_m in logps[0].items():
-        torch.testing.assert_close(logps[1][said], logp_m, atol=1e-5, rtol=1e-5)
+    for response, logp_m in logps[0].items():
+        torch.testing.assert_close(logps[1][response], logp_m, atol=1e-5, rtol=1e-5)
 
 
 def by_response(forest: Sequence[Tree], logp_m: torch.Tensor) -> dict[tuple[tuple[int, ...], ...], torch.Tensor]:
-    keys = [(tuple(tree.prompt), tuple(said)) for tree in forest for said in tree.responses]
-    return dict(zip(keys, torch.split(logp_m, [len(said) for _, said in keys]), strict=True))
+    keys = [(tuple(tree.prompt), tuple(response)) for tree in forest for response in tree.responses]
+    return dict(zip(keys, torch.split(logp_m, [len(response) for _, response in keys]), strict=True))
