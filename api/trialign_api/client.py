@@ -71,7 +71,7 @@ class Client:
     """Calls the service. POSTs carry an Idempotency-Key, so they are repeated safely where the connection breaks.
 
     A call that gets no answer, or that the service cannot answer now, is repeated for `patience` seconds; then every
-    method raises ClusterError or what the service said.
+    method raises ClusterError or the service's refusal.
     """
 
     def __init__(
@@ -161,13 +161,13 @@ class Client:
         Raises ClusterError where the service cannot be reached; once it has been, a broken connection is taken up
         where it broke, however long that takes.
         """
-        place, reached = None, False
+        position, reached = None, False
         while True:
             try:
-                with self._stream(job_id, place, tail) as stream:
+                with self._stream(job_id, position, tail) as stream:
                     reached = True
                     for event, data, found in stream:
-                        place = found or place
+                        position = found or position
                         if event == "log":
                             yield from data.split("\n")
                         elif event == "end":
@@ -250,10 +250,10 @@ class Client:
 
     @contextmanager
     def _stream(
-        self, job_id: str, place: str | None, tail: int | None
+        self, job_id: str, position: str | None, tail: int | None
     ) -> Iterator[Iterator[tuple[str, str, str | None]]]:
-        """Events of the log behind `place`, or of its last lines."""
-        headers = {"Last-Event-ID": place} if place else {}
+        """Events of the log behind `position`, or of its last lines."""
+        headers = {"Last-Event-ID": position} if position else {}
         path, query = f"/v1/jobs/{job_id}/logs/stream", {"tail": tail} if tail else {}
         request = self._http.build_request("GET", path, headers=headers, params=query)
         with closing(self._repeated(lambda: self._checked(self._http.send(request, stream=True)))) as answer:

@@ -68,15 +68,15 @@ class ApiError(Exception):
     @classmethod
     def of(cls, error: TrialignError) -> ApiError:
         """The problem that the library's error is."""
-        said, faults = str(error), []
+        detail, faults = str(error), []
         if error.field is not None:
             pointer = "/".join(("/body/spec", *error.field.split(".")))
-            faults = [InvalidField(pointer=pointer, code=error.code, detail=said)]
-        return cls(_STATUS.get(error.code, 500), error.code, said, faults)
+            faults = [InvalidField(pointer=pointer, code=error.code, detail=detail)]
+        return cls(_STATUS.get(error.code, 500), error.code, detail, faults)
 
     @classmethod
     def not_found(cls, what: str) -> ApiError:
-        """Also what a caller hears of things that are somebody else's."""
+        """The answer also for what belongs to another owner."""
         return cls(404, "not_found", f"There is no {what} that this key may see.")
 
     def response(self) -> JSONResponse:
@@ -132,7 +132,7 @@ async def _on_api_error(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
-    """Whoever only reads has sent nothing that could be wrong: what lies in storage cannot be read."""
+    """A GET sends nothing that could be wrong, so what is in storage cannot be read."""
     assert isinstance(error, TrialignError)  # noqa: S101 the handler is registered for it
     if request.method == "GET":
         return await _on_away(request, error)
@@ -164,4 +164,4 @@ async def _on_http(_: Request, error: Exception) -> JSONResponse:
 
 async def _on_crash(request: Request, error: Exception) -> JSONResponse:
     _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return ApiError(500, "error", "The service failed; its log has the cause.").response()
+    return ApiError(500, "error", "The service failed; the cause is in its log.").response()

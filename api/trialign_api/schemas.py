@@ -29,7 +29,7 @@ class Out(BaseModel):
 
 
 class JobCreate(BaseModel):
-    """A job to be."""
+    """A job to submit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -205,8 +205,8 @@ class DatasetOut(Out):
 
     object: Literal["dataset"] = "dataset"
     id: str
-    place: str
-    """What a specification calls it: datasets/<id>."""
+    path: str
+    """How a specification names it: datasets/<id>."""
     name: str
     owner: str
     bytes: int
@@ -221,7 +221,7 @@ class DatasetOut(Out):
         """What callers see of a row."""
         return cls(
             id=row.id,
-            place=f"datasets/{row.id}",
+            path=f"datasets/{row.id}",
             name=row.name,
             owner=row.owner,
             bytes=row.size,

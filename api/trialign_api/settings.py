@@ -22,9 +22,9 @@ class Settings(Strict):
     database: str = ""
     """SQLAlchemy URL, such as postgresql+asyncpg://user@host/name; empty for SQLite in `data`."""
     ray_address: str = "http://127.0.0.1:8265"
-    """Of Ray's job server (the dashboard)."""
+    """URL of Ray's job server (the dashboard)."""
     dashboard_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    """Of Ray's dashboard as browsers reach it; empty links to `ray_address` where that is this machine."""
+    """URL of Ray's dashboard for browsers; empty links to `ray_address` where that is this machine."""
     workspace: str = "."
     """Where jobs write runs and collected logs, and what relative paths in a specification start from."""
     private_workspaces: bool = False
@@ -47,15 +47,15 @@ class Settings(Strict):
     grace_seconds: float = Field(default=60.0, ge=0, le=86_400)
     """How long Ray may answer that it does not know a job before that has failed with `cluster_lost`."""
     outage_seconds: float = Field(default=1800.0, ge=0, le=604_800)
-    """How long Ray may not answer, or not take a submission, before what it should run is given up."""
+    """How long Ray may fail to answer, or to take a submission, before its jobs are given up."""
     lease_seconds: float = Field(default=15.0, gt=0, le=600)
-    """A reconciler that has been silent for so long is replaced."""
+    """A reconciler that has not renewed its lease for so long is replaced."""
     ray_timeout_seconds: float = Field(default=20.0, gt=0, le=300)
     import_external: bool = True
     """Whether jobs that were submitted by `ray job submit` are listed."""
 
     requests_per_second: float = Field(default=50.0, gt=0)
-    """Of one key, in the long run."""
+    """Long-run limit of requests of one key, and of unknown keys from one address."""
     request_burst: int = Field(default=100, ge=1)
     body_bytes: int = Field(default=1 << 20, ge=1 << 10)
     """Most bytes of a request's body."""

@@ -1,4 +1,4 @@
-"""Keeps the service's copies of logs and metrics up with the run."""
+"""Keeps the service's copies of logs and metrics up to date."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from trialign_ray.errors import ClusterError, TrialignError
 _LOG = logging.getLogger("trialign_api.reconcile")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _SHARE, _QUICK_SECONDS = 0.1, 0.1
-"""Most of the time that goes into one job's log: Ray gives it whole or not at all, however long it is. A short one is
-copied in every round."""
+"""Largest share of time spent on one job's log, and the time below which it is copied in every round. Ray returns a log
+whole or not at all, so a long one is fetched more rarely the longer it takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a round brought of one job."""
+    """What a round copied of one job."""
 
     progress: dict[str, Any] | None = None
     """The newest metrics in short, where there are new ones."""
     lacks: tuple[str, ...] = ()
-    """Of 'log' and 'metrics' those that may have more than the copy."""
+    """'log' and 'metrics' where they may have more than the copy."""
     full: bool = False
-    """Whether the service's own disk took no more."""
+    """Whether the service's own disk is full."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Copier:
     _due: dict[str, float] = field(default_factory=dict)
 
     async def copy(self, job: Job, record: Record | None) -> Copied:
-        """Log and metrics, as far as they can be had."""
+        """Copy log and metrics as far as they can be read; neither waits for the other."""
         lacks, full, progress = [], False, None
         try:
             if record is not None and not await self._log(job, record):
@@ -59,7 +59,7 @@ class Copier:
         return Copied(progress, tuple(lacks), full)
 
     def forget(self, submission_id: str | None) -> None:
-        """It is over."""
+        """Forget when the log of a submission that ended was due."""
         self._due.pop(submission_id or "", None)
 
     async def _log(self, job: Job, record: Record) -> bool:

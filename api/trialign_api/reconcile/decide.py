@@ -1,4 +1,4 @@
-"""What is to be done about one job. Pure."""
+"""What to do about one job: a pure function of its row, what Ray reports, and the time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Decision:
     to: Status | None = None
     act: Act = Act.NOTHING
     event: str = ""
-    """To be told; once, where the status stays."""
+    """Type of the event to record; recorded once while the status stays."""
     message: str = ""
     error_code: str | None = None
     missing: bool = False
@@ -67,7 +67,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of a job on Ray, and when."""
+    """What Ray reported of a job, and when."""
 
     record: Record | None
     """None where Ray does not know it, or does not answer."""
@@ -77,7 +77,7 @@ class Observation:
     """Of the current attempt."""
     now: datetime
     since: datetime = _EVER
-    """Since when Ray has answered, or not: neither patience counts the other's time."""
+    """Since when Ray has answered, or has not: time of an outage does not count as grace, nor the other way round."""
 
 
 def decide(job: JobView, observation: Observation, patience: Patience) -> Decision:
@@ -90,26 +90,28 @@ def decide(job: JobView, observation: Observation, patience: Patience) -> Decisi
     if job.status is Status.CANCELLING:
         return _cancelling(record)
     if record.status is RayStatus.PENDING and observation.now - (job.changed_at or observation.now) >= patience.grace:
-        return Decision(event="delayed", message=record.message.strip() or "Ray has not started it yet.")
+        return Decision(event="delayed", message=record.message.strip() or "Ray has not started the job yet.")
     return _active(job, record, observation.log_tail)
 
 
 def _unsent(job: JobView, observation: Observation, patience: Patience) -> Decision:
     """Ray has not heard of it, or has lost it before the service saw it run."""
-    told = job.missing_since is not None
-    if told and _missing_for(job, observation) >= patience.outage:
-        return _failed(job, CLUSTER_UNAVAILABLE, f"Ray has taken no submission for {_seconds(job, observation)} s.")
-    return Decision(act=Act.SUBMIT, missing=told)
+    known_missing = job.missing_since is not None
+    if known_missing and _missing_for(job, observation) >= patience.outage:
+        return _failed(job, CLUSTER_UNAVAILABLE, f"Ray has accepted no submission for {_seconds(job, observation)} s.")
+    return Decision(act=Act.SUBMIT, missing=known_missing)
 
 
 def _missing(job: JobView, observation: Observation, patience: Patience) -> Decision:
     if job.status is Status.CANCELLING and observation.reachable:
-        return Decision(Status.CANCELLED, event="cancelled", message="Ray does not know the job (any more).")
+        return Decision(Status.CANCELLED, event="cancelled", message="Ray does not know the job.")
     limit = patience.grace if observation.reachable else patience.outage
     if job.missing_since is None or _missing_for(job, observation) < limit:
         return Decision(missing=True)
     if job.status is Status.CANCELLING:
-        return Decision(Status.CANCELLED, event="cancelled", message="The cluster is gone.", missing=True)
+        return Decision(
+            Status.CANCELLED, event="cancelled", message="The cluster did not answer in time.", missing=True
+        )
     how = "not known the job" if observation.reachable else "not answered"
     return replace(_failed(job, CLUSTER_LOST, f"Ray has {how} for {_seconds(job, observation)} s."), missing=True)
 
@@ -124,19 +126,19 @@ def _seconds(job: JobView, observation: Observation) -> int:
 
 def _cancelling(record: Record) -> Decision:
     if record.status is RayStatus.SUCCEEDED:
-        return Decision(Status.SUCCEEDED, event="succeeded", message="It ended well before it could be stopped.")
+        return Decision(Status.SUCCEEDED, event="succeeded", message="The job succeeded before it could be stopped.")
     if record.status.ended:
-        return Decision(Status.CANCELLED, event="cancelled", message="It has stopped.")
+        return Decision(Status.CANCELLED, event="cancelled", message="The job has stopped.")
     return Decision(act=Act.STOP)
 
 
 def _active(job: JobView, record: Record, log_tail: Sequence[str]) -> Decision:
     if record.status is RayStatus.RUNNING and job.status is Status.STARTING:
-        return Decision(Status.RUNNING, event="running", message="Ray runs it.")
+        return Decision(Status.RUNNING, event="running", message="Ray runs the job.")
     if record.status is RayStatus.SUCCEEDED:
-        return Decision(Status.SUCCEEDED, event="succeeded", message="It ended well.")
+        return Decision(Status.SUCCEEDED, event="succeeded", message="The job succeeded.")
     if record.status is RayStatus.STOPPED:
-        return Decision(Status.CANCELLED, event="cancelled", message="It was stopped on Ray, not by this service.")
+        return Decision(Status.CANCELLED, event="cancelled", message="The job was stopped on Ray, not by this service.")
     if record.status is RayStatus.FAILED:
         return _failed(job, classify(record, log_tail), _reason(record, log_tail))
     return STAY
@@ -149,9 +151,9 @@ def _failed(job: JobView, code: str, message: str) -> Decision:
 
 
 def _reason(record: Record, log_tail: Sequence[str]) -> str:
-    """What the job itself said at its end, as `trialign_ray.entrypoints.ray_job` writes it, or else what Ray says."""
-    said = [line for line in log_tail if line.partition(": ")[0] in CODES]
-    return (said[-1] if said else record.message.strip().partition("\n")[0])[:500] or "The job failed."
+    """The error that the job printed last, as `trialign_ray.entrypoints.ray_job` writes it, or else Ray's message."""
+    reasons = [line for line in log_tail if line.partition(": ")[0] in CODES]
+    return (reasons[-1] if reasons else record.message.strip().partition("\n")[0])[:500] or "The job failed."
 
 
 def view(job: Job) -> JobView:

@@ -1,4 +1,4 @@
-"""One reconciler at a time, however many API processes there are."""
+"""One reconciler at a time, however many API processes share the database."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ _NAME = "reconciler"
 
 @dataclass(slots=True)
 class Lease:
-    """Holds the lease as long as `run` runs, or waits for it. A holder that dies is replaced after `seconds`."""
+    """Takes the lease or waits for it, and renews it while `run` runs.
+
+    It is renewed three times within its `seconds`, so one failed renewal loses nothing, and a holder that dies is
+    replaced after `seconds`. Two holders cannot overlap for long, and would do no harm: a job's row has a version.
+    """
 
     store: Store
     seconds: float
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
     held: bool = False
     alive: Callable[[], bool] = lambda: True
-    """Whether the work that the lease is for goes on; one who hangs lets it run out."""
+    """Whether the reconciler makes progress; one that hangs lets its lease expire."""
     taken: Callable[[], None] = lambda: None
-    """Called when the lease comes to this process."""
+    """Called when this process gets the lease."""
 
     async def run(self) -> None:
         """Take and renew until cancelled."""
@@ -53,7 +57,7 @@ class Lease:
         return self.held
 
     async def drop(self) -> None:
-        """Let the next one start at once."""
+        """Give the lease back, so that another process need not wait for its end."""
         if self.held:
             self.held = False
             async with self.store.writes() as session:

@@ -33,15 +33,20 @@ _ANSWERS_KEPT = timedelta(days=1)
 _FORGET_SECONDS = 3600.0
 _TOGETHER_SECONDS = 0.1
 _AT_ONCE = 32
-"""Jobs that are tended together."""
+"""Jobs that are reconciled at the same time."""
 _ROUND_SECONDS = 5.0
-"""How long a round waits for them; who takes longer is not asked again before it is done."""
+"""How long a round waits for them; a job that takes longer is skipped by the next rounds until it is done."""
 _HUNG_SECONDS = 300.0
-"""A round that takes longer has hung, and another process takes over."""
+"""A reconciler without progress for so long has hung: it stops renewing its lease and another process takes over."""
 
 
 class Reconciler:
-    """Rounds of: look at Ray, copy logs and metrics, move jobs on, start queued ones, adopt strangers."""
+    """Rounds of: list Ray's submissions, reconcile each job, start queued jobs, import external ones.
+
+    Ray forgets everything with its head, and any process may die between two lines. So each round starts from the
+    database, changes a row before Ray hears of it, and uses submission ids that follow from the row: repeating a round
+    does nothing twice.
+    """
 
     def __init__(
         self,
@@ -60,8 +65,8 @@ class Reconciler:
         self._importer = ExternalImporter(store, backend, history, jobs.specs.roots, settings.import_external)
         patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
         copier, run_of = Copier(backend, history), self._importer.run_of
-        self._tender = JobReconciler(store, backend, history, copier, self._starter, run_of, patience)
-        self._tending: dict[str, asyncio.Task[bool]] = {}
+        self._job_reconciler = JobReconciler(store, backend, history, copier, self._starter, run_of, patience)
+        self._reconciling: dict[str, asyncio.Task[bool]] = {}
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._ray = Reachability(True, now())
         self._work = asyncio.Event()
@@ -69,7 +74,7 @@ class Reconciler:
         self._beat = time.monotonic()
 
     def wake(self) -> None:
-        """There is work: do not wait for the next round."""
+        """Start the next round at once."""
         self._work.set()
 
     async def run(self) -> None:
@@ -97,9 +102,9 @@ class Reconciler:
     async def stop(self, task: asyncio.Task[None]) -> None:
         """End `run` and give the lease back."""
         task.cancel()
-        for tending in self._tending.values():
-            tending.cancel()
-        await asyncio.gather(task, *self._tending.values(), return_exceptions=True)
+        for task_of_job in self._reconciling.values():
+            task_of_job.cancel()
+        await asyncio.gather(task, *self._reconciling.values(), return_exceptions=True)
         await self._starter.drain()
         await self._lease.drop()
 
@@ -117,36 +122,38 @@ class Reconciler:
             self._telemetry.reconciled.labels("failed").inc()
 
     async def tick(self) -> bool:
-        """One round; False where a job had to be left to the next one."""
+        """One round; False where a job could not be brought in step."""
         await self._forget_answers()
         async with self._store.reads() as session:
             active = list(await rows.in_status(session, ON_RAY))
         records = await self._look()
-        whole = await self._tend_all(active, {record.submission_id: record for record in records or []})
+        whole = await self._reconcile_all(active, {record.submission_id: record for record in records or []})
         await self._begin(records)
         if records is not None:
             await self._importer.look(records)
         return whole
 
-    async def _tend_all(self, active: Sequence[Job], known: Mapping[str, Record]) -> bool:
-        """Each job in a task of its own. One that hangs is left to it: it holds up no other, and no round for long."""
+    async def _reconcile_all(self, active: Sequence[Job], known: Mapping[str, Record]) -> bool:
+        """Each job in a task of its own: one whose storage hangs delays neither the others nor the next round."""
         for job in active:
-            if job.id not in self._tending:
-                self._tending[job.id] = asyncio.create_task(self._tend(job, known.get(job.submission_id or "")))
-        if not self._tending:
+            if job.id not in self._reconciling:
+                self._reconciling[job.id] = asyncio.create_task(
+                    self._reconcile(job, known.get(job.submission_id or ""))
+                )
+        if not self._reconciling:
             return True
-        done, _ = await asyncio.wait(self._tending.values(), timeout=_ROUND_SECONDS)
-        self._tending = {job_id: task for job_id, task in self._tending.items() if task not in done}
+        done, _ = await asyncio.wait(self._reconciling.values(), timeout=_ROUND_SECONDS)
+        self._reconciling = {job_id: task for job_id, task in self._reconciling.items() if task not in done}
         return all(task.result() for task in done)
 
-    async def _tend(self, job: Job, record: Record | None) -> bool:
+    async def _reconcile(self, job: Job, record: Record | None) -> bool:
         async with self._gate:
-            tended = await self._tender.tend(job, record, self._ray)
+            done = await self._job_reconciler.reconcile_job(job, record, self._ray)
         self._beat = time.monotonic()
-        return tended
+        return done
 
     async def _forget_answers(self) -> None:
-        """Idempotency keys are for repeats, not for ever."""
+        """Delete answers that no client repeats any more."""
         if time.monotonic() - self._forgot < _FORGET_SECONDS:
             return
         async with self._store.writes() as session:
@@ -169,7 +176,7 @@ class Reconciler:
         return records
 
     async def _begin(self, records: list[Record] | None) -> None:
-        """Hand over what is queued, then check what is new: a check that ends wakes the next round."""
+        """Submit what is queued, then check what is new: a check that ends starts the next round."""
         if records is not None:
             await self._start(records)
         async with self._store.reads() as session:

@@ -1,4 +1,4 @@
-"""Moves one job on: copies what it wrote, decides, and does what was decided."""
+"""One round for one job: copy what it wrote, observe Ray, decide, and act."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from trialign_ray.errors import ClusterError
 _LOG = logging.getLogger("trialign_api.reconcile")
 _TAIL = 40
 _LACK = {
-    "log": ("log_incomplete", "Ray did not give the end of its log."),
-    "metrics": ("metrics_incomplete", "Its storage did not give the end of its metrics."),
+    "log": ("log_incomplete", "Ray did not return the end of the log."),
+    "metrics": ("metrics_incomplete", "The run's storage did not return the last metrics."),
 }
 
 
@@ -39,7 +39,7 @@ class Reachability:
 
 @dataclass(frozen=True, slots=True)
 class JobReconciler:
-    """Looks after jobs that Ray may hold."""
+    """Brings jobs that Ray may hold in step with it."""
 
     store: Store
     backend: JobsBackend
@@ -47,23 +47,23 @@ class JobReconciler:
     copier: Copier
     starter: Starter
     run_of: Callable[[Job], Awaitable[str | None]]
-    """The run folder of an adopted job, once that is known."""
+    """The run folder of an imported job, once that is known."""
     patience: Patience
 
-    async def tend(self, job: Job, record: Record | None, ray: Reachability) -> bool:
-        """False where the service itself is in the way. Whatever is wrong with one job, the others go on."""
+    async def reconcile_job(self, job: Job, record: Record | None, ray: Reachability) -> bool:
+        """False where the service's own disk or database failed. A fault of one job never stops the others."""
         try:
-            return await self._tend(job, record, ray)
+            return await self._reconcile(job, record, ray)
         except StaleJobError:
             _LOG.info("%s changed meanwhile", job.id)
         except ClusterError as error:
             _LOG.warning("%s: %s", job.id, error)
         except Exception:
-            _LOG.exception("%s waits", job.id)
+            _LOG.exception("%s could not be reconciled; it is tried again in the next round", job.id)
             return False
         return True
 
-    async def _tend(self, job: Job, record: Record | None, ray: Reachability) -> bool:
+    async def _reconcile(self, job: Job, record: Record | None, ray: Reachability) -> bool:
         copied = await self.copier.copy(job, record)
         await self._note(job, copied)
         tail = await threads.call(self.history.tail_of, job.id, job.attempt, _TAIL)
@@ -74,7 +74,7 @@ class JobReconciler:
         return not copied.full
 
     def _waits(self, record: Record | None, copied: Copied) -> bool:
-        """Whether it is not to be over yet: after that nothing is copied, and what it said last decides on a retry."""
+        """Whether the end has to wait: nothing is copied afterwards, and the log's end decides on a retry."""
         ended = record.ended_at if record is not None and record.status.ended else None
         return copied.full or bool(copied.lacks and ended is not None and now() - ended < self.patience.grace)
 
@@ -116,8 +116,8 @@ class JobReconciler:
                 await rows.change(session, job, event)
 
     async def _mark_missing(self, job: Job, missing: bool, reachable: bool) -> None:
-        lost = "Ray does not know it." if reachable else "Ray does not answer."
-        event = NewEvent("missing", lost) if missing else NewEvent("found", "Ray has it.")
+        lost = "Ray does not know the job." if reachable else "Ray does not answer."
+        event = NewEvent("missing", lost) if missing else NewEvent("found", "Ray has the job again.")
         async with self.store.writes() as session:
             await rows.change(session, job, event, missing_since=now() if missing else None)
 
@@ -138,6 +138,6 @@ def _fields(job: Job, decision: Decision, observation: Observation) -> dict[str,
     if decision.to in ENDED:
         fields["ended_at"] = (record.ended_at if record else None) or now()
     if decision.to is Status.FAILED:
-        told = {"error_code": decision.error_code, "error_message": decision.message}
-        fields |= {**told, "log_tail": list(observation.log_tail)}
+        fields |= {"error_code": decision.error_code, "error_message": decision.message}
+        fields["log_tail"] = list(observation.log_tail)
     return fields

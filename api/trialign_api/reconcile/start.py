@@ -23,7 +23,7 @@ from trialign_ray.errors import ClusterError, TrialignError
 
 _LOG = logging.getLogger("trialign_api.reconcile")
 JOB_KEY, OWNER_KEY = "trialign_job_id", "trialign_owner"
-"""Keys of a submission's metadata: a user of Ray's dashboard alone finds the job by them."""
+"""Keys of a submission's metadata, so that the job can be found from Ray's dashboard."""
 
 
 @dataclass(slots=True)
@@ -36,11 +36,11 @@ class Starter:
     kinds: Mapping[str, ServedKind]
     settings: Settings
     checked: Callable[[], None]
-    """Called when a check has ended well: one that cannot be noted down is left to a later round."""
+    """Called when a check has ended and its outcome is stored; one that could not be stored waits for a later round."""
     _checking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def check(self, waiting: Sequence[Job]) -> None:
-        """Start checking the jobs that nobody checks yet."""
+        """Start the checks of new jobs that are not being checked yet."""
         self._checking = {job_id: task for job_id, task in self._checking.items() if not task.done()}
         for job in waiting:
             if job.id not in self._checking:
@@ -52,7 +52,7 @@ class Starter:
             self.checked()
 
     async def drain(self) -> None:
-        """End the checks that run; the next process does them again."""
+        """Cancel running checks; the next process repeats them."""
         for task in list(self._checking.values()):
             task.cancel()
         await asyncio.gather(*self._checking.values(), return_exceptions=True)
@@ -72,9 +72,9 @@ class Starter:
                 continue
 
     async def submit(self, job: Job, *, again: bool = False) -> None:
-        """Tell Ray. Telling it `again` is harmless, so a failure is left to the next round; a refusal ends the job.
+        """Submit to Ray. The submission id is fixed, so a failed call is simply repeated in the next round.
 
-        A cluster that has lost the job may have run it for a while, so it goes on from what it has saved.
+        A refusal ends the job. `again`: a cluster that lost the job may have run it for a while, so it resumes.
         """
         try:
             await self.backend.submit(self._submission(job, resume=again or job.resume))
@@ -85,14 +85,14 @@ class Starter:
             await self._delay(job, str(error))
 
     async def _delay(self, job: Job, reason: str) -> None:
-        """Say so, once: it waits for as long as Ray gives no other answer."""
+        """Record the delay once; the job waits until Ray answers otherwise."""
         if job.missing_since is None:
             async with self.store.writes() as session:
                 await rows.change(session, job, NewEvent("delayed", reason), missing_since=now())
 
     async def _promise(self, job: Job) -> None:
         name = submission_id(job.id, job.attempt)
-        event = NewEvent("starting", f"Attempt {job.attempt} goes to Ray as {name}.", {"submission_id": name})
+        event = NewEvent("starting", f"Attempt {job.attempt} is submitted to Ray as {name}.", {"submission_id": name})
         async with self.store.writes() as session:
             await rows.change(session, job, event, Status.STARTING, submission_id=name, missing_since=None)
 
@@ -114,14 +114,16 @@ class Starter:
         try:
             plan = await self.jobs.plan(job.effective)
         except TimeoutError:
-            await self._refuse(job, "unavailable", "Its inputs could not be read in time. Resume it when they can.")
+            await self._refuse(
+                job, "unavailable", "The inputs could not be read in time. Resume the job when their storage answers."
+            )
         except (TrialignError, ApiError) as error:
             await self._refuse(job, error.code, str(error))
         except Exception:
             _LOG.exception("check of %s", job.id)
-            await self._refuse(job, "error", "The check itself failed; the service's log has the cause.")
+            await self._refuse(job, "error", "The check itself failed; the cause is in the service's log.")
         else:
-            event = NewEvent("queued", "Its inputs are good.", {"plan": plan.model_dump(mode="json")})
+            event = NewEvent("queued", "Inputs validated.", {"plan": plan.model_dump(mode="json")})
             await self._move(job, event, Status.QUEUED)
 
     async def _refuse(self, job: Job, code: str, reason: str) -> None:

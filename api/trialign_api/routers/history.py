@@ -73,7 +73,7 @@ async def stream_logs(
 
     With `tail` it begins with the last lines, with Last-Event-ID behind that event.
     """
-    start = await svc.watch.place(job.id, last, tail)
+    start = await svc.watch.start(job.id, last, tail)
     return EventSourceResponse(svc.watch.follow(job.id, start), ping=15)
 
 
@@ -100,5 +100,5 @@ async def get_artifact(
     job: SeenJob, name: Annotated[str, Path(max_length=120, examples=["adapter/adapter_model.safetensors"])]
 ) -> StreamingResponse:
     """One file: report.html, report.json, metrics.jsonl, spec.json, or a file of the adapter."""
-    place = await threads.call(runs.open_artifact, job.run, name, storage=job.run)
-    return StreamingResponse(runs.chunks(place), media_type=runs.media_type(name), headers=_SANDBOX)
+    location = await threads.call(runs.open_artifact, job.run, name, storage=job.run)
+    return StreamingResponse(runs.chunks(location), media_type=runs.media_type(name), headers=_SANDBOX)

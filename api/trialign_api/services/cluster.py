@@ -24,7 +24,7 @@ class Cluster:
     backend: JobsBackend
     telemetry: Telemetry
     dashboard_url: str
-    """Of Ray's dashboard for browsers, where the operator gives one."""
+    """URL of Ray's dashboard for browsers, where the operator gives one."""
 
     async def look(self) -> ClusterOut:
         """The cluster now; one that does not answer is an answer too."""

@@ -23,12 +23,15 @@ from trialign_api.store.jobs import Filter, NewEvent, StaleJobError
 from trialign_api.store.models import Job, now
 
 _CHECKS = 4
-"""At once: many read the same storage, and others want the processor too."""
+"""Checks at the same time: they share storage and processor with requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Everything that callers do with jobs."""
+    """Submits, finds and steers jobs.
+
+    What takes long is done before a transaction begins: `create`, `resume` and `retry` give the action that follows.
+    """
 
     store: Store
     specs: Specs
@@ -90,7 +93,7 @@ class Jobs:
         job = self._seen(await rows.get(session, job_id, lock=True), who)
         if job.status in (Status.CANCELLING, Status.CANCELLED):
             return JobOut.of(job)
-        event = NewEvent("cancel_requested", f"{who.owner} asked to stop it.")
+        event = NewEvent("cancel_requested", f"{who.owner} asked to stop the job.")
         if job.status in UNBORN:
             await self._move(session, job, event, Status.CANCELLED, ended_at=now())
         else:
@@ -111,7 +114,7 @@ class Jobs:
             ran = job.submission_id is not None
             fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
             fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
-            event = NewEvent("resume_requested", f"{who.owner} asked to go on from the last checkpoint.")
+            event = NewEvent("resume_requested", f"{who.owner} asked to resume the job from its last checkpoint.")
             await self._move(session, job, event, Status.VALIDATING, submission_id=None, missing_since=None, **fields)
             return JobOut.of(job)
 

@@ -23,36 +23,37 @@ _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8", "jsonl
 
 def checkpoints(run: str | None) -> list[Checkpoint]:
     """The checkpoints of a run in the order of their names; empty where it has none."""
-    place = None if run is None else locate(run).child("checkpoints")
-    if place is None or not place.exists():
+    location = None if run is None else locate(run).child("checkpoints")
+    if location is None or not location.exists():
         return []
-    with reading(place.uri):
-        infos = place.filesystem.get_file_info(fs.FileSelector(place.path))
+    with reading(location.uri):
+        infos = location.filesystem.get_file_info(fs.FileSelector(location.path))
         folders = sorted(
             (info for info in infos if info.type == fs.FileType.Directory), key=lambda info: info.base_name
         )
         return [
-            Checkpoint(name=info.base_name, modified_at=info.mtime, bytes=_size(place, info.path)) for info in folders
+            Checkpoint(name=info.base_name, modified_at=info.mtime, bytes=_size(location, info.path))
+            for info in folders
         ]
 
 
 def artifacts(run: str | None) -> list[Artifact]:
     """The files that can be downloaded."""
-    place = None if run is None else locate(run)
-    if place is None or not place.exists():
+    location = None if run is None else locate(run)
+    if location is None or not location.exists():
         return []
-    with reading(place.uri):
-        infos = list(place.filesystem.get_file_info(fs.FileSelector(place.path)))
-        if place.child("adapter").exists():
-            infos += place.filesystem.get_file_info(fs.FileSelector(place.child("adapter").path))
-    named = {info.path.removeprefix(place.path.rstrip("/") + "/"): info for info in infos}
+    with reading(location.uri):
+        infos = list(location.filesystem.get_file_info(fs.FileSelector(location.path)))
+        if location.child("adapter").exists():
+            infos += location.filesystem.get_file_info(fs.FileSelector(location.child("adapter").path))
+    named = {info.path.removeprefix(location.path.rstrip("/") + "/"): info for info in infos}
     return [Artifact(name=name, bytes=info.size) for name, info in sorted(named.items()) if _ARTIFACT.fullmatch(name)]
 
 
 def report(run: str | None) -> dict[str, Any]:
     """report.json; raises ApiError 404 while there is none."""
-    place = open_artifact(run, "report.json")
-    with reading(place.uri), place.filesystem.open_input_stream(place.path) as stream:
+    location = open_artifact(run, "report.json")
+    with reading(location.uri), location.filesystem.open_input_stream(location.path) as stream:
         found: dict[str, Any] = json.loads(stream.read())
     return found
 
@@ -62,11 +63,11 @@ def open_artifact(run: str | None, name: str) -> Location:
     if run is None or not _ARTIFACT.fullmatch(name):
         raise ApiError.not_found("artifact")
     root = locate(run)
-    place = root.child(name)
-    inside = place.local is None or place.local.resolve().is_relative_to(str(root.local))
-    if not inside or place.filesystem.get_file_info(place.path).type != fs.FileType.File:
+    location = root.child(name)
+    inside = location.local is None or location.local.resolve().is_relative_to(str(root.local))
+    if not inside or location.filesystem.get_file_info(location.path).type != fs.FileType.File:
         raise ApiError.not_found("artifact")
-    return place
+    return location
 
 
 def media_type(name: str) -> str:
@@ -74,13 +75,13 @@ def media_type(name: str) -> str:
     return _TYPES.get(name.rpartition(".")[2], "application/octet-stream")
 
 
-def chunks(place: Location) -> Iterator[bytes]:
+def chunks(location: Location) -> Iterator[bytes]:
     """The file's bytes."""
-    with place.filesystem.open_input_stream(place.path, compression=None) as stream:
+    with location.filesystem.open_input_stream(location.path, compression=None) as stream:
         while chunk := stream.read(_CHUNK):
             yield chunk
 
 
-def _size(place: Location, path: str) -> int:
+def _size(location: Location, path: str) -> int:
     inside = fs.FileSelector(path, recursive=True, allow_not_found=True)  # Ray deletes older ones meanwhile
-    return sum(info.size or 0 for info in place.filesystem.get_file_info(inside))
+    return sum(info.size or 0 for info in location.filesystem.get_file_info(inside))

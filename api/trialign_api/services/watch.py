@@ -30,8 +30,8 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a reader of a log is: attempt and byte offset. It is the id of a server-sent event."""
+class LogPosition:
+    """A reader's position in a log: attempt and byte offset. It is the id of a server-sent event."""
 
     attempt: int
     offset: int
@@ -40,8 +40,8 @@ class Place:
         return f"{self.attempt}-{self.offset}"
 
     @classmethod
-    def parse(cls, text: str | None) -> Place:
-        """The place that Last-Event-ID names; the start where it names none."""
+    def parse(cls, text: str | None) -> LogPosition:
+        """The position that Last-Event-ID names; the start where it names none."""
         attempt, dash, offset = (text or "").partition("-")
         if dash and attempt.isdecimal() and offset.isdecimal() and len(attempt) < 6 and len(offset) < 16:
             return cls(int(attempt), int(offset))
@@ -65,31 +65,31 @@ class Watch:
     history: History
     _watched: dict[str, _Watched] = field(default_factory=dict)
 
-    async def place(self, job_id: str, last: str | None, tail: int | None) -> Place:
+    async def start(self, job_id: str, last: str | None, tail: int | None) -> LogPosition:
         """Where a reader begins: behind what it has (Last-Event-ID), at the last `tail` lines, or at the start."""
         if last is None and tail is not None:
-            return Place(*await threads.call(self.history.back, job_id, tail))
-        return Place.parse(last)
+            return LogPosition(*await threads.call(self.history.back, job_id, tail))
+        return LogPosition.parse(last)
 
-    async def follow(self, job_id: str, start: Place) -> AsyncIterator[ServerSentEvent]:
+    async def follow(self, job_id: str, start: LogPosition) -> AsyncIterator[ServerSentEvent]:
         """Events `log` (id: where to go on) as the log grows, `status` when that changes, and `end` at the end."""
-        place, told, began = start, None, time.monotonic()
+        position, status, began = start, None, time.monotonic()
         with self._reading(job_id) as watched:
             while True:
                 seen = await self._look(watched, job_id, began)
-                if seen.status != told:
-                    told = seen.status
-                    yield ServerSentEvent(told.value, event="status")
-                data = await self._piece(job_id, place, seen)
+                if seen.status != status:
+                    status = seen.status
+                    yield ServerSentEvent(status.value, event="status")
+                data = await self._piece(job_id, position, seen)
                 if data:
-                    place = Place(place.attempt, place.offset + len(data))
+                    position = LogPosition(position.attempt, position.offset + len(data))
                     yield ServerSentEvent(
-                        data.decode("utf-8", "replace").removesuffix("\n"), event="log", id=str(place)
+                        data.decode("utf-8", "replace").removesuffix("\n"), event="log", id=str(position)
                     )
-                elif place.attempt < seen.attempt:
-                    place = Place(place.attempt + 1, 0)
+                elif position.attempt < seen.attempt:
+                    position = LogPosition(position.attempt + 1, 0)
                 elif seen.status in ENDED:
-                    yield ServerSentEvent(seen.status.value, event="end", id=str(place))
+                    yield ServerSentEvent(seen.status.value, event="end", id=str(position))
                     return
                 else:
                     await asyncio.sleep(_POLL_SECONDS)
@@ -106,9 +106,9 @@ class Watch:
             if not watched.readers:
                 del self._watched[job_id]
 
-    async def _piece(self, job_id: str, place: Place, seen: Seen) -> bytes:
-        over = place.attempt < seen.attempt or seen.status in ENDED
-        return await threads.call(lambda: self.history.piece(job_id, place.attempt, place.offset, over=over))
+    async def _piece(self, job_id: str, position: LogPosition, seen: Seen) -> bytes:
+        over = position.attempt < seen.attempt or seen.status in ENDED
+        return await threads.call(lambda: self.history.piece(job_id, position.attempt, position.offset, over=over))
 
     async def _look(self, watched: _Watched, job_id: str, began: float) -> Seen:
         """The job as it was a moment ago, but not before the reader came: who resumes a job may follow it at once."""

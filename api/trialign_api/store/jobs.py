@@ -17,16 +17,16 @@ from trialign_api.store.models import Event, Job, JobLabel, now
 
 
 class StaleJobError(Exception):
-    """Somebody else changed the job since it was read; read it again."""
+    """The job was changed since it was read; read it again."""
 
 
 class IllegalMoveError(Exception):
-    """The state machine has no such step."""
+    """The state machine does not allow the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be: its type, one sentence for people, and fields for programs."""
+    """An event to record: its type, a sentence for people, and fields for programs."""
 
     type: str
     message: str
@@ -110,8 +110,8 @@ async def change(session: AsyncSession, job: Job, event: NewEvent, to: Status | 
     moment = now()
     written = {**fields, "updated_at": moment, "events": job.events + 1, "version": job.version + 1}
     await _write(session, job, written)
-    said = {"type": event.type, "message": event.message, "data": dict(event.data)}
-    session.add(Event(job_id=job.id, seq=job.events, at=moment, **said))
+    values = {"type": event.type, "message": event.message, "data": dict(event.data)}
+    session.add(Event(job_id=job.id, seq=job.events, at=moment, **values))
     await session.flush()
 
 

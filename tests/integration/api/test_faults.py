@@ -145,5 +145,5 @@ async def test_a_reader_that_comes_right_after_a_resume_does_not_see_the_end_bef
     assert "event: end" in (await control.client.get(stream, headers=ada)).text
     assert (await control.client.post(f"/v1/jobs/{job['id']}/resume", headers=ada)).status_code == 202
     watch = control.app.state.services.watch
-    first = await anext(watch.follow(job["id"], await watch.place(job["id"], None, None)))
+    first = await anext(watch.follow(job["id"], await watch.start(job["id"], None, None)))
     assert (first.event, first.data) == ("status", "validating")

@@ -32,12 +32,12 @@ async def test_an_upload_becomes_a_log_dataset_that_a_specification_can_name(con
     assert made.status_code == 201, made.text
     dataset = made.json()
     assert (dataset["report"]["rows_imported"], dataset["report"]["groups"]) == (2, ["neutral", "nurse_kenya"])
-    job = await control.submit(ada, spec={"input": dataset["place"]})
+    job = await control.submit(ada, spec={"input": dataset["path"]})
     await control.tick(2)
     spec = json.loads(control.backend.submissions[0].env["TRIALIGN_SPEC"])
     assert spec["input"].endswith(f"{dataset['id']}/logs")
-    assert job["spec"]["input"] == dataset["place"]
-    body = {"spec": {"kind": "tiny", "name": "x", "input": dataset["place"]}}
+    assert job["spec"]["input"] == dataset["path"]
+    body = {"spec": {"kind": "tiny", "name": "x", "input": dataset["path"]}}
     assert (await control.client.post("/v1/jobs", json=body, headers=bob)).status_code == 422
     assert (await control.client.get(f"/v1/datasets/{dataset['id']}", headers=bob)).status_code == 404
     assert (await control.client.get("/v1/datasets", headers=bob)).json()["data"] == []

@@ -19,7 +19,7 @@ from trialign_api.backend import RayStatus
 from trialign_api.client import parse_events
 from trialign_api.services.history import History
 from trialign_api.services.metrics import Rows
-from trialign_api.services.watch import Place
+from trialign_api.services.watch import LogPosition
 
 pytestmark = pytest.mark.anyio
 SECONDS = 60.0
@@ -128,7 +128,7 @@ async def test_the_stream_holds_an_unfinished_line_back_until_it_is_finished_or_
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
     services, said = control.app.state.services, []
-    stream = services.watch.follow(job["id"], Place(1, 0))
+    stream = services.watch.follow(job["id"], LogPosition(1, 0))
     for text in ("begin\nprogress 1", "begin\nprogress 10/20\nmore"):
         services.history.extend_log(job["id"], 1, text)
         said.append(await _next_log(stream))
@@ -165,7 +165,7 @@ async def test_what_is_known_of_a_followed_job_goes_with_its_last_reader(control
     ada = await control.key("ada", "submit")
     job = await control.running(ada)
     watch = control.app.state.services.watch
-    readers = [watch.follow(job["id"], Place(1, 0)) for _ in range(2)]
+    readers = [watch.follow(job["id"], LogPosition(1, 0)) for _ in range(2)]
     for reader in readers:
         await anext(reader)
     await readers[0].aclose()
@@ -326,6 +326,6 @@ def test_a_log_longer_than_allowed_is_cut_and_says_so(tmp_path: Path) -> None:
 
 @given(st.text(max_size=20))
 def test_any_last_event_id_is_a_place(text: str) -> None:
-    place = Place.parse(text)
+    place = LogPosition.parse(text)
     assert place.attempt >= 0
-    assert Place.parse(str(place)) == place
+    assert LogPosition.parse(str(place)) == place
