@@ -30,16 +30,16 @@ class TrialignError(Exception):
     code = "error"
     exit_status = 1
     field: str | None = None
-    """The specification's field, dotted, that named what is wrong, where that is known."""
+    """Dotted name of the specification field that led to the error, if known."""
 
     def __str__(self) -> str:
-        said = super().__str__()
-        return said if self.field is None else f"field '{self.field}': {said}"
+        message = super().__str__()
+        return message if self.field is None else f"field '{self.field}': {message}"
 
 
 @contextmanager
 def naming(field: str) -> Iterator[None]:
-    """Errors from within tell the field of the specification that led there."""
+    """Errors raised inside the block carry `field`, the specification field that led to them."""
     try:
         yield
     except TrialignError as error:
@@ -76,7 +76,7 @@ class ClusterError(TrialignError):
 
 
 class WorkerError(TrialignError):
-    """Learner processes died, or failed for a reason of their own, more often than they may be restarted."""
+    """Learner processes died or failed more often than they may be restarted."""
 
     code = "worker_died"
     exit_status = 9
@@ -90,7 +90,7 @@ class CheckpointError(TrialignError):
 
 
 class ExportError(TrialignError):
-    """A reloaded export does not give the logits of the trained policy."""
+    """A reloaded export does not reproduce the logits of the trained policy."""
 
     code = "export_mismatch"
     exit_status = 7
@@ -142,5 +142,5 @@ class RowError(DataError):
         super().__init__(f"{shown}{more}\n{fix}")
 
     def __str__(self) -> str:
-        """Each line tells its file already."""
+        """Each line names its file already, so the field is left out."""
         return Exception.__str__(self)

@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 class Guarded(TyperGroup):
-    """Says what went wrong in plain text, without a traceback, where it went wrong on purpose."""
+    """Prints errors that were raised on purpose as plain text, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command of `ctx`."""

@@ -11,7 +11,9 @@ from typer import Option
 from trialign_ray.cli import specs
 from trialign_ray.io import console
 
-SpecFile = Annotated[Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Fields not given as options.")]
+SpecFile = Annotated[
+    Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Specification; options override its fields.")
+]
 
 
 def command(
@@ -23,15 +25,17 @@ def command(
     groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
     split: Annotated[str | None, Option(help="Which questions: heldout (default), train or all.")] = None,
     samples: Annotated[int | None, Option(help="Responses to each prompt: 1 (default) is greedy.")] = None,
-    temperature: Annotated[float | None, Option(help="Of several samples.")] = None,
-    max_new_tokens: Annotated[int | None, Option(help="Longest response.")] = None,
-    seed: Annotated[int | None, Option(help="Of sampling.")] = None,
-    bootstrap: Annotated[int | None, Option(help="Resamples behind each interval.")] = None,
-    fail_if: Annotated[list[str] | None, Option(metavar="CONDITION", help="Fails with 8: 'gap.low>0.05'.")] = None,
-    runs: Annotated[str | None, Option("--runs", "--out", help="Where the run's folder is made.")] = None,
+    temperature: Annotated[float | None, Option(help="Sampling temperature; used with several samples.")] = None,
+    max_new_tokens: Annotated[int | None, Option(help="Longest response, in tokens.")] = None,
+    seed: Annotated[int | None, Option(help="Random seed for sampling.")] = None,
+    bootstrap: Annotated[int | None, Option(help="Bootstrap resamples for each interval.")] = None,
+    fail_if: Annotated[
+        list[str] | None, Option(metavar="CONDITION", help="Exit with status 8 if this holds: 'gap.low>0.05'.")
+    ] = None,
+    runs: Annotated[str | None, Option("--runs", "--out", help="Folder that the run's folder is created in.")] = None,
     name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
 ) -> None:
-    """Measure who is told the truth: table, report.json and report.html."""
+    """Measure truth by group: writes report.json and report.html, and prints a table."""
     from trialign_ray.config.game import load_groups
     from trialign_ray.config.tasks import AuditSpec
     from trialign_ray.evaluation.gates import check_gates, parse_gates

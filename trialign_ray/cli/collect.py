@@ -1,4 +1,4 @@
-"""`trialign collect`: a model plays every group, and what it says becomes offline logs."""
+"""`trialign collect`: a model answers as every group, and its responses become offline logs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def command(
     output: Annotated[str | None, Option(help="Log dataset to write, a path or URI.")] = None,
     overwrite: Annotated[bool | None, Option("--overwrite", help="Replace the dataset at --output.")] = None,
     split: Annotated[str | None, Option(help="Which questions: train (default), heldout or all.")] = None,
-    protocol: Annotated[str | None, Option(help="independent (default), or cooperative: sees its peers.")] = None,
+    protocol: Annotated[str | None, Option(help="independent (default), or cooperative: sees peers' answers.")] = None,
     turns: Annotated[int | None, Option(help="Turns; independent has 1.")] = None,
     samples: Annotated[int | None, Option(help="Trajectories of each question (K).")] = None,
-    temperature: Annotated[float | None, Option(help="0 is greedy.")] = None,
-    max_new_tokens: Annotated[int | None, Option(help="Longest response.")] = None,
+    temperature: Annotated[float | None, Option(help="Sampling temperature; 0 is greedy.")] = None,
+    max_new_tokens: Annotated[int | None, Option(help="Longest response, in tokens.")] = None,
     questions_per_batch: Annotated[int | None, Option(help="Questions generated together.")] = None,
-    seed: Annotated[int | None, Option(help="Of sampling.")] = None,
+    seed: Annotated[int | None, Option(help="Random seed for sampling.")] = None,
     name: Annotated[str | None, Option(help="Name of the job.")] = None,
 ) -> None:
     """Roll a model out as one agent a group and write offline logs."""

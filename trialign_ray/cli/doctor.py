@@ -1,4 +1,4 @@
-"""`trialign doctor`: what this machine has, and what to do about what is missing."""
+"""`trialign doctor`: checks of this machine, and how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ UNREADY = 1
 _STYLES = {"ok": "green", "attention": "yellow", "missing": "bold red"}
 
 
-def command(as_json: Annotated[bool, Option("--json", help="For programs.")] = False) -> None:
-    """Say what this machine has for a run. The exit status is 1 where something required is missing."""
+def command(as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False) -> None:
+    """Check this machine. The exit status is 1 where something required is missing."""
     from trialign_ray.cluster.doctor import examine, ready
 
     findings = examine()

@@ -1,4 +1,4 @@
-"""`trialign export`: the trained policy as files that other software loads."""
+"""`trialign export`: the trained policy as files that other software can load."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def command(
     )
     typer.echo(
         f"{done.merged}: KL divergence {done.merged_divergence:.2g} nats a token (allowed: {done.merged_bound:g}), "
-        f"the same likeliest token at {done.same_likeliest_token:.1%} of them"
+        f"the same most likely token at {done.same_likeliest_token:.1%} of them"
     )
-    typer.echo("both answer as the trained policy does, within what is allowed")
+    typer.echo("both match the trained policy within these limits")

@@ -1,4 +1,4 @@
-"""`trialign logs import|validate|show`: offline logs in, checked, and looked at."""
+"""`trialign logs import|validate|show`: import, validate and inspect offline logs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from trialign_ray.data.normalisation import Completion
     from trialign_ray.data.validation import Validation
 
-app = typer.Typer(help="Import, check and look at offline logs.", no_args_is_help=True)
+app = typer.Typer(help="Import, validate and inspect offline logs.", no_args_is_help=True)
 
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="JSONL, Parquet or log datasets.")]
 Model = Annotated[str | None, Option(help="Folder of a model: its tokenizer gives token ids to rows without.")]
 Questions = Annotated[str | None, Option(help="Question set: names answers, and scores rows without rewards.")]
 Groups = Annotated[str | None, Option(help="Group set: rows of other groups are bad.")]
-Ignore = Annotated[list[str] | None, Option(metavar="FIELD", help="Leave this field of the source behind.")]
+Ignore = Annotated[list[str] | None, Option(metavar="FIELD", help="Drop this field of the source.")]
 
 
 @app.command("import")
@@ -33,10 +33,10 @@ def import_command(
     groups: Groups = None,
     ignore: Ignore = None,
     strict: Annotated[bool, Option("--strict", help="Refuse the import where any row is bad.")] = False,
-    reject_file: Annotated[str | None, Option(help="For bad rows; by default OUTPUT.rejects.jsonl.")] = None,
+    reject_file: Annotated[str | None, Option(help="File for bad rows; by default OUTPUT.rejects.jsonl.")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the dataset and the reject file.")] = False,
 ) -> None:
-    """Bring logs into one dataset. Every row is imported or set aside with its reason, none is dropped."""
+    """Import logs into one dataset. Every row is imported, or rejected with its reason; none is lost."""
     from trialign_ray.data.importers import import_logs
 
     report = import_logs(

@@ -1,4 +1,4 @@
-"""A specification out of a file, what flags say, and `--set field=value`, in this order: the later wins."""
+"""Builds a specification from a file, flags and `--set field=value`; the later of these wins."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def override(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]
     return changed
 
 
-def slug(prefix: str, place: str | None) -> str:
+def slug(prefix: str, path: str | None) -> str:
     """A run's name made of a prefix and the last part of a path or URI: 'audit-smollm2'."""
-    last = "" if place is None else place.rstrip("/").rpartition("/")[2]
+    last = "" if path is None else path.rstrip("/").rpartition("/")[2]
     kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in last.lower())
     return "-".join(part for part in (prefix, *kept.split("-")) if part)[:60].rstrip("-")
 

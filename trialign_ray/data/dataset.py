@@ -16,25 +16,25 @@ from trialign_ray.data.manifest import MANIFEST, Manifest, Part
 from trialign_ray.data.schema import SCHEMA, SCHEMA_VERSION
 from trialign_ray.data.writer import LONGEST_KEY, LogWriter, longest_sequence
 from trialign_ray.errors import DataError
-from trialign_ray.io.storage import Location, Where, locate, reading, sha256_of
+from trialign_ray.io.storage import Location, LocationLike, locate, reading, sha256_of
 
 _BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset whose manifest was read: what follows reads it no more."""
+    """A dataset with its manifest, for callers that read both more than once."""
 
     folder: Location
     manifest: Manifest
 
 
-def open_dataset(source: Where | Dataset) -> Dataset:
+def open_dataset(source: LocationLike | Dataset) -> Dataset:
     """The dataset with its manifest; raises DataError where there is none or its schema version is another."""
     return source if isinstance(source, Dataset) else Dataset(locate(source), manifest(source))
 
 
-def write_logs(table: pa.Table, uri: Where, groups: Sequence[str], *, overwrite: bool = False) -> Manifest:
+def write_logs(table: pa.Table, uri: LocationLike, groups: Sequence[str], *, overwrite: bool = False) -> Manifest:
     """Write `table` (in SCHEMA) as a dataset whose groups are `groups`, the control first.
 
     The dataset appears whole or not at all; see `LogWriter`. Raises DataError where the table is not in SCHEMA, a row's
@@ -45,7 +45,7 @@ def write_logs(table: pa.Table, uri: Where, groups: Sequence[str], *, overwrite:
         return writer.commit(groups)
 
 
-def manifest(uri: Where) -> Manifest:
+def manifest(uri: LocationLike) -> Manifest:
     """The manifest of the dataset at `uri`; raises DataError where there is none or its schema version is another."""
     folder = locate(uri)
     with reading(folder.uri):
@@ -77,7 +77,9 @@ def _parse_manifest(text: bytes, uri: str) -> Manifest:
         raise DataError(f"{explain(error, uri)}\nWrite the dataset again.") from None
 
 
-def read_logs(source: Where | Dataset, group: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+def read_logs(
+    source: LocationLike | Dataset, group: str | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Rows of one group, or of all in the manifest's order, in SCHEMA or those of its fields that `columns` names.
 
     Raises DataError where the dataset, the group or a column does not exist.
@@ -88,7 +90,7 @@ def read_logs(source: Where | Dataset, group: str | None = None, columns: Sequen
     return pa.concat_tables([wanted.empty_table(), *tables])
 
 
-def training_questions(source: Where | Dataset, group: str) -> frozenset[str]:
+def training_questions(source: LocationLike | Dataset, group: str) -> frozenset[str]:
     """Questions of the split 'train' to which `group` has a first-turn response; raises DataError.
 
     Reads three columns of the group's parts, a batch at a time.
@@ -101,7 +103,7 @@ def training_questions(source: Where | Dataset, group: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def longest_tokens(source: Where | Dataset) -> int:
+def longest_tokens(source: LocationLike | Dataset) -> int:
     """Longest prompt and response together over all rows, in tokens, 0 without rows; raises DataError.
 
     `LogWriter` keeps the number in each part's footer, so no column is read. Parts of other writers do not have it:
@@ -119,7 +121,7 @@ def _longest_of(location: Location, part: Part, group: str) -> int:
     return max(map(longest_sequence, batches), default=0)
 
 
-def located_parts(source: Where | Dataset, group: str | None = None) -> Iterator[tuple[Location, Part, str]]:
+def located_parts(source: LocationLike | Dataset, group: str | None = None) -> Iterator[tuple[Location, Part, str]]:
     """Each Parquet part of one group, or of all, as (location, part, group); raises DataError."""
     dataset = open_dataset(source)
     names = dataset.manifest.names
@@ -130,7 +132,7 @@ def located_parts(source: Where | Dataset, group: str | None = None) -> Iterator
             yield dataset.folder.child(part.path), part, name
 
 
-def verify(uri: Where) -> Manifest:
+def verify(uri: LocationLike) -> Manifest:
     """Compare every part's bytes with the manifest; raises DataError naming the first that differs."""
     for location, part, _ in located_parts(uri):
         verify_part(location, part)

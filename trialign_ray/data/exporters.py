@@ -1,4 +1,4 @@
-"""Export rows to one file that `import_logs` reads back unchanged: JSONL for people, Parquet for programs."""
+"""Export rows to one file that `import_logs` reads back unchanged: readable JSONL or compact Parquet."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pyarrow.parquet as pq
 
 from trialign_ray.data.writer import check_schema
 from trialign_ray.errors import DataError
-from trialign_ray.io.storage import Where, atomic_file, locate, writing
+from trialign_ray.io.storage import LocationLike, atomic_file, locate, writing
 
 _BATCH_ROWS = 512
 
 
-def export_logs(table: pa.Table, file: Where) -> None:
+def export_logs(table: pa.Table, file: LocationLike) -> None:
     """Write `table` (in SCHEMA) to a file that ends with .jsonl or .parquet, atomically; raises DataError."""
-    place = locate(file)
+    location = locate(file)
     writers: dict[str, Callable[[pa.Table, BinaryIO], None]] = {".jsonl": _write_json_lines, ".parquet": _write_parquet}
-    writer = writers.get(Path(place.path).suffix)
+    writer = writers.get(Path(location.path).suffix)
     if writer is None:
-        raise DataError(f"{place.uri}: the name must end with {' or '.join(writers)}.")
-    check_schema(table, place.uri)
-    with writing(place.uri), atomic_file(place) as sink:
+        raise DataError(f"{location.uri}: the name must end with {' or '.join(writers)}.")
+    check_schema(table, location.uri)
+    with writing(location.uri), atomic_file(location) as sink:
         writer(table, sink)
 
 

@@ -1,4 +1,4 @@
-"""What a value of each field of the log schema may be, for rows as Python objects."""
+"""Checks of single fields of the log schema, for rows as Python objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trialign_ray.data.schema import ANSWER_KINDS, CUES, GROUP_NAME, KINDS, PROT
 from trialign_ray.errors import RowProblem
 
 Code = Literal["missing", "unknown", "type", "value", "conflict", "duplicate", "unreadable"]
-"""What is wrong with a field, to count by."""
+"""Kind of fault; faults are counted by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,17 @@ class FieldFault:
 
     @property
     def key(self) -> str:
-        """What faults are counted by: the field and the kind of fault."""
+        """The field and the kind of fault: faults are counted by this text."""
         return f"{self.field}: {self.code}"
 
     def at(self, file: str, row: int) -> RowProblem:
-        """The fault with its place; `row` counts from 1."""
+        """The fault with its file and row; `row` counts from 1."""
         return RowProblem(file, row, self.field, self.reason)
 
 
 Complaint = tuple[Code, str]
 Check = Callable[[Any], Complaint | None]
-"""None where a value that is not null is fine."""
+"""Given a value that is not null: None if it is valid."""
 
 _INT32 = (0, 2**31 - 1)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -187,7 +187,7 @@ def _preference(value: Any) -> Complaint | None:
     if complaint := _text(value):
         return complaint
     wrong = _rule_error(value)
-    return ("value", f"is no preference rule: {wrong}.") if wrong else None
+    return ("value", f"is not a preference rule: {wrong}.") if wrong else None
 
 
 @lru_cache(maxsize=1 << 12)

@@ -22,7 +22,7 @@ from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.validation import DatasetChecks, Tally, Validation, row_faults
 from trialign_ray.data.writer import LogWriter
 from trialign_ray.errors import DataError, RowProblem
-from trialign_ray.io.storage import Where, beside, locate
+from trialign_ray.io.storage import LocationLike, beside, locate
 
 _BATCH_ROWS = 512
 _T = TypeVar("_T")
@@ -48,13 +48,13 @@ class ImportReport:
 
 
 def import_logs(
-    sources: Sequence[Where],
-    target: Where,
+    sources: Sequence[LocationLike],
+    target: LocationLike,
     completion: Completion | None = None,
     *,
     groups: Sequence[str] | None = None,
     strict: bool = False,
-    reject_file: Where | None = None,
+    reject_file: LocationLike | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Import `sources` (files or datasets, see `read_rows`) into a new log dataset at `target`.
@@ -81,7 +81,7 @@ def import_logs(
 
 
 def validate_sources(
-    sources: Sequence[Where], completion: Completion | None = None, *, groups: Sequence[str] | None = None
+    sources: Sequence[LocationLike], completion: Completion | None = None, *, groups: Sequence[str] | None = None
 ) -> Validation:
     """What `import_logs` would say of `sources`, writing nothing; raises DataError for an unreadable source."""
     checker, tally = RowChecker(completion or Completion(), groups), Tally()
@@ -131,7 +131,7 @@ def _batches(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
-def _check_counts(tally: Tally, rows_written: int, sources: Sequence[Where]) -> None:
+def _check_counts(tally: Tally, rows_written: int, sources: Sequence[LocationLike]) -> None:
     if not tally.rows:
         raise DataError(
             f"{', '.join(locate(source).uri for source in sources)}: no rows. Give at least one file with rows."

@@ -16,7 +16,7 @@ from rich.text import Text
 from trialign_ray.data.dataset import manifest, read_logs
 from trialign_ray.data.schema import SPLITS
 from trialign_ray.errors import DataError
-from trialign_ray.io.storage import Where, locate
+from trialign_ray.io.storage import LocationLike, locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class QuestionView:
     responses: tuple[ResponseView, ...]
 
 
-def summarise(uri: Where) -> LogSummary:
+def summarise(uri: LocationLike) -> LogSummary:
     """Summary of the dataset at `uri`, read one group at a time; raises DataError."""
     said = manifest(uri)
     return LogSummary(
@@ -170,7 +170,7 @@ def _spread(column: pa.ChunkedArray) -> Spread:
     return Spread(ends["min"], float(pc.mean(column).as_py()), ends["max"])
 
 
-def question_view(uri: Where, question_id: str) -> QuestionView:
+def question_view(uri: LocationLike, question_id: str) -> QuestionView:
     """One question across the groups; raises DataError, naming ids like it, where the dataset has no such question."""
     rows: list[dict[str, Any]] = []
     for name in manifest(uri).names:
@@ -192,7 +192,7 @@ _VIEW_COLUMNS = [
 ]
 
 
-def _no_such_question(uri: Where, question_id: str) -> str:
+def _no_such_question(uri: LocationLike, question_id: str) -> str:
     known = pc.unique(read_logs(uri, columns=["question_id"])["question_id"]).to_pylist()
     near = difflib.get_close_matches(question_id, known) or known[:3]
     return f"{locate(uri).uri}: has no question '{question_id}'. Ids like it: {', '.join(near)}."

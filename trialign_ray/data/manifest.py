@@ -23,11 +23,11 @@ class Part(Strict):
     """Relative to the dataset's folder."""
     rows: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of the file's bytes."""
+    """Hash of the file's bytes."""
 
 
 class GroupPart(Strict):
-    """What a dataset holds of one group."""
+    """One group's rows and files."""
 
     name: str
     rows: int = Field(ge=0)
@@ -35,7 +35,7 @@ class GroupPart(Strict):
 
 
 class Manifest(Strict):
-    """What a dataset says of itself."""
+    """Contents of a dataset: its groups, their parts and hashes."""
 
     schema_version: int
     created_with: str
@@ -44,7 +44,7 @@ class Manifest(Strict):
     groups: tuple[GroupPart, ...] = Field(min_length=1)
     """The control first."""
     model_hashes: tuple[str, ...]
-    """Of the models that answered, without the empty one that stands for 'not known'."""
+    """Hashes of the models that answered; unknown models are left out."""
     content_sha256: str
     """Over the parts' paths and hashes."""
 
@@ -60,7 +60,7 @@ class Manifest(Strict):
     @model_validator(mode="after")
     def _sums(self) -> Self:
         if self.content_sha256 != content_sha256(part for group in self.groups for part in group.parts):
-            raise ValueError("content_sha256 does not fit the parts; the manifest was changed after it was written")
+            raise ValueError("content_sha256 does not match the parts; the manifest was changed after it was written")
         by_group = [sum(part.rows for part in group.parts) for group in self.groups]
         if by_group != [group.rows for group in self.groups] or sum(by_group) != self.rows:
             raise ValueError("row counts do not add up; the manifest was changed after it was written")
@@ -73,16 +73,16 @@ def content_sha256(parts: Iterable[Part]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def check_groups(groups: Iterable[str], where: str) -> tuple[str, ...]:
+def check_groups(groups: Iterable[str], source: str) -> tuple[str, ...]:
     """The groups in order if they can name a dataset's partitions; raises DataError."""
     names = tuple(groups)
     if not names:
-        raise DataError(f"{where}: a log dataset needs at least one group.")
+        raise DataError(f"{source}: a log dataset needs at least one group.")
     for name in names:
         if not GROUP_NAME.fullmatch(name):
-            raise DataError(f"{where}: '{name}' is no group name. Use 1 to 40 of a-z, 0-9 and _.")
+            raise DataError(f"{source}: '{name}' is not a group name. Use 1 to 40 of a-z, 0-9 and _.")
     if len(set(names)) != len(names):
-        raise DataError(f"{where}: a group is named twice: {', '.join(names)}.")
+        raise DataError(f"{source}: a group is named twice: {', '.join(names)}.")
     if NEUTRAL in names[1:]:
-        raise DataError(f"{where}: the control '{NEUTRAL}' must be the first group, found {', '.join(names)}.")
+        raise DataError(f"{source}: the control '{NEUTRAL}' must be the first group, found {', '.join(names)}.")
     return names

@@ -9,12 +9,12 @@ import pyarrow.ipc as ipc
 
 from trialign_ray.data.dataset import Dataset, located_parts, open_dataset, part_batches, verify_part
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.io.storage import Location, Where, atomic_file, locate, reading, writing
+from trialign_ray.io.storage import Location, LocationLike, atomic_file, locate, reading, writing
 
 _BATCH_ROWS = 16384  # few chunks to gather from, and list offsets far from their 32-bit limit
 
 
-def memory_mapped(source: Where | Dataset, group: str, cache_dir: str | Path) -> pa.Table:
+def memory_mapped(source: LocationLike | Dataset, group: str, cache_dir: str | Path) -> pa.Table:
     """One group's rows in SCHEMA, mapped from an Arrow IPC file in `cache_dir`, so that they take no memory.
 
     The first call converts the group's Parquet parts, after comparing them with the manifest's hashes; later calls,

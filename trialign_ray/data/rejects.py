@@ -12,7 +12,7 @@ from trialign_ray.data.fields import FieldFault
 from trialign_ray.data.readers import RawRow
 from trialign_ray.data.validation import PROBLEMS_KEPT, Tally
 from trialign_ray.errors import DataError, RowError
-from trialign_ray.io.storage import Where, atomic_file, locate, reading, writing
+from trialign_ray.io.storage import LocationLike, atomic_file, locate, reading, writing
 
 
 class Rejects:
@@ -22,14 +22,14 @@ class Rejects:
     problem), 'more' (its other problems) and 'original' (the row as it was, or the line's text where it was no JSON).
     """
 
-    def __init__(self, file: Where, *, strict: bool = False, overwrite: bool = False) -> None:
-        self._place = locate(file)
+    def __init__(self, file: LocationLike, *, strict: bool = False, overwrite: bool = False) -> None:
+        self._location = locate(file)
         self._strict = strict
         self.tally = Tally(keep=None if strict else PROBLEMS_KEPT)
-        with reading(self._place.uri):
-            if self._place.exists() and not overwrite:
+        with reading(self._location.uri):
+            if self._location.exists() and not overwrite:
                 raise DataError(
-                    f"{self._place.uri}: exists already. Name another reject file, or overwrite it (--overwrite)."
+                    f"{self._location.uri}: exists already. Name another reject file, or overwrite it (--overwrite)."
                 )
         self._lines = tempfile.TemporaryFile()  # noqa: SIM115 closed on exit
 
@@ -55,17 +55,17 @@ class Rejects:
         good = self.tally.rows - self.tally.bad_rows
         if self.tally.bad_rows and (self._strict or not good):
             raise RowError(self.tally.problems, self._advice(good))
-        with writing(self._place.uri):
+        with writing(self._location.uri):
             if self.tally.bad_rows:
                 self._publish()
-                return self._place.uri
-            if self._place.exists():
-                self._place.filesystem.delete_file(self._place.path)
+                return self._location.uri
+            if self._location.exists():
+                self._location.filesystem.delete_file(self._location.path)
             return None
 
     def _publish(self) -> None:
         self._lines.seek(0)
-        with atomic_file(self._place) as file:
+        with atomic_file(self._location) as file:
             shutil.copyfileobj(self._lines, file)
 
     def _advice(self, good: int) -> str:

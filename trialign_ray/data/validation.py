@@ -14,7 +14,7 @@ from trialign_ray.data.fields import FieldFault, field_faults
 from trialign_ray.data.readers import RawRow, read_rows
 from trialign_ray.data.row_index import KnownPrompt, KnownQuestion, Row, RowIndex
 from trialign_ray.errors import RowProblem
-from trialign_ray.io.storage import Where
+from trialign_ray.io.storage import LocationLike
 
 PROBLEMS_KEPT = 20
 """How many problems a summary shows; the others are only counted."""
@@ -212,7 +212,7 @@ class Tally:
         return Validation(self.rows, self.bad_rows, tuple(self.problems), dict(self.counts), tuple(warnings))
 
 
-def validate_logs(uri: Where) -> Validation:
+def validate_logs(uri: LocationLike) -> Validation:
     """Check a log dataset: its bytes against its manifest, every row, and the whole.
 
     Raises DataError where there is no dataset or a part is damaged.

@@ -1,4 +1,4 @@
-"""Write a log dataset in pieces. It is staged on the local disk, so that an import that ends badly leaves nothing."""
+"""Write a log dataset in pieces. It is staged on the local disk, so that an import that fails leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trialign_ray.data.schema import SCHEMA, SCHEMA_VERSION
 from trialign_ray.errors import DataError
 from trialign_ray.io.storage import (
     Location,
-    Where,
+    LocationLike,
     copy_in,
     locate,
     sha256_of,
@@ -46,7 +46,7 @@ class LogWriter:
     that is killed leaves its hidden staging folder, `.<name>.*.partial`, which nothing reads.
     """
 
-    def __init__(self, uri: Where, *, overwrite: bool = False) -> None:
+    def __init__(self, uri: LocationLike, *, overwrite: bool = False) -> None:
         self._target = locate(uri)
         self._overwrite = overwrite
         with writing(self._target.uri):
@@ -62,7 +62,7 @@ class LogWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for file in self._files.values():
-            with suppress(OSError):  # what matters was closed by `commit`
+            with suppress(OSError):  # after `commit` the files are closed; before, they are discarded
                 file.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
@@ -116,7 +116,7 @@ class LogWriter:
 
 
 class _PartFile:
-    """One group's Parquet file under way; collects rows so that row groups are not tiny."""
+    """One group's Parquet file while it is written; collects rows so that row groups are not tiny."""
 
     def __init__(self, staging: Path, group: str) -> None:
         self._group = group
@@ -159,19 +159,17 @@ def longest_sequence(table: pa.Table) -> int:
     return int(pc.max(lengths).as_py() or 0)
 
 
-def check_schema(table: pa.Table, where: str) -> None:
+def check_schema(table: pa.Table, uri: str) -> None:
     """Raise DataError unless `table` has the fields of SCHEMA in order, and values where none may be missing."""
     if table.schema.names != SCHEMA.names:
         missing, extra = set(SCHEMA.names) - set(table.schema.names), set(table.schema.names) - set(SCHEMA.names)
-        raise DataError(
-            f"{where}: not the log schema: missing {sorted(missing)}, unknown {sorted(extra)}, or reordered."
-        )
+        raise DataError(f"{uri}: not the log schema: missing {sorted(missing)}, unknown {sorted(extra)}, or reordered.")
     for field in SCHEMA:
         column = table[field.name]
         if column.type != field.type:
-            raise DataError(f"{where}: field '{field.name}' is {column.type}; the log schema has {field.type}.")
+            raise DataError(f"{uri}: field '{field.name}' is {column.type}; the log schema has {field.type}.")
         if column.null_count and not field.nullable:
-            raise DataError(f"{where}: field '{field.name}' is null in {column.null_count} rows; it is required.")
+            raise DataError(f"{uri}: field '{field.name}' is null in {column.null_count} rows; it is required.")
 
 
 def _staging_for(target: Location) -> Path:
@@ -214,15 +212,15 @@ def _check_free(target: Location, overwrite: bool) -> None:
     """Raise DataError unless a dataset may be written at `target`: only a dataset is ever overwritten."""
     held = target.names()
     if held is None:
-        raise DataError(f"{target.uri}: is a file; a log dataset is a folder. Choose another place.")
+        raise DataError(f"{target.uri}: is a file; a log dataset is a folder. Choose another path.")
     strangers = sorted(name for name in held if name != MANIFEST and not name.startswith("group="))
     if strangers:
         raise DataError(
-            f"{target.uri}: holds '{strangers[0]}', which is no part of a log dataset. Choose another place."
+            f"{target.uri}: holds '{strangers[0]}', which is not part of a log dataset. Choose another path."
         )
     if held and not overwrite:
-        found = "holds a log dataset" if MANIFEST in held else "holds what an interrupted write left"
-        raise DataError(f"{target.uri}: {found}. Choose another place, or overwrite it (--overwrite).")
+        found = "holds a log dataset" if MANIFEST in held else "holds the files of an interrupted write"
+        raise DataError(f"{target.uri}: {found}. Choose another path, or overwrite it (--overwrite).")
 
 
 def _version() -> str:

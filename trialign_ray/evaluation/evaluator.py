@@ -19,7 +19,7 @@ from trialign_ray.envs.rollout import Rollout, roll_out
 from trialign_ray.errors import ClusterError, TrialignError
 from trialign_ray.inference.base import Engine, Sampling
 from trialign_ray.io.cache import local_folder
-from trialign_ray.io.storage import Where
+from trialign_ray.io.storage import LocationLike
 from trialign_ray.models.loading import model_hash
 from trialign_ray.progress import Progress, Silent
 
@@ -28,8 +28,8 @@ from trialign_ray.progress import Progress, Silent
 class EvaluationTask:
     """Which questions, which model, and how it answers."""
 
-    model: Where
-    adapter: Where | None
+    model: LocationLike
+    adapter: LocationLike | None
     questions: QuestionSet
     groups: GroupSet
     sampling: Sampling

@@ -20,7 +20,7 @@ from pyarrow import fs
 from trialign_ray.errors import DataError
 from trialign_ray.io.storage import (
     Location,
-    Where,
+    LocationLike,
     copy_in,
     locate,
     reading,
@@ -41,7 +41,7 @@ def absolute(path: str) -> str:
     return path if "://" in path else locate(path).path
 
 
-def local_folder(uri: Where) -> Path:
+def local_folder(uri: LocationLike) -> Path:
     """The folder at `uri` as a local one: itself, or a copy in this machine's cache. Raises DataError.
 
     A copy is found by the URI and what a listing tells (each file's path, size and modification time), so finding one

@@ -1,4 +1,4 @@
-"""Where logs live: a local path or a pyarrow filesystem URI, and files that appear whole or not at all."""
+"""Files and folders by local path or pyarrow filesystem URI, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHUNK = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One file or folder on one filesystem; `uri` names it to people, without a URI's credentials and query."""
+    """One file or folder on one filesystem; `uri` is for messages, without a URI's credentials and query."""
 
     filesystem: Any
     path: str
@@ -39,15 +39,15 @@ class Location:
         return Location(self.filesystem, f"{self.path.rstrip('/')}/{name}", f"{self.uri.rstrip('/')}/{name}")
 
     def is_folder(self) -> bool:
-        """Whether a folder is there."""
+        """Whether this is a folder that exists."""
         return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
 
     def exists(self) -> bool:
-        """Whether a file or folder is there."""
+        """Whether a file or folder exists here."""
         return bool(self.filesystem.get_file_info(self.path).type != fs.FileType.NotFound)
 
     def names(self) -> frozenset[str] | None:
-        """Names in the folder, none where nothing is there, None where a file is."""
+        """Names in the folder; empty where nothing exists, None where this is a file."""
         if not self.exists():
             return frozenset()
         if not self.is_folder():
@@ -55,11 +55,11 @@ class Location:
         return frozenset(info.base_name for info in self.filesystem.get_file_info(fs.FileSelector(self.path)))
 
 
-Where = str | Path | Location
+LocationLike = str | Path | Location
 """A plain path, `file:///…`, `s3://…` or another pyarrow filesystem URI, or what `locate` made of one."""
 
 
-def locate(uri: Where) -> Location:
+def locate(uri: LocationLike) -> Location:
     """Resolve a path or URI; raises DataError."""
     if isinstance(uri, Location):
         return uri
@@ -74,10 +74,10 @@ def locate(uri: Where) -> Location:
     return Location(filesystem, path, _public(text))
 
 
-def beside(uri: Where, suffix: str) -> Location:
-    """The place whose name is that of `uri` with `suffix` at its end."""
-    place = locate(uri)
-    return Location(place.filesystem, place.path.rstrip("/") + suffix, place.uri.rstrip("/") + suffix)
+def beside(uri: LocationLike, suffix: str) -> Location:
+    """The location whose name is that of `uri` followed by `suffix`."""
+    location = locate(uri)
+    return Location(location.filesystem, location.path.rstrip("/") + suffix, location.uri.rstrip("/") + suffix)
 
 
 def _public(uri: str) -> str:
@@ -89,7 +89,7 @@ _CREDENTIALS = re.compile(r"//(?:[^/@]+:[^@?]*|[^/@]*)@")
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turn what the filesystem and Arrow raise while `uri` is read into a DataError that names it."""
+    """Turn errors of the filesystem and of Arrow while `uri` is read into a DataError that names it."""
     try:
         yield
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def reading(uri: str) -> Iterator[None]:
 
 @contextmanager
 def writing(uri: str) -> Iterator[None]:
-    """Turn what the filesystem and Arrow raise while `uri` is written into a DataError that names it."""
+    """Turn errors of the filesystem and of Arrow while `uri` is written into a DataError that names it."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -119,7 +119,7 @@ def sha256_of(location: Location) -> str:
 
 @contextmanager
 def atomic_file(location: Location) -> Iterator[BinaryIO]:
-    """A binary file that appears at `location` when the block ends well, and leaves no trace when it does not."""
+    """A binary file that appears at `location` when the block succeeds, and leaves nothing when it raises."""
     if location.local is None:
         with tempfile.TemporaryFile() as staged:
             yield staged
@@ -139,18 +139,18 @@ def atomic_file(location: Location) -> Iterator[BinaryIO]:
 
 
 def sibling(path: Path, role: str) -> Path:
-    """A hidden name, unlike any other, in the folder of `path` and so on its filesystem."""
+    """A unique hidden path in the folder of `path`, so that renaming to `path` stays on one filesystem."""
     return path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.{role}"
 
 
 def sync_file(path: Path) -> None:
-    """Put a written file on the disk."""
+    """Flush a written file to the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Put the names in a folder on the disk: a rename lasts only then."""
+    """Flush a folder's entries to the disk: until then a crash can undo a rename."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.api.test_history import metrics_row, write_metrics
 from tests.unit.io.counting import CountingFiles
 from trialign_api.services.history import History
-from trialign_ray.io.storage import Location, Where, locate
+from trialign_ray.io.storage import Location, LocationLike, locate
 
 
 def bytes_read() -> int:
@@ -60,7 +60,7 @@ def test_a_remote_file_is_read_from_where_the_copy_ends(tmp_path: Path, monkeypa
     assert history.metrics("job") == rows
 
 
-def _remote(files: CountingFiles) -> Callable[[Where], Location]:
+def _remote(files: CountingFiles) -> Callable[[LocationLike], Location]:
     return lambda uri: files.location(uri.removeprefix("mem://")) if isinstance(uri, str) else locate(uri)
 
 

@@ -24,8 +24,8 @@ def run(
     cli.command("other")(lambda: None)
     with pytest.raises(SystemExit) as stopped:
         cli(args=[command])
-    said = capsys.readouterr()
-    return stopped.value.code, said.out, said.err
+    output = capsys.readouterr()
+    return stopped.value.code, output.out, output.err
 
 
 def raising(error: BaseException) -> Callable[[], None]:

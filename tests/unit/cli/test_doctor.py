@@ -34,14 +34,14 @@ def test_the_table_says_what_is_there_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, (FINE, ODD, BAD))
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for finding in (FINE, ODD, BAD):
-        assert all(text in said for text in (finding.name, finding.status, finding.found, finding.fix))
+        assert all(text in output for text in (finding.name, finding.status, finding.found, finding.fix))
 
 
 def test_the_json_holds_every_check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run(monkeypatch, (FINE, BAD), "--json")
-    said = json.loads(capsys.readouterr().out)
-    assert said["ready"] is False
-    assert [check["name"] for check in said["checks"]] == ["Python", "Ray"]
-    assert said["checks"][1]["fix"] == "Install it."
+    report = json.loads(capsys.readouterr().out)
+    assert report["ready"] is False
+    assert [check["name"] for check in report["checks"]] == ["Python", "Ray"]
+    assert report["checks"][1]["fix"] == "Install it."

@@ -75,9 +75,9 @@ def test_override_never_changes_what_it_is_given(data: dict[str, Any]) -> None:
 
 
 @given(st.none() | st.text(max_size=80))
-def test_a_slug_is_a_run_name_whatever_the_place(place: str | None) -> None:
-    assert re.fullmatch(RUN_NAME, slug("audit", place))
+def test_a_slug_is_a_run_name_of_any_path(path: str | None) -> None:
+    assert re.fullmatch(RUN_NAME, slug("audit", path))
 
 
-def test_a_slug_is_the_last_part_of_the_place() -> None:
+def test_a_slug_is_the_last_part_of_the_path() -> None:
     assert slug("audit", "s3://bucket/models/SmolLM2-135M/") == "audit-smollm2-135m"

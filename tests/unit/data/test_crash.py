@@ -110,8 +110,8 @@ def kill_at(step: int, folder: Path) -> None:
         sys.executable,
         "-c",
         KILLED_AT_ITS_NTH_STEP,
-        folder / "rows.arrow",
-        folder / "killed" / "logs",
+        str(folder / "rows.arrow"),
+        str(folder / "killed" / "logs"),
         str(step),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

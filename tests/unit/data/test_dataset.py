@@ -26,13 +26,13 @@ from .samples import GROUPS, by_group, grid, row, table, valid_logs
 
 @pytest.fixture
 def remote(tmp_path):
-    """A place that is not on the local filesystem as far as the package can tell."""
+    """A location that the package takes for a remote one."""
     (tmp_path / "bucket").mkdir()
     return Location(fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem()), "logs", "mem://bucket/logs")
 
 
 @pytest.fixture
-def places(tmp_path, remote):
+def targets(tmp_path, remote):
     return {
         "path": tmp_path / "a" / "logs",
         "text": str(tmp_path / "b with space" / "logs"),
@@ -42,10 +42,10 @@ def places(tmp_path, remote):
 
 
 @pytest.mark.parametrize("kind", ["path", "text", "file", "remote"])
-def test_what_is_written_is_read_back_in_exactly_the_schema(places, kind):
+def test_what_is_written_is_read_back_in_exactly_the_schema(targets, kind):
     rows = table(grid())
-    write_logs(rows, places[kind], GROUPS)
-    found = read_logs(places[kind])
+    write_logs(rows, targets[kind], GROUPS)
+    found = read_logs(targets[kind])
     assert found.schema.equals(SCHEMA, check_metadata=True)
     assert found.equals(by_group(rows))
 
@@ -155,17 +155,17 @@ def test_an_unknown_group_or_column_is_named_with_what_there_is(tmp_path, kwargs
 
 
 @pytest.mark.parametrize(
-    ("groups", "told"),
+    ("groups", "message"),
     [
         (("nurse_kenya", "neutral", "pupil_peru"), "must be the first"),
         (("neutral", "nurse_kenya"), "pupil_peru"),
         (("neutral", "neutral", "nurse_kenya", "pupil_peru"), "twice"),
-        (("neutral", "../etc", "nurse_kenya", "pupil_peru"), "no group name"),
+        (("neutral", "../etc", "nurse_kenya", "pupil_peru"), "not a group name"),
         ((), "at least one"),
     ],
 )
-def test_groups_that_do_not_fit_are_refused_and_leave_nothing(tmp_path, groups, told):
-    with pytest.raises(DataError, match=told):
+def test_groups_that_do_not_fit_are_refused_and_leave_nothing(tmp_path, groups, message):
+    with pytest.raises(DataError, match=message):
         write_logs(table(grid()), tmp_path / "logs", groups)
     assert list(tmp_path.iterdir()) == []
 
@@ -181,14 +181,14 @@ def test_a_table_in_another_schema_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["path", "remote"])
-def test_a_dataset_is_only_overwritten_when_asked(places, kind):
-    write_logs(table(grid()), places[kind], GROUPS)
+def test_a_dataset_is_only_overwritten_when_asked(targets, kind):
+    write_logs(table(grid()), targets[kind], GROUPS)
     with pytest.raises(DataError, match=r"holds a log dataset.*--overwrite"):
-        write_logs(table(grid(1)), places[kind], GROUPS)
-    assert read_logs(places[kind]).num_rows == len(grid())
-    write_logs(table(grid(1, GROUPS[:1])), places[kind], GROUPS[:1], overwrite=True)
-    assert read_logs(places[kind]).equals(table(grid(1, GROUPS[:1])))
-    verify(places[kind])
+        write_logs(table(grid(1)), targets[kind], GROUPS)
+    assert read_logs(targets[kind]).num_rows == len(grid())
+    write_logs(table(grid(1, GROUPS[:1])), targets[kind], GROUPS[:1], overwrite=True)
+    assert read_logs(targets[kind]).equals(table(grid(1, GROUPS[:1])))
+    verify(targets[kind])
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -197,7 +197,7 @@ def test_what_is_no_dataset_is_never_overwritten(tmp_path, overwrite):
     (tmp_path / "thesis" / "chapter.tex").write_text("...")
     (tmp_path / "note").write_text("...")
     for name in ("thesis", "note"):
-        with pytest.raises(DataError, match="Choose another place"):
+        with pytest.raises(DataError, match="Choose another path"):
             write_logs(table(grid()), tmp_path / name, GROUPS, overwrite=overwrite)
     assert (tmp_path / "thesis" / "chapter.tex").exists()
     assert (tmp_path / "note").exists()
@@ -210,7 +210,7 @@ def test_an_empty_folder_is_used(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
-def test_of_two_writers_of_one_place_the_second_is_refused_and_the_first_stays_whole(tmp_path):
+def test_of_two_writers_of_one_path_the_second_is_refused_and_the_first_stays_whole(tmp_path):
     with LogWriter(tmp_path / "logs") as first, LogWriter(tmp_path / "logs") as second:
         for one, rows in ((first, grid()), (second, grid(1))):
             one.write(table(rows))
@@ -248,13 +248,13 @@ def test_an_upload_that_ends_early_leaves_no_dataset_and_can_be_overwritten(remo
     monkeypatch.undo()
     with pytest.raises(DataError, match=r"no manifest\.json.*interrupted"):
         read_logs(remote)
-    with pytest.raises(DataError, match="interrupted write left"):
+    with pytest.raises(DataError, match="files of an interrupted write"):
         write_logs(table(grid()), remote, GROUPS)
     write_logs(table(grid()), remote, GROUPS, overwrite=True)
     assert read_logs(remote).num_rows == len(grid())
 
 
-def test_a_place_without_a_dataset_is_told_apart_from_one_that_is_not_there(tmp_path):
+def test_a_folder_without_a_dataset_and_a_missing_one_are_different_errors(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="no such log dataset"):
         read_logs(tmp_path / "absent")
@@ -302,7 +302,7 @@ def test_a_part_that_is_gone_or_has_other_rows_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("secret", ["secret", "sec/ret"])
-def test_credentials_in_a_uri_are_not_told(secret):
+def test_credentials_in_a_uri_are_not_shown(secret):
     with pytest.raises(DataError, match="nosuch://bucket/logs") as caught:
         read_logs(f"nosuch://key:{secret}@bucket/logs?token=hidden")
     assert not any(word in str(caught.value) for word in ("key", "ret", "hidden"))

@@ -17,9 +17,9 @@ def test_json_lines_keep_letters_readable(tmp_path):
     assert json.loads(text)["question_id"] == "capital-peru"
 
 
-@pytest.mark.parametrize(("name", "told"), [("rows.csv", "must end with .jsonl or .parquet"), ("rows", "must end")])
-def test_other_endings_are_refused(tmp_path, name, told):
-    with pytest.raises(DataError, match=told):
+@pytest.mark.parametrize(("name", "message"), [("rows.csv", "must end with .jsonl or .parquet"), ("rows", "must end")])
+def test_other_endings_are_refused(tmp_path, name, message):
+    with pytest.raises(DataError, match=message):
         export_logs(table(grid()), tmp_path / name)
 
 

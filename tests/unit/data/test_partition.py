@@ -44,7 +44,7 @@ def test_the_conversion_happens_once(logs, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_other_content_at_the_same_place_is_converted_again(logs, tmp_path):
+def test_other_content_at_the_same_path_is_converted_again(logs, tmp_path):
     memory_mapped(logs, "neutral", tmp_path / "cache")
     write_logs(table(grid(1)), logs, GROUPS, overwrite=True)
     assert memory_mapped(logs, "neutral", tmp_path / "cache").equals(read_logs(logs, "neutral"))

@@ -68,16 +68,16 @@ def test_a_dataset_is_read_part_by_part(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("logs.csv", "a,b", "neither a log dataset nor a file that ends with"),
         ("logs.parquet", "no parquet", "cannot be read"),
         ("logs.jsonl.gz", "no gzip", "cannot be read"),
     ],
 )
-def test_a_source_that_cannot_be_read_is_named(tmp_path, name, content, told):
+def test_a_source_that_cannot_be_read_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=rf"{name}: .*{told}"):
+    with pytest.raises(DataError, match=rf"{name}: .*{message}"):
         rows_of(tmp_path / name)
 
 

@@ -61,7 +61,7 @@ def test_an_answer_that_is_given_is_the_one_that_is_judged():
     ],
 )
 def test_spellings_of_a_given_answer_are_one_answer(question_id, spellings, name):
-    assert {score("No word of it.", question_id, answer=said) for said in spellings} == {
+    assert {score("No word of it.", question_id, answer=answer) for answer in spellings} == {
         Score(name, "entity", float(name == "Paris"), None)
     }
 

@@ -35,7 +35,7 @@ def test_a_bad_value_is_one_fault_that_names_its_field(field, value):
     assert fault.field == field or f"'{field}'" in fault.reason
 
 
-def test_a_missing_token_is_told_as_file_row_field_and_reason():
+def test_a_missing_token_is_reported_as_file_row_field_and_reason():
     one = row(response_ids=list(range(31)), behaviour_logprobs=[-1.0] * 30)
     [fault] = row_faults(one)
     expected = "logs/social.jsonl:1842: field 'response_ids' has 31 tokens but 'behaviour_logprobs' has 30."

@@ -100,9 +100,9 @@ def test_only_the_answers_of_the_split_count_and_the_others_are_counted(world: W
         for question_id in ("4-peru", "5-kenya")
         for group in GROUPS
     ]
-    place, notes = answers(tmp_path, given() + held_out), Notes()
-    both = audit(spec(world, tmp_path, answers=place, split="all"))
-    one = audit(spec(world, tmp_path, answers=place, split="heldout"), notes)
+    path, notes = answers(tmp_path, given() + held_out), Notes()
+    both = audit(spec(world, tmp_path, answers=path, split="all"))
+    one = audit(spec(world, tmp_path, answers=path, split="heldout"), notes)
     assert (both.audit.questions, both.run["rows_left_out"]) == (6, 0)
     assert (one.audit.questions, one.run["rows_left_out"]) == (2, 12)
     assert {value(figure) for figure in one.audit.accuracy_by_group.values() if figure} == {0.5}
@@ -139,9 +139,9 @@ def test_the_folder_of_a_training_run_is_refused_and_left_as_it_is(world: World,
     run.mkdir(parents=True)
     for name in ("spec.json", "report.json"):
         (run / name).write_text(name)
-    place = answers(tmp_path, given()) if source == "answers" else world.model
+    path = answers(tmp_path, given()) if source == "answers" else world.model
     with pytest.raises(DataError, match=r"runs/a: holds a training run.*another 'name'"):
-        audit(spec(world, tmp_path, **{source: place}))
+        audit(spec(world, tmp_path, **{source: path}))
     assert {path.name: path.read_text() for path in run.iterdir()} == {n: n for n in ("spec.json", "report.json")}
 
 
@@ -160,7 +160,7 @@ def test_preferences_are_scored_where_the_rows_have_them(world: World, tmp_path:
         ({"response": 7}, "response", "is 7 (int)"),
         ({"question_id": "9-atlantis"}, "question_id", "is not in "),
         ({"question_id": ["9"]}, "question_id", "is ['9'] (list)"),
-        ({"preference": "short please"}, "preference", "is no preference rule"),
+        ({"preference": "short please"}, "preference", "is not a preference rule"),
         ({"reward_truth": 2}, "reward_truth", "is 2"),
         ({"turn": 0}, "turn", "is 0"),
         ({"mood": "good"}, "mood", "is not a field of the log schema"),
@@ -173,18 +173,18 @@ def test_a_bad_row_is_named_by_file_row_field_and_reason(
     rows[5] |= change
     with pytest.raises(RowError) as caught:
         audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
-    place = str(tmp_path / "answers.jsonl")
-    assert (place, 6, field) in [(problem.file, problem.row, problem.field) for problem in caught.value.problems]
+    path = str(tmp_path / "answers.jsonl")
+    assert (path, 6, field) in [(problem.file, problem.row, problem.field) for problem in caught.value.problems]
     assert any(reason in problem.reason for problem in caught.value.problems if problem.field == field)
     assert {problem.row for problem in caught.value.problems} == {6}
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_line_that_is_no_json_is_named(world: World, tmp_path: Path) -> None:
-    place = Path(answers(tmp_path, given()))
-    place.write_text(place.read_text() + "{cut\n")
-    with pytest.raises(RowError, match=r"answers\.jsonl:13: field '\(row\)' is no JSON"):
-        audit(spec(world, tmp_path, answers=str(place)))
+    path = Path(answers(tmp_path, given()))
+    path.write_text(path.read_text() + "{cut\n")
+    with pytest.raises(RowError, match=r"answers\.jsonl:13: field '\(row\)' is not valid JSON"):
+        audit(spec(world, tmp_path, answers=str(path)))
 
 
 def test_a_group_that_is_not_in_the_group_set_is_refused(world: World, tmp_path: Path) -> None:
@@ -205,9 +205,9 @@ def test_two_answers_to_one_question_are_samples_of_it(world: World, tmp_path: P
 
 def test_a_model_is_asked_the_split_and_its_answers_are_kept(world: World, tmp_path: Path) -> None:
     report = audit(spec(world, tmp_path, model=world.model, samples=2, max_new_tokens=6))
-    place = tmp_path / "runs" / "a" / "answers"
-    rows = read_logs(place).to_pylist()
-    assert validate_logs(place).ok
+    path = tmp_path / "runs" / "a" / "answers"
+    rows = read_logs(path).to_pylist()
+    assert validate_logs(path).ok
     assert {row["question_id"] for row in rows} == {"4-peru", "5-kenya"}
     assert len(rows) == 2 * len(GROUPS) * 2
     assert (report.audit.questions, report.audit.samples) == (2, 2)

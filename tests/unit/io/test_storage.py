@@ -24,8 +24,8 @@ def test_a_file_appears_when_its_block_ends(folder, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def write_half(place: Location) -> None:
-    with writing(place.uri), atomic_file(place) as file:
+def write_half(target: Location) -> None:
+    with writing(target.uri), atomic_file(target) as file:
         file.write(b"half")
         raise OSError("no space")
 
@@ -52,12 +52,12 @@ def test_an_upload_that_breaks_off_is_not_left_half(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_path_and_its_uri_are_the_same_place(tmp_path):
+def test_a_path_and_its_uri_are_the_same_location(tmp_path):
     assert locate(tmp_path / "a b").path == locate((tmp_path / "a b").as_uri()).path == str(tmp_path / "a b")
     assert locate(locate(tmp_path)) == locate(tmp_path)
 
 
-def test_a_place_beside_another_is_on_the_same_filesystem():
-    place = beside("s3://key:secret@bucket/logs/?region=us-east-1", ".rejects.jsonl")
-    assert (place.path, place.uri) == ("bucket/logs.rejects.jsonl", "s3://bucket/logs.rejects.jsonl")
-    assert isinstance(place.filesystem, fs.S3FileSystem)
+def test_a_location_beside_another_is_on_the_same_filesystem():
+    location = beside("s3://key:secret@bucket/logs/?region=us-east-1", ".rejects.jsonl")
+    assert (location.path, location.uri) == ("bucket/logs.rejects.jsonl", "s3://bucket/logs.rejects.jsonl")
+    assert isinstance(location.filesystem, fs.S3FileSystem)
