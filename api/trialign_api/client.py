@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+from httpx_sse import EventSource, ServerSentEvent
 from pydantic import BaseModel
 
 from trialign_api.problems import Problem
@@ -166,11 +167,11 @@ class Client:
             try:
                 with self._stream(job_id, position, tail) as stream:
                     reached = True
-                    for event, data, found in stream:
-                        position = found or position
-                        if event == "log":
-                            yield from data.split("\n")
-                        elif event == "end":
+                    for event in stream:
+                        position = event.id or position
+                        if event.event == "log":
+                            yield from event.data.split("\n")
+                        elif event.event == "end":
                             return
             except (ClusterError, RefusedError, httpx.TransportError) as error:
                 if not reached or (isinstance(error, RefusedError) and error.problem.status not in _BUSY):
@@ -249,34 +250,10 @@ class Client:
         raise self._unreachable(f"{answer.url.path}: HTTP {answer.status_code}, not from this service")
 
     @contextmanager
-    def _stream(
-        self, job_id: str, position: str | None, tail: int | None
-    ) -> Iterator[Iterator[tuple[str, str, str | None]]]:
+    def _stream(self, job_id: str, position: str | None, tail: int | None) -> Iterator[Iterator[ServerSentEvent]]:
         """Events of the log behind `position`, or of its last lines."""
         headers = {"Last-Event-ID": position} if position else {}
         path, query = f"/v1/jobs/{job_id}/logs/stream", {"tail": tail} if tail else {}
         request = self._http.build_request("GET", path, headers=headers, params=query)
         with closing(self._repeated(lambda: self._checked(self._http.send(request, stream=True)))) as answer:
-            yield parse_events(_lines(answer.iter_text()))
-
-
-def _lines(texts: Iterable[str]) -> Iterator[str]:
-    """Lines of an event stream. httpx's own also end at characters that a log may have inside a line."""
-    rest = ""
-    for text in texts:
-        *whole, rest = (rest + text).split("\n")
-        yield from (line.removesuffix("\r") for line in whole)
-
-
-def parse_events(lines: Iterator[str]) -> Iterator[tuple[str, str, str | None]]:
-    """Server-sent events as (event, data, id)."""
-    fields: dict[str, list[str]] = {}
-    for line in lines:
-        if line:
-            name, _, value = line.partition(":")
-            fields.setdefault(name, []).append(value.removeprefix(" "))
-            continue
-        if "data" in fields:
-            found = fields.get("id")
-            yield fields.get("event", ["message"])[-1], "\n".join(fields["data"]), found[-1] if found else None
-        fields = {}
+            yield EventSource(answer).iter_sse()

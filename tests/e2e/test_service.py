@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,14 +18,15 @@ import psutil
 import pytest
 import torch
 import yaml
+from httpx_sse import EventSource
 from peft import PeftModel
 from playwright.sync_api import expect
 from transformers import AutoModelForCausalLM
 
 from tests.browser import Seen, chromium
 from tests.integration.api.serving import ended, free_port, ready, wait_for
-from tests.world import World, make_world
-from trialign_api.client import Client, parse_events
+from tests.world import World
+from trialign_api.client import Client
 from trialign_api.schemas import JobOut
 
 pytestmark = pytest.mark.e2e
@@ -52,6 +54,14 @@ class Served:
         """The file with the token that its Ray asks for."""
         return self.world.folder / "trialign-data" / "ray-token"
 
+    def run(self, folder: Path, *arguments: str, status: int = 0) -> str:
+        """What `trialign` prints in `folder`, to a user of this service."""
+        env = _clean() | {"TRIALIGN_URL": self.url, "TRIALIGN_KEY": self.key, "COLUMNS": "200"}
+        command = [str(BIN / "trialign"), *arguments]
+        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+        assert done.returncode == status, done.stderr
+        return done.stdout + done.stderr
+
     def client(self) -> Client:
         return Client(self.url, self.key)
 
@@ -61,7 +71,8 @@ class Served:
         url = f"{self.url}/v1/jobs/{job_id}/logs/stream"
         with httpx.stream("GET", url, headers=headers, timeout=SECONDS) as answer:
             assert answer.status_code == 200
-            yield from parse_events(answer.iter_lines())
+            for event in EventSource(answer).iter_sse():
+                yield event.event, event.data, event.id or None
 
     def spec(self, name: str) -> dict[str, Any]:
         """A training run of `STEPS` steps, with places from the workspace on; no checkpoint before the last step."""
@@ -72,8 +83,8 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    world, port = make_world(tmp_path_factory.mktemp("world")), free_port()
+def served(world: World) -> Iterator[Served]:
+    port = free_port()
     env = _clean() | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TRIALIGN_RECONCILE_SECONDS": "0.3"}
     command = [str(BIN / "trialign"), "serve", "--port", str(port), "--cpus", "4"]
     with subprocess.Popen(command, cwd=world.folder, env=env, stdout=subprocess.PIPE, text=True) as process:
@@ -232,6 +243,26 @@ def test_who_has_rays_dashboard_alone_finds_the_job_too(served: Served, finished
     known = httpx.get(f"{served.ray}/api/jobs/", headers=auth, timeout=SECONDS).json()
     attempts = [job["metadata"] for job in known if job["submission_id"].startswith(finished.id)]
     assert [(found["trialign_job_id"], found["job_name"]) for found in attempts] == [(finished.id, "reward")] * 2
+
+
+def test_the_first_key_is_an_admins_and_ray_needs_its_token(served: Served) -> None:
+    auth = {"Authorization": f"Bearer {served.key}"}
+    with httpx.Client(timeout=SECONDS, headers=auth) as caller:
+        cluster = caller.get(f"{served.url}/v1/cluster").json()
+        assert (cluster["reachable"], cluster["resources"]["CPU"]) == (True, 4.0)
+        assert caller.get(f"{served.url}/v1/audit").status_code == 200
+    assert httpx.get(f"{served.ray}/api/jobs/", timeout=SECONDS).status_code == 401
+    assert served.token.stat().st_mode & 0o077 == 0
+
+
+def test_a_job_is_submitted_listed_shown_and_followed_to_its_end_by_commands(served: Served, tmp_path: Path) -> None:
+    spec = {"kind": "audit", "name": "baseline", "answers": "a.jsonl", "questions": "none.json", "groups": "g.yaml"}
+    (tmp_path / "audit.yaml").write_text(yaml.safe_dump(spec))
+    job_id = served.run(tmp_path, "jobs", "submit", "audit.yaml", "--label", "team=x").strip()
+    assert re.fullmatch(r"job-[0-9a-f]{28}", job_id)
+    assert "failed: bad_spec" in served.run(tmp_path, "jobs", "logs", job_id, "-f", status=1)
+    assert job_id in served.run(tmp_path, "jobs", "list", "--status", "failed")
+    assert "none.json: cannot be read" in served.run(tmp_path, "jobs", "show", job_id)
 
 
 def test_ctrl_c_leaves_no_process(served: Served) -> None:

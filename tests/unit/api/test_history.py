@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from httpx_sse import EventSource
 from hypothesis import given
 from hypothesis import strategies as st
 from sse_starlette import ServerSentEvent
 
 from tests.unit.api.fake import Plane
 from trialign_api.backend import RayStatus
-from trialign_api.client import parse_events
 from trialign_api.services.history import History
 from trialign_api.services.metrics import Rows
 from trialign_api.services.watch import LogPosition
@@ -156,8 +156,8 @@ async def test_the_stream_keeps_blank_lines(control: Plane, text: str) -> None:
     control.backend.set(f"{job['id']}-a1", RayStatus.SUCCEEDED)
     await control.tick()
     answer = await control.client.get(f"/v1/jobs/{job['id']}/logs/stream", headers=ada)
-    events = parse_events(iter(answer.text.splitlines()))
-    lines = [line for event, data, _ in events if event == "log" for line in data.split("\n")]
+    events = EventSource(answer).iter_sse()
+    lines = [line for event in events if event.event == "log" for line in event.data.split("\n")]
     assert lines == text.removesuffix("\n").split("\n")
 
 
