@@ -26,10 +26,10 @@ function route() {
 
 function page(signal) {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
-  const [, place, id, part] = path.split("/").map(decodeURIComponent);
+  const [, section, id, part] = path.split("/").map(decodeURIComponent);
   clusterLine(document.getElementById("cluster"), { signal, refused });
-  if (place === "jobs" && id && part === "report") return reportPage(id, { signal, refused });
-  if (place === "jobs" && id) return jobPage(id, { signal, refused });
+  if (section === "jobs" && id && part === "report") return reportPage(id, { signal, refused });
+  if (section === "jobs" && id) return jobPage(id, { signal, refused });
   return jobList(new URLSearchParams(query), { signal, refused });
 }
 

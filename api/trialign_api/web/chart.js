@@ -5,7 +5,7 @@
 
 import { h, put, s } from "./dom.js";
 import { whole } from "./format.js";
-import { decimals, extent, nearest, place, ticks } from "./scale.js";
+import { decimals, extent, linear, nearest, ticks } from "./scale.js";
 
 const HEIGHT = 230;
 const TOP = 10;
@@ -157,8 +157,8 @@ function viewOf({ steps, series, reference, floor, ceiling, height }, width) {
   const right = width - (labelled ? LABEL_WIDTH : 12);
   const values = series.flatMap(({ values }) => values).concat(reference ?? []);
   const yTicks = ticks(...extent(values, floor, ceiling), height < 200 ? 3 : 5);
-  const x = place([steps[0], Math.max(steps.at(-1), steps[0] + 1)], [LEFT, right]);
-  const y = place([yTicks[0], yTicks.at(-1)], [height - BOTTOM, TOP]);
+  const x = linear([steps[0], Math.max(steps.at(-1), steps[0] + 1)], [LEFT, right]);
+  const y = linear([yTicks[0], yTicks.at(-1)], [height - BOTTOM, TOP]);
   return { x, y, right, labelled, yTicks, xTicks: stepTicks(steps, right - LEFT) };
 }
 

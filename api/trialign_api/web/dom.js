@@ -42,13 +42,13 @@ export function say(element, text) {
  */
 export function keyed(parent, items, key, make, update) {
   const kept = new Map([...parent.children].map((child) => [child.dataset.key, child]));
-  let place = parent.firstElementChild;
+  let next = parent.firstElementChild;
   for (const item of items) {
     const child = kept.get(key(item)) ?? made(make(item), key(item));
     kept.delete(key(item));
     update(child, item);
-    if (child === place) place = place.nextElementSibling;
-    else parent.insertBefore(child, place);
+    if (child === next) next = next.nextElementSibling;
+    else parent.insertBefore(child, next);
   }
   for (const gone of kept.values()) gone.remove();
 }

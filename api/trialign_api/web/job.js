@@ -180,8 +180,8 @@ function ran(job) {
 
 const WAITING = {
   validating: "The specification and its data are being checked.",
-  queued: "Waiting for a place on the cluster.",
-  starting: "The cluster is making room for it.",
+  queued: "Waiting for free cluster resources.",
+  starting: "The cluster is starting the job.",
   cancelling: "Writing a checkpoint before it ends.",
 };
 

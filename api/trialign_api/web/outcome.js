@@ -2,7 +2,7 @@
 
 import { h, put, s } from "./dom.js";
 import { isNumber, number, percent, signed } from "./format.js";
-import { extent, place } from "./scale.js";
+import { extent, linear } from "./scale.js";
 
 const METRICS = [
   {
@@ -120,7 +120,7 @@ function intervals(rows) {
     0,
     1,
   );
-  const x = place([low, high], [6, WIDTH - 6]);
+  const x = linear([low, high], [6, WIDTH - 6]);
   const height = ROW * rows.length + 4;
   const text = rows.map(({ label, figure }) => `${label} ${interval(figure)}`).join("; ");
   return h(

@@ -3,7 +3,7 @@
 import { h, put } from "./dom.js";
 import { Problem } from "./api.js";
 
-/** A place for the latest error of a view: `show(error)`, `clear()`. */
+/** The element that shows the latest error of a view: `show(error)`, `clear()`. */
 export function problemBox() {
   const element = h("div", { class: "problem", role: "alert", hidden: true });
   return {

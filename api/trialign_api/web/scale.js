@@ -1,7 +1,7 @@
 /** Scales of a chart: where a value lies, which values get a tick. */
 
 /** A linear map from `domain` to `range`, with its `inverse`. */
-export function place([d0, d1], [r0, r1]) {
+export function linear([d0, d1], [r0, r1]) {
   const slope = (r1 - r0) / (d1 - d0);
   const map = (value) => r0 + (value - d0) * slope;
   map.inverse = (at) => d0 + (at - r0) / slope;

@@ -152,7 +152,7 @@ def test_a_job_that_is_not_there(open_page: Open) -> None:
 def test_a_queued_job_has_empty_states_and_no_charts(open_page: Open, world: World) -> None:
     world.log, world.log_ended = [], True
     page = open_page("/jobs/job-" + "b" * 28)
-    expect(page.get_by_text("Waiting for a place on the cluster.")).to_be_visible()
+    expect(page.get_by_text("Waiting for free cluster resources.")).to_be_visible()
     expect(page.get_by_role("slider")).to_have_count(0)
 
 
@@ -188,7 +188,7 @@ def test_resume_keeps_the_job_and_retry_opens_the_new_one(open_page: Open, world
     page.get_by_role("link", name=data.FAILED).click()
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("button", name="Resume the job").click()
-    expect(page.get_by_text("Waiting for a place on the cluster.")).to_be_visible()
+    expect(page.get_by_text("Waiting for free cluster resources.")).to_be_visible()
     assert [path.rsplit("/", 1)[1] for path, _ in world.posts] == ["retry", "resume"]
     assert len({nonce for _, nonce in world.posts}) == 2
 
