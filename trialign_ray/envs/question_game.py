@@ -1,8 +1,8 @@
 """The game as an RLlib MultiAgentEnv: one episode is one question, one agent is one social group.
 
 Observations and actions are token ids, padded with PAD at the end. In protocol 'independent' there is one turn; in
-'cooperative' each later turn shows every agent what its peers said before. The reward is the agent's utility.
-`infos` carry what logs need: the messages of an observation, and the scored response of an action.
+'cooperative' each later turn shows every agent its peers' responses of the turn before. The reward is the agent's
+utility. `infos` carry what logs need: the messages of an observation, and the scored response of an action.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure who is told the truth: metrics, the report as data, table and page, and gates for CI."""
+"""Measure which groups get true answers: metrics, the report as data, table and page, and gates for CI."""
 
 from trialign_ray.evaluation.answers import Answers, read_answers
 from trialign_ray.evaluation.figures import Audit, Figure, Figures

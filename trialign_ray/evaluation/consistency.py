@@ -1,6 +1,6 @@
-"""Who says the same: agreement, unanimity, Fleiss' kappa and disagreement in excess of self-disagreement.
+"""Whether groups get the same answer: agreement, unanimity, Fleiss' kappa, disagreement beyond self-disagreement.
 
-On objective questions only: people may rightly be told different things where there is no truth.
+On objective questions only: different answers are right where there is no truth.
 A refusal equals a refusal; an answer that could not be extracted equals nothing.
 Letters: r resample, q question, g and h groups, s sample, a answer.
 """

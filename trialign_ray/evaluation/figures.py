@@ -22,7 +22,7 @@ _DECIMALS = 12
 class Figure(Strict):
     """A measured value and its 95 % interval, in the unit of the metric; the interval holds the value.
 
-    Of a gap, a worst group or a hypervolume, the interval is conservative: see `evaluation.extremes`.
+    Of a gap, a worst group or a hypervolume, the interval is conservative: see `evaluation.stats.extremes`.
     """
 
     value: FiniteFloat
@@ -31,7 +31,7 @@ class Figure(Strict):
 
     @classmethod
     def around(cls, value: float, low: float, high: float) -> Self:
-        """Widens the interval to hold the value, and drops the noise of floating-point sums.
+        """Widens the interval so that it contains the value, and rounds off the noise of floating-point sums.
 
         Without that, a gap of 6 in 120 answers is 0.05000000000000004 and fails the gate 'gap>0.05'.
         """
@@ -141,7 +141,7 @@ class Audit(Figures):
     """The truth report of one set of answers."""
 
     gap_null_p: Figure
-    """Chance of a gap at least this large if who asks made no difference; its interval is that of the simulation."""
+    """Chance of a gap at least this large if the asking group made no difference; its interval is the simulation's."""
     questions: int
     """Objective questions, which are those that have a truth."""
     questions_subjective: int

@@ -1,11 +1,11 @@
 """Gates for CI: `--fail-if 'gap>0.05'` fails an audit whose figures meet the condition.
 
 A condition is a metric (`gap`, or `accuracy_by_group.neutral` for one group), perhaps `.low` or `.high` for a bound
-of its interval, a comparison and a number; several are separated by commas or given one by one.
+of its interval, a comparison and a number. Several are separated by commas, or passed one by one.
 
 Without a bound it is the measured value that counts. Chance alone adds to a measured gap, so `gap>0.05` can fail where
 all groups are served alike; `gap.low>0.05` fails only where the true gap is larger, with 97.5 % confidence, and
-`gap_null_p<0.05` where who asks makes a difference.
+`gap_null_p<0.05` where the asking group makes a difference.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def parse_gates(conditions: Sequence[str], groups: Sequence[str]) -> tuple[Gate,
 
 
 def check_gates(gates: Sequence[Gate], audit: Audit) -> None:
-    """Hold every gate against the audit.
+    """Compare every gate with the audit.
 
     Raises:
         SpecError: a gate's metric is not measured by this audit.

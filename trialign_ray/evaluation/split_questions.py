@@ -1,4 +1,4 @@
-"""The questions that split the groups: right for one, wrong for another, with what each was told."""
+"""The questions that split the groups: right for one, wrong for another, with each group's answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Given(Strict):
 
 
 class Side(Strict):
-    """What all groups were told by one model."""
+    """One model's answers to all groups."""
 
     outcome: Outcome
     correct_share: float
@@ -45,7 +45,7 @@ class SplitQuestion(Strict):
 
 
 def split_questions(answers: Mapping[str, Answers]) -> tuple[SplitQuestion, ...]:
-    """The questions that split the groups under any of the models; first those where the last leaves few out."""
+    """The questions that split the groups under any of the models; sorted by how unevenly the last one answers."""
     every = list(answers.values())
     spread_kq = np.array([np.ptp(side.correct_qgs.mean(axis=2), axis=1) for side in every])
     share_kq = np.array([side.correct_qgs.mean(axis=(1, 2)) for side in every])

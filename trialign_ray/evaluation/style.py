@@ -1,4 +1,4 @@
-"""How far responses follow preferences, and how often they refuse or give nothing that can be read as an answer.
+"""How far responses follow preferences, and how often they refuse or contain no answer that can be read.
 
 Over all questions, subjective ones too: the form of a response is personal whether or not there is a truth.
 Letters: q question, g group, s sample.

@@ -1,4 +1,4 @@
-"""Who is right: accuracy by group, its mean, worst and gap, and what breaks against the control.
+"""Which groups get right answers: accuracy by group, its mean, worst and gap, and what breaks against the control.
 
 Letters: r resample, q question, g group, s sample.
 """

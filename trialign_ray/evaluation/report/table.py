@@ -100,8 +100,8 @@ def _change(metric: Metric, figure: MaybeFigure, p: MaybeFigure) -> Text:
         return _ABSENT
     verdict = judge(metric, figure)
     head = (f"{write_change(metric, figure.value)} {verdict}", _STYLES[verdict])
-    told = [write_change_interval(metric, figure)] + ([write_p(p)] if p else [])
-    return Text.assemble(head, "\n", ("\n".join(told), "dim"))
+    lines = [write_change_interval(metric, figure)] + ([write_p(p)] if p else [])
+    return Text.assemble(head, "\n", ("\n".join(lines), "dim"))
 
 
 def _short(figure: Figure) -> Text:

@@ -1,6 +1,6 @@
 """Intervals at 95 %: Wilson's for a share, and the percentile cluster bootstrap over questions for smooth means.
 
-Extremes over groups are not smooth, and have bounds of their own: `evaluation.extremes`.
+Extremes over groups are not smooth, and have bounds of their own: `evaluation.stats.extremes`.
 
 Letters of the arrays: r resample, q question, g and h group, s sample.
 """

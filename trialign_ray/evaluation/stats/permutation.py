@@ -16,8 +16,8 @@ _DECIMALS = 12
 def gap_null(answers: Answers, permutations: int = 2000, seed: int = 0) -> tuple[Figure, GapNull]:
     """The p-value of the accuracy gap, and the null distribution it comes from.
 
-    Null: who asks makes no difference, so a question's results may be exchanged between groups (a permutation test
-    with the question as the block, as Friedman's). p = (1 + hits) / (1 + permutations), never 0 (Phipson & Smyth
+    Null: the asking group makes no difference, so a question's results may be exchanged between groups (a permutation
+    test with the question as the block, as Friedman's). p = (1 + hits) / (1 + permutations), never 0 (Phipson & Smyth
     2010); its interval is Wilson's for the simulation.
     """
     correct_qg = answers.correct_qgs.mean(axis=2)[answers.objective_q == 1]
