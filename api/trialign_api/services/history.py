@@ -149,7 +149,7 @@ def _known(copy: Path, most: int) -> tuple[int, bytes]:
 
 
 def _write(copy: Path, data: bytes, offset: int | None) -> None:
-    """Write `data` to the copy at `offset`, in place of all that is there without one."""
+    """Write `data` to the copy at `offset`; without one it replaces the copy."""
     if offset is None:
         with atomic_file(locate(copy)) as file:
             file.write(data)
