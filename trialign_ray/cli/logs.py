@@ -80,7 +80,8 @@ def show_command(
     question: Annotated[str | None, Option(metavar="ID", help="Show every response to this question.")] = None,
 ) -> None:
     """Summarise a dataset by group, or show one question across the groups."""
-    from trialign_ray.data.inspection import question_table, question_view, summarise, summary_table
+    from trialign_ray.cli.tables import question_table, summary_table
+    from trialign_ray.data.inspection import question_view, summarise
 
     if question is None:
         console.show(summary_table(summarise(dataset)))

@@ -1,17 +1,13 @@
-"""A log dataset at a glance, and one question across its groups: as dataclasses and as rich tables."""
+"""Summary of a log dataset by group, and one question across its groups."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from trialign_ray.data.dataset import manifest, read_logs
 from trialign_ray.data.schema import SPLITS
@@ -108,15 +104,15 @@ class QuestionView:
 
 def summarise(uri: LocationLike) -> LogSummary:
     """Summary of the dataset at `uri`, read one group at a time; raises DataError."""
-    said = manifest(uri)
+    held = manifest(uri)
     return LogSummary(
         uri=locate(uri).uri,
-        rows=said.rows,
-        groups=tuple(_summarise_group(name, read_logs(uri, name, _SUMMARY_COLUMNS)) for name in said.names),
+        rows=held.rows,
+        groups=tuple(_summarise_group(name, read_logs(uri, name, _SUMMARY_COLUMNS)) for name in held.names),
         splits=_splits(read_logs(uri, columns=["question_id", "split"])),
-        model_hashes=said.model_hashes,
-        content_sha256=said.content_sha256,
-        created_with=said.created_with,
+        model_hashes=held.model_hashes,
+        content_sha256=held.content_sha256,
+        created_with=held.created_with,
     )
 
 
@@ -171,7 +167,7 @@ def _spread(column: pa.ChunkedArray) -> Spread:
 
 
 def question_view(uri: LocationLike, question_id: str) -> QuestionView:
-    """One question across the groups; raises DataError, naming ids like it, where the dataset has no such question."""
+    """One question across the groups; raises DataError that names similar ids if the dataset has no such question."""
     rows: list[dict[str, Any]] = []
     for name in manifest(uri).names:
         table = read_logs(uri, name, _VIEW_COLUMNS)
@@ -195,61 +191,4 @@ _VIEW_COLUMNS = [
 def _no_such_question(uri: LocationLike, question_id: str) -> str:
     known = pc.unique(read_logs(uri, columns=["question_id"])["question_id"]).to_pylist()
     near = difflib.get_close_matches(question_id, known) or known[:3]
-    return f"{locate(uri).uri}: has no question '{question_id}'. Ids like it: {', '.join(near)}."
-
-
-def summary_table(summary: LogSummary) -> RenderableType:
-    """The summary for a terminal."""
-    title = Text(f"{summary.uri}: {summary.rows} rows, {summary.questions} questions")
-    table = Table(title=title, title_justify="left")
-    table.add_column("group")
-    for heading in _GROUP_HEADINGS:
-        table.add_column(heading, justify="right")
-    for group in summary.groups:
-        table.add_row(*_group_cells(group))
-    splits = ", ".join(f"{split.split} {split.questions} questions ({split.rows} rows)" for split in summary.splits)
-    models = ", ".join(summary.model_hashes) or "not known"
-    facts = f"splits: {splits}\nmodels: {models}\ncontent: {summary.content_sha256[:16]}"
-    return Group(table, Text(f"{facts}, written by trialign-ray {summary.created_with}"))
-
-
-_GROUP_HEADINGS = (
-    *("rows", "questions", "K", "accuracy", "refusal", "unextracted"),
-    *("pref. explicit", "pref. implicit", "prompt tokens", "response tokens"),
-)
-
-
-def _group_cells(group: GroupSummary) -> Sequence[str]:
-    shares = (group.accuracy, group.refusal, group.unextracted, group.preference_explicit, group.preference_implicit)
-    return (
-        group.group,
-        str(group.rows),
-        str(group.questions),
-        _range(group.samples_per_prompt),
-        *map(_share, shares),
-        _range(group.prompt_tokens),
-        _range(group.response_tokens),
-    )
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _range(spread: Spread) -> str:
-    return str(spread.low) if spread.low == spread.high else f"{spread.mean:.1f} ({spread.low}–{spread.high})"
-
-
-def question_table(view: QuestionView) -> RenderableType:
-    """The question and its responses for a terminal."""
-    table = Table()
-    for heading in ("group", "protocol", "turn", "sample", "response", "answer", "truth", "preference"):
-        table.add_column(heading)
-    for row in view.responses:
-        answer = row.answer if row.answer is not None else f"({row.answer_kind})"
-        place = (row.group, row.protocol, str(row.turn), str(row.sample))
-        scores = (_share(row.reward_truth), _share(row.reward_preference))
-        table.add_row(*place, Text(row.response), Text(answer), *scores)
-    references = ", ".join(view.references) or "none"
-    facts = f"{view.question_id} ({view.kind}, {view.split}, {view.topic}): {view.question}\naccepted: {references}"
-    return Group(Text(facts), table)
+    return f"{locate(uri).uri}: has no question '{question_id}'. Similar ids: {', '.join(near)}."

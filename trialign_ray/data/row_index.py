@@ -30,6 +30,16 @@ CREATE TABLE prompt (
 ) WITHOUT ROWID;
 """
 
+_FIND = """
+SELECT question.number, question.split, question.file, question.line, row.file, row.line, prompt.file, prompt.line,
+    prompt.digests
+FROM question
+LEFT JOIN row ON row.question = question.number AND row."group" = ? AND row.protocol = ? AND row.turn = ?
+    AND row.sample = ?
+LEFT JOIN prompt ON prompt.question = question.number AND prompt."group" = ? AND prompt.digests IS NOT NULL
+WHERE question.id = ?
+"""
+
 Row = Mapping[str, Any]
 
 
@@ -69,21 +79,25 @@ class SampleCounter:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownQuestion:
-    """The first row of a question."""
+class Prompt:
+    """What the first row of turn 1 of a question and group was asked."""
 
-    number: int
-    split: str
-    location: str
-    """'file:row', as in error messages."""
+    first_row: str
+    digests: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class KnownPrompt:
-    """The first row of turn 1 of a question and group."""
+class Known:
+    """What earlier rows of a question settled. Locations are 'file:row', as in error messages."""
 
-    location: str
-    digests: bytes
+    question: int
+    split: str
+    first_row: str
+    """Location of the question's first row."""
+    twin: str | None
+    """Location of the row with the same question, group, protocol, turn and sample."""
+    prompt: Prompt | None
+    """None where the group has no row of turn 1."""
 
 
 class RowIndex:
@@ -94,50 +108,40 @@ class RowIndex:
         self._numbers: dict[str, int] = {}
         """Of groups, protocols and files. They are few; the tables hold integers in their place."""
 
-    def question(self, question_id: str) -> KnownQuestion | None:
-        """A question, None where no row of it was added."""
-        for number, split, *location in self._database.rows(
-            "SELECT number, split, file, line FROM question WHERE id = ?", question_id
-        ):
-            return KnownQuestion(number, split, self._location(*location))
-        return None
+    def find(self, row: Row) -> Known | None:
+        """What is known of the question of `row`, None where no row of it was added."""
+        group, *rest = self._key(row)
+        found = self._database.rows(_FIND, group, *rest, group, row["question_id"])
+        if not found:
+            return None
+        [(question, split, first, first_line, twin, twin_line, prompt, prompt_line, digests)] = found
+        return Known(
+            question=question,
+            split=split,
+            first_row=self._location(first, first_line),
+            twin=None if twin is None else self._location(twin, twin_line),
+            prompt=None if prompt is None else Prompt(self._location(prompt, prompt_line), digests),
+        )
 
-    def twin(self, question: KnownQuestion, row: Row) -> str | None:
-        """Location of the row that has the same question, group, protocol, turn and sample; None without one."""
-        for location in self._database.rows(
-            'SELECT file, line FROM row WHERE (question, "group", protocol, turn, sample) = (?, ?, ?, ?, ?)',
-            *(question.number, *self._key(row)),
-        ):
-            return self._location(*location)
-        return None
-
-    def prompt(self, question: KnownQuestion, group: str) -> KnownPrompt | None:
-        """What a group was asked in turn 1, None where no such row was added."""
-        for *location, digests in self._database.rows(
-            'SELECT file, line, digests FROM prompt WHERE (question, "group") = (?, ?) AND digests IS NOT NULL',
-            *(question.number, self._number(group)),
-        ):
-            return KnownPrompt(self._location(*location), digests)
-        return None
-
-    def add(self, raw: RawRow, row: Row, question: KnownQuestion | None, digests: bytes | None) -> None:
-        """Remember a row; `question` is None where it is the first of one, `digests` where it is of a later turn."""
+    def add(self, raw: RawRow, row: Row, known: Known | None, digests: bytes | None) -> None:
+        """Remember a row. `known`: what `find` returned for it; `digests`: of what turn 1 was asked, else None."""
         location = (self._number(raw.file), raw.row)
-        if question is None:
+        if known is None:
             [(number,)] = self._database.rows(
                 "INSERT INTO question VALUES (NULL, ?, ?, ?, ?) RETURNING number",
                 *(row["question_id"], row["split"], *location),
             )
         else:
-            number = question.number
+            number = known.question
         key = self._key(row)
         self._database.rows("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?)", number, *key, *location)
-        # A later turn may come first: its row makes known that the group has the question, turn 1 adds the prompt.
-        self._database.rows(
-            "INSERT INTO prompt VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
-            "SET file = excluded.file, line = excluded.line, digests = excluded.digests WHERE digests IS NULL",
-            *(number, key[0], *location, digests),
-        )
+        if known is None or known.prompt is None:
+            # A later turn may come first: it shows that the group has the question, and turn 1 brings the digests.
+            self._database.rows(
+                "INSERT INTO prompt VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET file = excluded.file, line = excluded.line, digests = excluded.digests",
+                *(number, key[0], *location, digests),
+            )
 
     def questions(self) -> int:
         """How many questions there are."""

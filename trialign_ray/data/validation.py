@@ -12,7 +12,7 @@ from trialign_ray.config.preferences import RULE
 from trialign_ray.data.dataset import verify
 from trialign_ray.data.fields import FieldFault, field_faults
 from trialign_ray.data.readers import RawRow, read_rows
-from trialign_ray.data.row_index import KnownPrompt, KnownQuestion, Row, RowIndex
+from trialign_ray.data.row_index import Known, Prompt, Row, RowIndex
 from trialign_ray.errors import RowProblem
 from trialign_ray.io.storage import LocationLike
 
@@ -117,16 +117,16 @@ class DatasetChecks:
 
         Raises DataError where there is no space for temporary files.
         """
-        question = self._index.question(row["question_id"])
+        known = self._index.find(row)
         asked = _digests(row) if row["turn"] == 1 else None
         faults = self._stranger(row)
-        if question is not None:
-            faults += self._twin(question, row) + _other_split(question, row)
-            if asked is not None and (first := self._index.prompt(question, row["group"])):
-                faults += _otherwise_asked(first, asked)
+        if known is not None:
+            faults += _twin(known) + _other_split(known, row)
+            if asked is not None and known.prompt is not None:
+                faults += _otherwise_asked(known.prompt, asked)
         if not faults:
             self._groups.add(row["group"])
-            self._index.add(raw, row, question, asked)
+            self._index.add(raw, row, known, asked)
         return faults
 
     def warnings(self) -> tuple[str, ...]:
@@ -144,25 +144,25 @@ class DatasetChecks:
             return []
         return [FieldFault("group", "value", f"is '{row['group']}'; declared are {', '.join(sorted(self._allowed))}.")]
 
-    def _twin(self, question: KnownQuestion, row: Row) -> list[FieldFault]:
-        first = self._index.twin(question, row)
-        if first is None:
-            return []
-        same = "question_id, group, protocol, turn, sample"
-        return [FieldFault("sample", "duplicate", f"repeats {first}: both have the same {same}.")]
 
-
-def _other_split(question: KnownQuestion, row: Row) -> list[FieldFault]:
-    if row["split"] == question.split:
+def _twin(known: Known) -> list[FieldFault]:
+    if known.twin is None:
         return []
-    reason = f"is '{row['split']}' but {question.location} has '{question.split}': no split cuts through a question."
+    same = "question_id, group, protocol, turn, sample"
+    return [FieldFault("sample", "duplicate", f"repeats {known.twin}: both have the same {same}.")]
+
+
+def _other_split(known: Known, row: Row) -> list[FieldFault]:
+    if row["split"] == known.split:
+        return []
+    reason = f"is '{row['split']}' but {known.first_row} has '{known.split}': no split cuts through a question."
     return [FieldFault("split", "conflict", reason)]
 
 
-def _otherwise_asked(first: KnownPrompt, asked: bytes) -> list[FieldFault]:
+def _otherwise_asked(first: Prompt, asked: bytes) -> list[FieldFault]:
     """All responses of a group's first turn on a question are trained behind the prompt of the first."""
     reason = (
-        f"differs from that of {first.location}, and the responses of one group to one question in turn 1 have one "
+        f"differs from that of {first.first_row}, and the responses of one group to one question in turn 1 have one "
         "prompt and one rule; give such rows a question_id of their own."
     )
     parts = [slice(at, at + _DIGEST_BYTES) for at in range(0, len(asked), _DIGEST_BYTES)]

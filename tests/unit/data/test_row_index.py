@@ -11,7 +11,7 @@ import pytest
 from trialign_ray.data import row_index
 from trialign_ray.data.normalisation import Completer, Completion
 from trialign_ray.data.readers import RawRow
-from trialign_ray.data.row_index import RowIndex, SampleCounter, TemporaryDatabase
+from trialign_ray.data.row_index import Prompt, RowIndex, SampleCounter, TemporaryDatabase
 from trialign_ray.data.validation import DatasetChecks
 from trialign_ray.errors import DataError
 
@@ -85,12 +85,12 @@ def test_a_later_turn_counts_the_group_and_the_first_turn_its_prompt() -> None:
     index = RowIndex()
     later, first = row(turn=2), row()
     index.add(RawRow("a.jsonl", 1, later), later, None, None)
-    question = index.question("capital-peru")
-    assert question is not None
-    assert index.prompt(question, "neutral") is None
+    known = index.find(first)
+    assert known is not None
+    assert (known.first_row, known.twin, known.prompt) == ("a.jsonl:1", None, None)
     assert (index.questions(), index.questions_with_fewer_groups(1), index.questions_with_fewer_groups(2)) == (1, 0, 1)
-    index.add(RawRow("a.jsonl", 2, first), first, question, b"asked")
-    index.add(RawRow("a.jsonl", 3, row(sample=1)), row(sample=1), question, b"else")
-    prompt = index.prompt(question, "neutral")
-    assert prompt is not None
-    assert (prompt.location, prompt.digests) == ("a.jsonl:2", b"asked")
+    index.add(RawRow("a.jsonl", 2, first), first, known, b"asked")
+    index.add(RawRow("a.jsonl", 3, row(sample=1)), row(sample=1), index.find(row(sample=1)), b"else")
+    known = index.find(first)
+    assert known is not None
+    assert (known.twin, known.prompt) == ("a.jsonl:2", Prompt("a.jsonl:2", b"asked"))
