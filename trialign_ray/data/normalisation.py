@@ -1,7 +1,8 @@
 """Fill in what a foreign log lacks: chat formats, documented defaults, token ids, answers and rewards.
 
-What a row gives is never changed but for its answer: groups are compared by name, so one answer has one name. It is
-the scorer's name for it, and without a scorer that of `rewards.answers.canonical`. Defaults of absent (or null) fields:
+Fields that a row has are kept, except for its answer: answers are compared as text across groups, so all spellings of
+one answer become one. That is the scorer's form, or without a scorer that of `rewards.verifiers.canonical`. Defaults of
+absent (or null) fields:
 
 - protocol 'independent', turn 1, seed 0, split 'train', topic 'general', references, peers and model_hash empty;
 - source: the file's name; sample: a count of the rows of the same question, group, protocol and turn;
@@ -27,7 +28,7 @@ from trialign_ray.rewards.verifiers import canonical
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a response is worth; the fields are those of the log schema."""
+    """Answer and rewards of a response; the fields are those of the log schema."""
 
     answer: str | None
     answer_kind: str
@@ -36,19 +37,19 @@ class Score:
 
 
 class Scorer(Protocol):
-    """Reads the answer out of a response and scores it."""
+    """Extracts the answer from a response and scores it."""
 
     def __call__(self, question_id: str, row: Mapping[str, Any]) -> Score | None:
         """Score the row's 'response' to a question; None for a question that the scorer does not know.
 
-        `row` has valid question_id and response, and of the other fields what the log gives: an 'answer' that is
-        there is the one to judge, a 'preference' the rule to score by. Raises DataError for a row it cannot score.
+        `row` has a valid question_id and response; other fields are as in the log. An 'answer' in it is scored in place
+        of one from the response, and a 'preference' is the rule to score by. Raises DataError for a row it cannot score.
         """
         ...
 
 
 class Tokenize(Protocol):
-    """Gives the token ids that the policy sees."""
+    """Encodes text as the token ids that the policy sees."""
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of chat messages, generation prompt included; raises DataError where the template refuses them."""
@@ -61,7 +62,7 @@ class Tokenize(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Where missing fields come from, and which fields are left behind because the caller named them."""
+    """How to fill in missing fields, and which fields of the source to drop."""
 
     scorer: Scorer | None = None
     tokenize: Tokenize | None = None
@@ -75,10 +76,10 @@ class Completer:
         self._completion = completion
         self._samples = SampleCounter()
         self.ignored: Counter[str] = Counter()
-        """Field that was left behind -> rows that had it."""
+        """Dropped field -> rows that had it."""
 
     def complete(self, raw: RawRow) -> tuple[dict[str, Any], list[FieldFault]]:
-        """The row with its missing fields filled in, and what went wrong on the way."""
+        """The row with its missing fields filled in, and the faults found while filling them in."""
         given = {name: value for name, value in raw.value.items() if value is not None}
         row = {name: value for name, value in given.items() if name not in self._completion.ignore}
         self.ignored.update(given.keys() - row.keys())
@@ -180,14 +181,14 @@ def _tokens(row: dict[str, Any], tokenize: Tokenize | None) -> list[FieldFault]:
 
 def _score(row: dict[str, Any], scorer: Scorer | None) -> list[FieldFault]:
     if scorer is None or not _valid(row, ("question_id", "response")):
-        _name(row)
+        _normalise_answer(row)
         return []
     try:
         score = scorer(row["question_id"], row)
     except TrialignError as error:
         return [FieldFault("response", "value", f"cannot be scored: {error}")]
     if score is None:
-        _name(row)
+        _normalise_answer(row)
         return [_UNKNOWN] if _lacks_score(row) else []
     if _answer_agrees(row):
         row |= {"answer": score.answer, "answer_kind": score.answer_kind}
@@ -203,8 +204,8 @@ _UNKNOWN = FieldFault(
 )
 
 
-def _name(row: dict[str, Any]) -> None:
-    """Bring an answer that no scorer names into the form that all spellings of it share."""
+def _normalise_answer(row: dict[str, Any]) -> None:
+    """Bring an answer that no scorer normalises into canonical form, so that its spellings are equal."""
     if _valid(row, ("answer",)):
         row["answer"] = canonical(row["answer"])
 
