@@ -14,7 +14,7 @@ from tests.benchmarks.learner_speed import measure
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.result import document, table, write
 from tests.benchmarks.settings import Setting, Work, own_cache, prepare
-from tests.world import World, make_world
+from tests.world import World
 from trialign_ray.config.train import LoraSpec
 
 TINY = Setting(
@@ -28,11 +28,6 @@ TINY = Setting(
     lora=LoraSpec(rank=4),
     threads=1,
 )
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("bench"))
 
 
 def mostly_here(contender: Contender, work: Work) -> Measure:

@@ -24,7 +24,8 @@ _REGISTERED = "checkpoint_manager_snapshot.json"
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
+    # Not another process's cluster, whose address Ray would find.
+    ray.init("local", num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
