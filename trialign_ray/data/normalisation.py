@@ -43,7 +43,7 @@ class Scorer(Protocol):
         """Score the row's 'response' to a question; None for a question that the scorer does not know.
 
         `row` has a valid question_id and response; other fields are as in the log. An 'answer' in it is scored in place
-        of one from the response, a 'preference' is the rule to score by. Raises DataError for a row that it cannot score.
+        of one from the response, a 'preference' is the rule to score by. Raises DataError if it cannot score the row.
         """
         ...
 
