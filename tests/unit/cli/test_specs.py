@@ -37,6 +37,7 @@ def test_settings_win_over_flags(file: Path) -> None:
 
 def test_a_setting_reaches_into_the_specification_and_leaves_its_neighbours(file: Path) -> None:
     spec = build(TrainSpec, file, {}, ["learner.zero_stage=3", "algorithm.inconsistency.coefficient=0.1"])
+    assert isinstance(spec.algorithm, TrialignSpec)
     assert (spec.learner.zero_stage, spec.learner.workers, spec.algorithm.inconsistency.coefficient) == (3, 1, 0.1)
 
 
