@@ -43,7 +43,7 @@ def _init(address: str | None) -> str | None:
         found = ray.init(
             address="local",
             object_store_memory=_STORE_BYTES,
-            include_dashboard=True,
+            include_dashboard=None,  # where ray[default] is installed
             # A dozen group actors start at once; Ray warns of that where they outnumber the cores.
             _system_config={"worker_maximum_startup_concurrency": 16},
             log_to_driver=False,
