@@ -51,7 +51,7 @@ def beside(spec: TrainSpec, act: Callable[[], None]) -> Iterator[None]:
 
 def _when_saved(checkpoints: Location, act: Callable[[], None], failed: list[BaseException]) -> None:
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 900
         while _REGISTERED not in (checkpoints.names() or ()):
             assert time.monotonic() < deadline, "no checkpoint"
             time.sleep(0.02)

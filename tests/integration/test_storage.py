@@ -47,8 +47,8 @@ class Bucket:
         return f"s3://trialign/{name}?region=us-east-1&scheme=http&endpoint_override={self.address}"
 
     def spec(self, world: World, name: str, **changes: object) -> TrainSpec:
-        places = {place: self.uri(place) for place in ("model", "logs", "runs")}
-        return world.train_spec(name, **places | LONG | changes)
+        uris = {name: self.uri(name) for name in ("model", "logs", "runs")}
+        return world.train_spec(name, **uris | LONG | changes)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,7 @@ class Done:
 @pytest.fixture(scope="module")
 def stopped_and_resumed(world: World, bucket: Bucket, workers: None) -> Done:
     """A run that got SIGINT after its first checkpoint and was continued."""
-    evaluation = {"questions": world.questions, "groups": world.groups, "max_new_tokens": 8, "bootstrap": 100}
-    spec, started = bucket.spec(world, "stopped", evaluation=evaluation), time.monotonic()
+    spec, started = bucket.spec(world, "stopped", evaluation=world.evaluation), time.monotonic()
     with beside(spec, lambda: os.kill(os.getpid(), signal.SIGINT)):
         stopped = train(spec)
     assert not stopped.finished
@@ -109,16 +108,16 @@ def test_stopped_and_resumed_run_has_the_losses_of_one_on_the_local_disk(
 
 def test_report_and_answers_are_read_from_the_store(stopped_and_resumed: Done) -> None:
     folder = stopped_and_resumed.folder
-    place = folder.part("report.json")
-    report = from_json(place.filesystem.open_input_stream(place.path).read().decode())
+    file = folder.part("report.json")
+    report = from_json(file.filesystem.open_input_stream(file.path).read().decode())
     assert isinstance(report, TrainingReport)
     assert set(report.base.accuracy_by_group) == {"neutral", "farmer", "professor"}
     assert read_logs(folder.part("answers/trained")).num_rows == read_logs(folder.part("answers/base")).num_rows > 0
 
 
 def test_report_counts_the_time_of_both_invocations(stopped_and_resumed: Done) -> None:
-    place = stopped_and_resumed.folder.part("report.json")
-    wall = json.loads(place.filesystem.open_input_stream(place.path).read())["run"]["wall_seconds"]
+    file = stopped_and_resumed.folder.part("report.json")
+    wall = json.loads(file.filesystem.open_input_stream(file.path).read())["run"]["wall_seconds"]
     assert 0.8 * stopped_and_resumed.seconds < wall <= stopped_and_resumed.seconds
 
 
