@@ -32,7 +32,7 @@ demo: install
 
 test: lint browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/unit
-	$(BIN)/python -m pytest --durations=12 tests/gpu tests/integration tests/e2e tests/benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 tests/gpu tests/integration tests/e2e tests/benchmarks
 
 # For the tests of the page; without one they are skipped, and say so.
 browser:
