@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trialign_ray.cli.specs import build, override, slug
+from trialign_ray.config.algorithm import TrialignSpec
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.config.train import RUN_NAME, TrainSpec
 from trialign_ray.errors import SpecError
