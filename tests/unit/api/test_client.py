@@ -215,8 +215,6 @@ EVENTS = [
 
 
 def test_pings_are_no_lines() -> None:
-    stream = (
-        "event: log\nid: 1-4\ndata: one\ndata: two\n\n: ping\n\n\nevent: end\ndata: succeeded\n\n"
-    )
+    stream = "event: log\nid: 1-4\ndata: one\ndata: two\n\n: ping\n\n\nevent: end\ndata: succeeded\n\n"
     with answering(lambda _: streamed(stream)) as client:
         assert list(client.follow("job-1")) == ["one", "two"]
