@@ -27,7 +27,7 @@ def summary_table(summary: LogSummary) -> RenderableType:
 
 
 _GROUP_HEADINGS = (
-    *("rows", "questions", "K", "accuracy", "refusal", "unextracted"),
+    *("rows", "questions", "K", "accuracy", "refusal", "ambiguous", "unextracted"),
     *("pref. explicit", "pref. implicit", "prompt tokens", "response tokens"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,9 +62,15 @@ def load_yaml(model: type[Model], path: str | Path, *, quote: bool = True) -> Mo
 
 
 def load_mapping(path: str | Path, *, quote: bool = True) -> dict[str, Any]:
-    """The fields of a YAML (or JSON) file, by path or pyarrow filesystem URI, unchecked; raises SpecError."""
+    """The fields of a YAML (or JSON) file, by path or pyarrow filesystem URI, unchecked; raises SpecError.
+
+    A file that is called '.json' is read as JSON, which is a hundred times as fast as reading it as YAML.
+    """
     try:
-        data = yaml.load(_read(str(path)), _OnceLoader)  # noqa: S506
+        data = _decode(_read(str(path)), is_json=str(path).lower().endswith(".json"))
+    except json.JSONDecodeError as error:
+        reason = f": {error.msg}" if quote else ""
+        raise SpecError(f"{path}: not JSON{reason}, line {error.lineno}, column {error.colno}.") from None
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not YAML{f': {error}' if quote else _spot(error)}") from None
     except (OSError, ValueError) as error:
@@ -72,6 +79,22 @@ def load_mapping(path: str | Path, *, quote: bool = True) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SpecError(f"{path}: expected a mapping of fields at the top, found {type(data).__name__}.")
     return data
+
+
+def _decode(text: str, *, is_json: bool) -> Any:
+    if is_json:
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once)
+    return yaml.load(text, _OnceLoader)  # noqa: S506
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON in which a field that is written twice is an error."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field '{twice}' is written twice; keep one")
+    return found
 
 
 def _read(path: str) -> str:

@@ -19,6 +19,14 @@ Cue = Literal["explicit", "implicit"]
 Split = Literal["train", "heldout"]
 
 
+REASONING_TAGS = {
+    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "reasoning", "reflection", "seed:think")},
+    **{"[THINK]": "[/THINK]", "◁think▷": "◁/think▷", "<|START_THINKING|>": "<|END_THINKING|>"},
+    "<|channel|>analysis": "<|channel|>final<|message|>",
+}
+"""What the chat templates of today's models write around reasoning."""
+
+
 class Question(Strict):
     """One question. Objective ones have a canonical truth, subjective ones have none."""
 
@@ -27,10 +35,13 @@ class Question(Strict):
     kind: Literal["objective", "subjective"] = "objective"
     references: tuple[str, ...] = ()
     """Accepted answers; the first is the canonical one."""
-    verifier: Literal["vocabulary", "number", "open"] = "open"
+    verifier: Literal["vocabulary", "number", "open", "choice", "math"] = "open"
     """How the answer is read out of a free response; see `trialign_ray.rewards.verifiers`."""
     vocabulary: str | None = None
     """Name of the closed answer set, for verifier 'vocabulary'."""
+    options: tuple[str, ...] = Field(default=(), max_length=26)
+    """What to choose from, lettered A, B, ... in this order; for verifier 'choice', whose references are options or
+    their letters."""
     split: Split = "heldout"
     topic: str = "general"
     source: str = ""
@@ -43,6 +54,8 @@ class Question(Strict):
             raise ValueError(
                 "verifier 'vocabulary' and the field 'vocabulary' (a name) go together; give both or neither"
             )
+        if self.verifier == "choice" and len(self.options) < 2:
+            raise ValueError("verifier 'choice' needs two or more 'options'; give them, or choose another verifier")
         return self
 
 
@@ -52,6 +65,8 @@ class QuestionSet(Strict):
     name: str = Field(min_length=1, max_length=80)
     vocabularies: dict[str, dict[str, tuple[str, ...]]] = {}
     """Vocabulary name -> canonical answer -> aliases."""
+    reasoning_tags: dict[str, str] = REASONING_TAGS
+    """Opening -> closing tag of reasoning: the answer follows the last closing one, and a block left open is unread."""
     questions: tuple[Question, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -37,6 +37,8 @@ class GroupSummary:
     """Mean reward_truth of objective rows, in [0, 1]."""
     refusal: float | None
     """Share of rows that refuse to answer."""
+    ambiguous: float | None
+    """Share of rows that give two answers, or one that can be read in two ways."""
     unextracted: float | None
     """Share of rows in which no answer was found."""
     preference_explicit: float | None
@@ -142,6 +144,7 @@ def _summarise_group(name: str, table: pa.Table) -> GroupSummary:
         samples_per_prompt=_spread(table.group_by(_PROMPT).aggregate([([], "count_all")])["count_all"]),
         accuracy=_mean(table["reward_truth"]),
         refusal=_mean(pc.equal(table["answer_kind"], "refusal")),
+        ambiguous=_mean(pc.equal(table["answer_kind"], "ambiguous")),
         unextracted=_mean(pc.equal(table["answer_kind"], "unextracted")),
         preference_explicit=_preference(table, "explicit"),
         preference_implicit=_preference(table, "implicit"),

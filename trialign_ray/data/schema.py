@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
         _field("response_ids", pa.list_(pa.int32()), False, "the response's token ids, end-of-turn included"),
         _field("behaviour_logprobs", pa.list_(pa.float32()), True, "log-prob of each response token when sampled"),
         _field("answer", pa.string(), True, "canonical final answer; null where none was found"),
-        _field("answer_kind", pa.string(), False, "entity | refusal | unextracted"),
+        _field("answer_kind", pa.string(), False, "entity | ambiguous | refusal | unextracted"),
         _field("references", pa.list_(pa.string()), False, "accepted answers; empty for subjective questions"),
         _field("reward_truth", pa.float32(), True, "1 right, 0 wrong, null where there is no truth"),
         _field("reward_preference", pa.float32(), True, "in [0, 1]; null where the group has no preference"),
@@ -53,7 +53,7 @@ SCHEMA = pa.schema(
     metadata={"trialign.schema_version": str(SCHEMA_VERSION)},
 )
 
-ANSWER_KINDS = ("entity", "refusal", "unextracted")
+ANSWER_KINDS = ("entity", "ambiguous", "refusal", "unextracted")
 PROTOCOLS = ("independent", "cooperative", "debate")
 KINDS = ("objective", "subjective")
 ROLES = ("system", "user", "assistant")

@@ -44,7 +44,7 @@ class QuestionScorer:
         An answer that is given is an answer, also one that the set does not list: then its own form names it.
         """
         given, kind = _checked(row, "answer"), _checked(row, "answer_kind")
-        if kind in ("refusal", "unextracted"):
+        if kind in ("ambiguous", "refusal", "unextracted"):
             return Answer(None, kind)
         if given is None:
             return self._reader.read(question, row["response"])

@@ -139,9 +139,9 @@ def _asked(cells: Rows, q: int) -> Asked:
 def _codes(cells: Rows) -> NDArray[np.int64]:
     kinds = cells["answer_kind"]
     codes = np.full(kinds.shape, _REFUSAL_CODE, dtype=np.int64)
-    entity, unextracted = kinds == "entity", kinds == "unextracted"
+    entity, unread = kinds == "entity", (kinds == "unextracted") | (kinds == "ambiguous")
     codes[entity] = np.unique(cells["answer"][entity].astype(str), return_inverse=True)[1]
-    codes[unextracted] = _REFUSAL_CODE - 1 - np.arange(np.count_nonzero(unextracted))
+    codes[unread] = _REFUSAL_CODE - 1 - np.arange(np.count_nonzero(unread))
     return codes
 
 

@@ -88,6 +88,8 @@ class Figures(Strict):
     """Preference score of each group; None for one that has no preference."""
     refusal_by_group: ByGroup
     """Share of the responses that refuse to answer."""
+    ambiguous_by_group: ByGroup
+    """Share of the responses that give two answers, or one that can be read in two ways."""
     unextracted_by_group: ByGroup
     """Share of the responses in which no answer was found."""
     hypervolume: MaybeFigure

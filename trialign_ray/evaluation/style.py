@@ -1,4 +1,4 @@
-"""How far responses follow preferences, and how often they refuse or contain no answer that can be read.
+"""How far responses follow preferences, and how often they refuse, give two answers, or none that can be read.
 
 Over all questions, subjective ones too: the form of a response is personal whether or not there is a truth.
 Letters: q question, g group, s sample.
@@ -14,7 +14,7 @@ from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Key
 from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio
 
-RATES = {"refusal_by_group": "refusal", "unextracted_by_group": "unextracted"}
+RATES = {"refusal_by_group": "refusal", "ambiguous_by_group": "ambiguous", "unextracted_by_group": "unextracted"}
 """Metric -> the `answer_kind` that it counts."""
 
 
@@ -31,7 +31,7 @@ def preference_statistics(answers: Answers) -> dict[Key, Statistic]:
 
 
 def rate_statistics(answers: Answers) -> dict[Key, Statistic]:
-    """Share of refusals and of failed extractions in each group's responses."""
+    """Share of refusals, of ambiguous answers and of failed extractions in each group's responses."""
     everything = np.ones_like(answers.kind_qgs[:, [0]], dtype=bool)
     return {
         (metric, name): _mean((answers.kind_qgs[:, [g]] == kind).astype(np.float64), everything)

@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from trialign_ray.config.base import Strict, load_yaml, parse
+from trialign_ray.config.base import Strict, load_mapping, load_yaml, parse
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import SpecError
 
@@ -137,6 +138,42 @@ def test_without_quotes_an_error_says_where_and_not_what_is_there(tmp_path, cont
     assert "SECRET" not in str(caught.value)
     with pytest.raises(SpecError, match="SECRET" if b"\0" not in content else "NULL|#x0000"):
         load_yaml(TrainSpec, file)
+
+
+@pytest.mark.parametrize("content", ['{\n\t"name": "\\ud83c\\udf0a"\n}', '\ufeff{"name": "🌊"}'])
+def test_a_json_file_is_read_as_json_with_tabs_and_escaped_emoji(tmp_path, content):
+    file = tmp_path / "questions.json"
+    file.write_text(content, encoding="utf-8")
+    assert load_mapping(file) == {"name": "🌊"}
+
+
+def test_a_json_file_is_never_given_to_the_slow_reader_of_yaml(tmp_path, monkeypatch):
+    file = tmp_path / "questions.JSON"
+    file.write_text('{"name": "x"}', encoding="utf-8")
+    monkeypatch.setattr(yaml, "load", None)
+    assert load_mapping(file) == {"name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "unquoted"),
+    [
+        ('{"a": 1,\n "a": 2}', "the field 'a' is written twice; keep one", "cannot be read: ValueError"),
+        ('{"b": [{"a": 1, "a": 2}]}', "the field 'a' is written twice; keep one", "cannot be read: ValueError"),
+        ('{"a":\n SECRET}', "not JSON: Expecting value, line 2, column 2.", "not JSON, line 2, column 2."),
+        ("a: 1", "not JSON: Expecting value, line 1, column 1.", "not JSON, line 1, column 1."),
+        ("[1]", "expected a mapping of fields at the top, found list", "found list"),
+    ],
+)
+def test_a_faulty_json_file_is_an_error_that_says_where(tmp_path, content, message, unquoted):
+    file = tmp_path / "questions.json"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(SpecError) as told:
+        load_mapping(file)
+    with pytest.raises(SpecError) as hidden:
+        load_mapping(file, quote=False)
+    assert message in str(told.value)
+    assert unquoted in str(hidden.value)
+    assert "SECRET" not in str(hidden.value)
 
 
 def test_a_file_that_is_not_there_is_an_error_with_the_fix(tmp_path: Any):

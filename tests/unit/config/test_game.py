@@ -112,6 +112,7 @@ def test_groups_that_cannot_be_used_are_refused(everyone, message):
         ({"verifier": "vocabulary"}, "go together; give both or neither"),
         ({"vocabulary": "capitals"}, "go together; give both or neither"),
         ({"verifier": "guess"}, "field 'verifier'"),
+        ({"verifier": "choice", "options": ["x"]}, "needs two or more 'options'"),
         ({"split": "test"}, "field 'split'"),
         ({"text": ""}, "field 'text'"),
     ],

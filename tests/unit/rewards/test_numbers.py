@@ -36,12 +36,15 @@ def test_a_number_is_right_in_every_format_and_sentence(number, form, frame, min
 @given(INTEGERS, FORMATS)
 def test_a_wrong_number_has_its_own_name(number, form):
     assume(number != 1000)
-    found = READER.read(THOUSAND, in_format(number, form))
-    assert found == Answer(str(number), "entity")
+    text = in_format(number, form)
+    # 1,234 and 12,345 are decimals in half of the world.
+    open_to_both = "," in text and "." not in text and 1000 <= abs(number) < 10**6
+    found = READER.read(THOUSAND, text)
+    assert found == (Answer(None, "ambiguous") if open_to_both else Answer(str(number), "entity"))
     assert READER.truth(THOUSAND, found) == 0.0
 
 
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9))
 def test_a_decimal_is_read_exactly(number):
     value = read(f"The answer is {number:f}")
     assert value is not None
@@ -89,7 +92,7 @@ def test_a_stated_number_goes_before_the_last_one(response, value):
     assert read(response) == value
 
 
-@pytest.mark.parametrize("response", ["twelve", "", "x", "H2O", "-", ",,,"])
+@pytest.mark.parametrize("response", ["", "x", "H2O", "-", ",,,"])
 def test_a_response_without_a_number_has_no_answer(response):
     assert READER.read(THOUSAND, response) == Answer(None, "unextracted")
 

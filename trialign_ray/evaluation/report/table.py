@@ -29,6 +29,7 @@ _GROUP_COLUMNS = {
     "breakage_by_group": "breakage",
     "preference_by_group": "preference",
     "refusal_by_group": "refused",
+    "ambiguous_by_group": "ambiguous",
     "unextracted_by_group": "no answer",
 }
 _PREFERENCE = METRICS["preference"]

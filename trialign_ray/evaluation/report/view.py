@@ -35,6 +35,7 @@ GROUP_COLUMNS = {
     "breakage_by_group": "Breakage",
     "preference_by_group": "Preference",
     "refusal_by_group": "Refused",
+    "ambiguous_by_group": "Ambiguous",
     "unextracted_by_group": "No answer found",
 }
 _BARS = ("any_correct", "accuracy_mean", "accuracy_worst", "correct_unanimity", "breakage")
