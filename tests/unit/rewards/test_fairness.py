@@ -83,36 +83,35 @@ STYLES = (
     lambda text: f"« {text} »",
     lambda text: f"\\boxed{{{text}}}",
     lambda text: f"<answer>{text}</answer>",
-    lambda text: f"<think>Is it Lima? No, not Lima.</think>{text}",
     lambda text: f"the {text}",
 )
 SENTENCES = (
-    "{}",
-    "It is {}.",
-    "The answer is {}.",
-    "Die Antwort ist {}.",
-    "La réponse est {}.",
-    "A capital é {}, claro.",
-    "Not Lima, {}.",
-    "It isn't Lima but {}.",
-    "{}, not Lima.",
-    "{} (and not Lima)",
-    "Lima is wrong, it is {}.",
-    "Lima? No, wait, {}.",
-    "Many think of Lima. The answer is: {}",
-    "Instead of Lima, I say {}.",
+    "{a}",
+    "It is {a}.",
+    "The answer is {a}.",
+    "Die Antwort ist {a}.",
+    "La réponse est {a}.",
+    "A capital é {a}, claro.",
+    "Not {b}, {a}.",
+    "It isn't {b} but {a}.",
+    "{a}, not {b}.",
+    "{a} (and not {b})",
+    "{b} is wrong, it is {a}.",
+    "{b}? No, wait, {a}.",
+    "Many think of {b}. The answer is: {a}",
+    "Instead of {b}, I say {a}.",
+    "<think>Is it {b}? No, not {b}.</think>{a}",
+    "It could be {b}.</think>It is {a}.",
 )
 NAMES = [(name, spelling) for name, aliases in CAPITALS.items() for spelling in (name, *aliases)]
 NAME_CASES = [
-    (name, sentence.format(style(spelling)))
+    (name, sentence.format(a=style(spelling), b="Djibouti" if name != "Djibouti" else "Paris"))
     for (name, spelling), style, sentence in product(NAMES, STYLES, SENTENCES)
-    # A block of reasoning comes before the sentence, not within it.
-    if sentence.startswith("{}") or not style("x").startswith("<think>")
 ]
 
 
 def test_a_name_reads_the_same_in_every_sentence_and_style():
-    question = capital("Utopia", "Paris", "Lima")
+    question = capital("Utopia", "Paris")
     here = reader(question)
     for name, text in NAME_CASES:
         assert here.read(question, text) == Answer(name, "entity"), text

@@ -135,8 +135,8 @@ def _spelt(text: str) -> Figure | None:
     for language in _SPELT_IN:
         figures = alpha2digit(text, language, threshold=0)
         found = _given(figures) if figures != text else None
-        if found is not None and _means_a_number(figures, found, language):
-            return found
+        if found is not None:
+            return found if _means_a_number(figures, found, language) else None
     return None
 
 
@@ -145,7 +145,8 @@ def _means_a_number(text: str, found: Figure, language: str) -> bool:
     after, few = text[found.end :], len(text.split()) <= _FEW_WORDS and len(numbers(text)) == 1
     if re.match(r"\s+of\b|[^\W_]", after):
         return False
-    stated = any(match.end() == found.start for match in _STATED.finditer(text))
+    ends = re.match(r"[*_\"'”]*\s*(?:[.,;:!?)\n]|$)", after) is not None  # unlike 'there are two ways'
+    stated = ends and any(match.end() == found.start for match in _STATED.finditer(text))
     if found.values != (Fraction(1),):
         return stated or few
     return (stated and language == "en") or text.strip("*_.!\"' ") == "1"
