@@ -69,8 +69,8 @@ def load_mapping(path: str | Path, *, quote: bool = True) -> dict[str, Any]:
     try:
         data = _decode(_read(str(path)), is_json=str(path).lower().endswith(".json"))
     except json.JSONDecodeError as error:
-        reason = f": {error.msg}" if quote else ""
-        raise SpecError(f"{path}: not JSON{reason}, line {error.lineno}, column {error.colno}.") from None
+        detail = f": {error.msg}" if quote else ""
+        raise SpecError(f"{path}: not JSON{detail}, line {error.lineno}, column {error.colno}.") from None
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not YAML{f': {error}' if quote else _spot(error)}") from None
     except (OSError, ValueError) as error:

@@ -37,6 +37,7 @@ def test_a_group_s_shares_are_over_the_rows_that_have_them(logs):
     assert (neutral.rows, neutral.questions) == (7, 4)
     assert neutral.accuracy == pytest.approx(4 / 6)
     assert neutral.refusal == neutral.unextracted == pytest.approx(1 / 7)
+    assert neutral.ambiguous == 0.0
     assert neutral.preference_implicit == pytest.approx(0.5)
     assert neutral.preference_explicit == pytest.approx((1.0 + 4 * 0.5) / 5)
     assert neutral.samples_per_prompt == Spread(1, 7 / 4, 2)

@@ -71,7 +71,7 @@ def test_a_given_answer_outside_the_closed_set_has_its_own_name():
     assert score("No word of it.", answer="I don't know.") == Score(None, "refusal", 0.0, None)
 
 
-@pytest.mark.parametrize("kind", ["refusal", "unextracted"])
+@pytest.mark.parametrize("kind", ["ambiguous", "refusal", "unextracted"])
 def test_a_class_that_is_given_stands(kind):
     assert score("Paris", answer_kind=kind) == Score(None, kind, 0.0, None)
 

@@ -16,11 +16,11 @@ from trialign_ray.evaluation.rows import COLUMNS
 
 GROUPS = ("neutral", "nurse", "pupil")
 FORMAT = pa.schema([SCHEMA.field(name) for name in COLUMNS])
-KINDS = {"?": "unextracted", "!": "refusal"}
+KINDS = {"?": "unextracted", "!": "refusal", "~": "ambiguous"}
 
 
 def row(question: str, group: str, said: str, sample: int = 0, /, **changes: Any) -> dict[str, Any]:
-    """One answer. `said` is 'A' (right), another letter (wrong), '!' (a refusal) or '?' (nothing found)."""
+    """One answer. `said` is 'A' (right), another letter (wrong), '!' (a refusal), '~' (two answers) or '?' (none)."""
     return {
         "question_id": question,
         "question": f"What is {question}?",

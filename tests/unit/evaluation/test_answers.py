@@ -39,6 +39,11 @@ def test_no_two_failed_extractions_have_one_code_and_all_refusals_do(grid):
     assert len(np.unique(answers.code_qgs[answers.kind_qgs == "refusal"])) <= 1
 
 
+def test_two_ambiguous_answers_do_not_agree():
+    answers = answers_of([("~", "~", "?")])
+    assert len(np.unique(answers.code_qgs)) == 3
+
+
 def test_a_group_that_is_missing_is_named():
     rows = [entry for entry in rows_of(GRID) if (entry["question_id"], entry["group"]) != ("q001", "pupil")]
     with pytest.raises(DataError, match=r"no answer to question 'q001' of group 'pupil', sample 0\. .*leave"):

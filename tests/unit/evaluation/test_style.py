@@ -47,4 +47,12 @@ def test_refusals_and_failed_extractions_are_counted_apart():
     found = audit(answers_of([("A", "!", "?"), ("A", "!", "A"), ("B", "A", "A"), ("A", "B", "A")]), FEW)
     assert values(found.refusal_by_group) == {"neutral": 0.0, "nurse": 0.5, "pupil": 0.0}
     assert values(found.unextracted_by_group) == {"neutral": 0.0, "nurse": 0.0, "pupil": 0.25}
+    assert values(found.ambiguous_by_group) == {"neutral": 0.0, "nurse": 0.0, "pupil": 0.0}
     assert known(found.refusal_by_group["neutral"]).high > 0.3  # four answers do not show that it never refuses
+
+
+def test_ambiguous_answers_are_counted_apart_by_group_and_are_not_right():
+    found = audit(answers_of([("A", "~", "~"), ("A", "~", "A"), ("B", "A", "A"), ("A", "B", "?")]), FEW)
+    assert values(found.ambiguous_by_group) == {"neutral": 0.0, "nurse": 0.5, "pupil": 0.25}
+    assert values(found.unextracted_by_group) == {"neutral": 0.0, "nurse": 0.0, "pupil": 0.25}
+    assert values(found.accuracy_by_group) == {"neutral": 0.75, "nurse": 0.25, "pupil": 0.5}
