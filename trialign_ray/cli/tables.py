@@ -33,7 +33,8 @@ _GROUP_HEADINGS = (
 
 
 def _group_cells(group: GroupSummary) -> Sequence[str]:
-    shares = (group.accuracy, group.refusal, group.unextracted, group.preference_explicit, group.preference_implicit)
+    answers = (group.accuracy, group.refusal, group.ambiguous, group.unextracted)
+    shares = (*answers, group.preference_explicit, group.preference_implicit)
     return (
         group.group,
         str(group.rows),

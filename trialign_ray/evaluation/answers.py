@@ -54,6 +54,8 @@ class Answers:
     """In [0, 1]; NaN where the group has no preference."""
     cue_qgs: NDArray[np.object_]
     """'explicit', 'implicit' or None."""
+    rule_qgs: NDArray[np.object_]
+    """The preference rule as JSON, None where the group has none or the logs do not tell it."""
 
     @property
     def samples(self) -> int:
@@ -124,6 +126,7 @@ def _arrange(cells: Rows, groups: tuple[str, ...], where: str) -> Answers:
         response_qgs=cells["response"],
         preference_qgs=floats(cells["reward_preference"]),
         cue_qgs=cells["preference_cue"],
+        rule_qgs=cells["preference"],
     )
     _check_one_truth(answers, where)
     return answers

@@ -58,6 +58,20 @@ class Figures(Strict):
     """Mean of the groups' accuracies."""
     accuracy_worst: MaybeFigure
     """Accuracy of the group that has the lowest."""
+    named: MaybeFigure
+    """Share of the responses to objective questions that name an answer, right or wrong."""
+    right_given_named: MaybeFigure
+    """Of the answers that are named, the share that is right: accuracy is the product of the two."""
+    named_by_group: ByGroup
+    """Named share of each group."""
+    right_given_named_by_group: ByGroup
+    """Right given named of each group; None for one that names nothing."""
+    contradiction: MaybeFigure
+    """Of the pairs of answers that two different groups name, the share that differs."""
+    contradiction_excess: MaybeFigure
+    """Contradiction between groups less that of a group with itself; needs two samples of each response."""
+    shared_falsehood: MaybeFigure
+    """Chance that two different groups name the same wrong answer."""
     gap: MaybeFigure
     """Highest less lowest accuracy of a group."""
     any_correct: MaybeFigure
@@ -98,7 +112,7 @@ class Figures(Strict):
     @classmethod
     def assemble(cls, found: dict[Key, MaybeFigure], **extra: object) -> Self:
         """From figures by key; a metric with none at all is None."""
-        data: dict[str, object] = dict.fromkeys(Figures.model_fields)
+        data: dict[str, object] = dict.fromkeys(figure_names(cls))
         for (name, group), figure in found.items():
             if group is None:
                 data[name] = figure
@@ -126,6 +140,13 @@ class Difference(Figures):
     """Chance of a change of the worst group's accuracy at least this large if training changed nothing."""
     gap_p: Figure
     """Chance of a change of the gap at least this large if training changed nothing."""
+    accuracy_change_by_naming: MaybeFigure
+    """The part of the change of the mean accuracy that comes from more or fewer answers being named."""
+    accuracy_change_by_facts: MaybeFigure
+    """The part that comes from more or fewer of the named answers being right; both parts add up to the change."""
+    vote_gain_recovered: MaybeFigure
+    """Of what a vote over the base's groups gains in right for everyone, the share that training reaches in one call;
+    None where the vote gains nothing."""
 
 
 class GapNull(Strict):
@@ -137,6 +158,19 @@ class GapNull(Strict):
     """The different gaps that came up, ascending."""
     counts: tuple[int, ...]
     """How often each came up."""
+
+
+class ReferenceRow(Strict):
+    """What another way to serve the same answers comes to; see `evaluation.references`."""
+
+    name: str
+    """'neutral' or 'vote'."""
+    calls: int
+    """Calls of the model for each answer that is served."""
+    right: Figure
+    """Share of the objective questions that everyone gets right."""
+    preference: MaybeFigure
+    """How well what is served follows the wishes; None where no rule is logged to score it by."""
 
 
 class Audit(Figures):
@@ -155,6 +189,8 @@ class Audit(Figures):
     gap_null: GapNull
     agreement_matrix: tuple[tuple[float | None, ...], ...]
     """Agreement of every two groups; the diagonal is a group with itself over its samples, None with only one."""
+    references: tuple[ReferenceRow, ...]
+    """The neutral answer served to all, and the vote over the groups."""
     notes: tuple[str, ...]
     """Why figures are missing."""
 

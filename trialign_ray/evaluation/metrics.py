@@ -10,6 +10,8 @@ from trialign_ray.config.game import NEUTRAL
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
 from trialign_ray.evaluation.figures import Audit, Figure, Key
+from trialign_ray.evaluation.naming import naming_by_group, naming_statistics
+from trialign_ray.evaluation.references import reference_rows
 from trialign_ray.evaluation.stats.extremes import Extreme, estimate_extremes
 from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic, wilson
 from trialign_ray.evaluation.stats.permutation import gap_null
@@ -25,7 +27,7 @@ def audit(answers: Answers, bootstrap: Bootstrap) -> Audit:
     gap_null_p, null = gap_null(answers, bootstrap.resamples, bootstrap.seed)
     objective = int(answers.objective_q.sum())
     return Audit.assemble(
-        {**means, **extreme, **_shares_by_group(answers)},
+        {**means, **extreme, **_shares_by_group(answers), **naming_by_group(answers)},
         gap_null_p=gap_null_p,
         gap_null=null,
         questions=objective,
@@ -35,6 +37,7 @@ def audit(answers: Answers, bootstrap: Bootstrap) -> Audit:
         control=NEUTRAL if answers.control is not None else None,
         worst_group=answers.groups[int(answers.correct_qgs.sum(axis=(0, 2)).argmin())],
         agreement_matrix=_with_none(agreement_matrix(answers)),
+        references=reference_rows(answers, bootstrap),
         notes=tuple(_notes(answers)),
     )
 
@@ -43,6 +46,7 @@ def statistics(answers: Answers) -> dict[Key, Statistic]:
     """Every mean as a function of the questions' weights; those that the answers cannot give are left out."""
     return {
         **truth_statistics(answers),
+        **naming_statistics(answers),
         **consistency_statistics(answers),
         **preference_statistics(answers),
         **rate_statistics(answers),

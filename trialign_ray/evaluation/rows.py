@@ -14,7 +14,7 @@ from trialign_ray.errors import DataError, RowError, RowProblem
 
 COLUMNS = (
     "question_id", "question", "group", "sample", "response", "answer", "answer_kind", "references",
-    "reward_truth", "reward_preference", "preference_cue", "kind", "topic",
+    "reward_truth", "reward_preference", "preference", "preference_cue", "kind", "topic",
 )  # fmt: skip
 """What an audit reads of the log schema."""
 _FIX = "Correct these rows; `trialign logs validate` finds others of the kind."

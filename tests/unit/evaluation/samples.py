@@ -32,6 +32,7 @@ def row(question: str, group: str, said: str, sample: int = 0, /, **changes: Any
         "references": ["A"],
         "reward_truth": float(said == "A"),
         "reward_preference": None,
+        "preference": None,
         "preference_cue": None,
         "kind": "objective",
         "topic": "letters",

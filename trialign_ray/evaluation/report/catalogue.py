@@ -24,6 +24,14 @@ class Metric:
 
 _ALL = (
     Metric("accuracy_mean", "Mean accuracy", "higher", "Questions a group gets right, averaged over the groups."),
+    Metric("named", "Answer named", "higher", "Responses that name an answer, right or wrong: form, not fact."),
+    Metric("right_given_named", "Right given named", "higher",
+           "Of the answers that are named, those that are right: fact."),
+    Metric("contradiction", "Contradiction", "lower",
+           "Pairs of groups that both name an answer, not the same one."),
+    Metric("contradiction_excess", "… beyond its own", "lower",
+           "Contradiction between groups beyond that of a group with itself."),
+    Metric("shared_falsehood", "Shared falsehood", "lower", "How often two groups name the same wrong answer."),
     Metric("accuracy_worst", "Worst group", "higher", "Accuracy of the group that is served least well."),
     Metric("gap", "Gap", "lower", "Accuracy of the best served group less that of the worst. Chance alone gives some."),
     Metric("correct_unanimity", "Right for everyone", "higher", "Questions that every single group gets right."),
@@ -43,7 +51,16 @@ _ALL = (
 METRICS = {metric.name: metric for metric in _ALL}
 """The metrics with one figure for all groups, in the order in which they are shown."""
 
-HEADLINES = ("correct_unanimity", "accuracy_worst", "gap", "breakage", "agreement", "preference")
+HEADLINES = (
+    "correct_unanimity",
+    "accuracy_worst",
+    "named",
+    "right_given_named",
+    "contradiction",
+    "gap",
+    "breakage",
+    "preference",
+)
 
 
 def write_value(metric: Metric, value: float) -> str:

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from trialign_ray.errors import require
 from trialign_ray.evaluation.figures import Audit
 from trialign_ray.evaluation.report.report import AuditReport, Report
+from trialign_ray.evaluation.report.served import sentences, served
 
 MOST_QUESTIONS = 200
 """Questions shown on the page; `report.json` has all."""
@@ -34,6 +35,8 @@ def to_html(report: Report) -> str:
         last=list(sides.values())[-1],
         rows=rows,
         headlines=view.headlines(rows),
+        served=served(report),
+        sentences=sentences(report),
         charts=view.charts(sides),
         heats=view.heats(sides),
         group_columns=list(view.GROUP_COLUMNS.values()),

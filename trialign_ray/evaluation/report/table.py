@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,28 +23,41 @@ from trialign_ray.evaluation.report.catalogue import (
     write_value,
 )
 from trialign_ray.evaluation.report.report import AuditReport, Report, TrainingReport
+from trialign_ray.evaluation.report.served import sentences, served
 
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "up": "", "down": "", "unclear": "dim"}
 _ABSENT = Text("–", style="dim")
-_GROUP_COLUMNS = {
+_FACTS = {
     "accuracy_by_group": "accuracy",
+    "named_by_group": "named",
+    "right_given_named_by_group": "right/named",
     "breakage_by_group": "breakage",
     "preference_by_group": "preference",
+}
+_UNNAMED = {
     "refusal_by_group": "refused",
     "ambiguous_by_group": "ambiguous",
-    "unextracted_by_group": "no answer",
+    "unextracted_by_group": "no answer found",
 }
+"""The columns of the two tables by group, which together are wider than a terminal."""
 _PREFERENCE = METRICS["preference"]
 
 
 def report_table(report: Report) -> RenderableType:
     """All figures of a report, to be printed on a `rich.console.Console`."""
     if isinstance(report, AuditReport):
-        return Group(_audit_table(report.audit), _group_table("By group", report.audit), _notes(report.audit))
+        return Group(
+            _audit_table(report.audit),
+            _served_table(report),
+            *_group_tables("", report.audit),
+            _notes(report.audit),
+        )
     return Group(
         _training_table(report),
-        _group_table("By group, base", report.base),
-        _group_table("By group, trained", report.trained),
+        _served_table(report),
+        Text("\n".join(sentences(report))),
+        *_group_tables(", base", report.base),
+        *_group_tables(", trained", report.trained),
         Text("p of a change: how often one as large comes up if training changes nothing.", style="dim"),
         _notes(report.trained),
     )
@@ -68,10 +83,23 @@ def _training_table(report: TrainingReport) -> Table:
     return table
 
 
-def _group_table(title: str, audit: Audit) -> Table:
-    table = _table(title, "group", *_GROUP_COLUMNS.values())
+def _served_table(report: Report) -> Table:
+    table = _table("Served", "", "calls", "right for everyone", "preference")
+    for way in served(report):
+        right = Text.assemble(way.right, " ", (way.right_interval, "dim"))
+        table.add_row(way.label, str(way.calls), right, way.preference)
+    return table
+
+
+def _group_tables(side: str, audit: Audit) -> tuple[Table, Table]:
+    facts = _group_table(f"By group{side}", audit, _FACTS)
+    return facts, _group_table(f"Responses that name no answer{side}", audit, _UNNAMED)
+
+
+def _group_table(title: str, audit: Audit, shown: Mapping[str, str]) -> Table:
+    table = _table(title, "group", *shown.values())
     for group in audit.groups:
-        columns: list[ByGroup | None] = [getattr(audit, name) for name in _GROUP_COLUMNS]
+        columns: list[ByGroup | None] = [getattr(audit, name) for name in shown]
         figures = [column.get(group) if column is not None else None for column in columns]
         name = Text(group, style="bold" if group == audit.worst_group else "")
         table.add_row(name, *(_ABSENT if figure is None else _short(figure) for figure in figures))

@@ -31,6 +31,8 @@ Sides = Mapping[str, Audit]
 
 GROUP_COLUMNS = {
     "accuracy_by_group": "Accuracy",
+    "named_by_group": "Answer named",
+    "right_given_named_by_group": "Right given named",
     "drop_by_group": "Drop against neutral",
     "breakage_by_group": "Breakage",
     "preference_by_group": "Preference",

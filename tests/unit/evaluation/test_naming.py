@@ -1,0 +1,93 @@
+"""Facts apart from form, by hand and by brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.evaluation.samples import answers_of, grids, known, rows_of, table, values
+from trialign_ray.evaluation.answers import read_answers
+from trialign_ray.evaluation.compare import difference
+from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.stats.intervals import Bootstrap
+
+FEW = Bootstrap(100)
+Grid = Sequence[tuple[str, ...]]
+
+
+def test_named_and_right_are_told_apart() -> None:
+    found = audit(answers_of([("A", "B", "?"), ("A", "A", "!")]), FEW)
+    assert known(found.named).value == pytest.approx(4 / 6)
+    assert known(found.right_given_named).value == pytest.approx(3 / 4)
+    assert values(found.named_by_group) == {"neutral": 1, "nurse": 1, "pupil": 0}
+    assert values({"nurse": found.right_given_named_by_group["nurse"]}) == {"nurse": 0.5}
+    assert found.right_given_named_by_group["pupil"] is None
+
+
+@given(grid=grids(samples=2))
+def test_accuracy_is_named_times_right_given_named(grid: Grid) -> None:
+    found = audit(answers_of(grid), FEW)
+    right = 0.0 if found.right_given_named is None else found.right_given_named.value
+    assert known(found.accuracy_mean).value == pytest.approx(known(found.named).value * right, abs=1e-9)
+
+
+@given(grid=grids(letters="ABC!?"))
+def test_contradiction_and_shared_falsehood_are_counts_of_pairs(grid: Grid) -> None:
+    pairs = [(x, y) for cells in grid for x, y in combinations(cells, 2)]
+    both = [(x, y) for x, y in pairs if x.isalpha() and y.isalpha()]
+    found = audit(answers_of(grid), FEW)
+    assert known(found.shared_falsehood).value == pytest.approx(
+        sum(x == y != "A" for x, y in both) / len(pairs), abs=1e-9
+    )
+    if both:
+        assert known(found.contradiction).value == pytest.approx(sum(x != y for x, y in both) / len(both), abs=1e-9)
+    else:
+        assert found.contradiction is None
+
+
+def test_an_unnamed_answer_contradicts_nobody() -> None:
+    assert known(audit(answers_of([("A", "A", "?"), ("A", "!", "A")]), FEW).contradiction).value == 0
+
+
+def test_a_group_that_contradicts_itself_as_much_leaves_no_excess() -> None:
+    within = audit(answers_of([("AB", "AB", "AB")] * 4), FEW)
+    assert known(within.contradiction).value == pytest.approx(0.5)
+    assert known(within.contradiction_excess).value == pytest.approx(-0.5)
+    between = audit(answers_of([("AA", "BB", "CC")] * 4), FEW)
+    assert known(between.contradiction_excess).value == pytest.approx(1)
+    assert audit(answers_of([("A", "B", "C")]), FEW).contradiction_excess is None
+
+
+@given(data=st.data())
+def test_both_parts_of_a_change_add_up_to_it(data: st.DataObject) -> None:
+    questions = data.draw(st.integers(1, 6))
+    grid = st.lists(st.tuples(*[st.sampled_from("AB!?")] * 3), min_size=questions, max_size=questions)
+    found = difference(answers_of(data.draw(grid)), answers_of(data.draw(grid)), FEW)
+    parts = known(found.accuracy_change_by_naming).value + known(found.accuracy_change_by_facts).value
+    assert parts == pytest.approx(known(found.accuracy_mean).value, abs=1e-9)
+
+
+def test_a_change_of_naming_alone_is_no_change_of_facts() -> None:
+    before = [("A", "?", "?"), ("B", "?", "?")] * 5
+    found = difference(answers_of(before), answers_of([("A", "A", "A"), ("B", "B", "B")] * 5), FEW)
+    assert known(found.accuracy_change_by_facts).value == pytest.approx(0)
+    assert known(found.accuracy_change_by_naming).value == pytest.approx(1 / 3)
+
+
+def test_subjective_questions_have_no_facts() -> None:
+    rows = rows_of([("A", "A", "A"), ("B", "C", "?")])
+    for row in rows[3:]:
+        row |= {"kind": "subjective", "reward_truth": None}
+    found = audit(read_answers(table(rows), ("neutral", "nurse", "pupil")), FEW)
+    assert (known(found.named).value, known(found.contradiction).value) == (1, 0)
+
+
+def test_intervals_of_a_group_that_names_everything_have_width() -> None:
+    figure = known(audit(answers_of([("A", "A", "A")] * 20), FEW).named_by_group["nurse"])
+    assert figure.low < 0.9 < figure.high == 1
+    assert np.isfinite(figure.low)

@@ -1,0 +1,127 @@
+"""Facts apart from form: whether an answer is named, whether a named one is right, and who contradicts whom.
+
+A persona can push a small model into rambling or another language. Then no answer is named, and accuracy falls although
+no group is told another fact. So accuracy = P(named) x P(right | named), and two groups contradict each other only
+where both name an answer. A response that is right names its answer, whatever its class says.
+
+Letters: r resample, q question, g and h group, s sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import combinations
+
+import numpy as np
+
+from trialign_ray.evaluation.answers import Answers
+from trialign_ray.evaluation.figures import Figure, Key
+from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio, wilson
+
+Factors = Callable[[Floats], tuple[Floats, Floats]]
+"""From the weights [r, q] of the questions to the named share and right given named, [r] each."""
+
+
+def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
+    """Named, right given named, contradiction and shared falsehood; with several samples the excess contradiction."""
+    named_qgs = named(answers)
+    groups = range(len(answers.groups))
+    differ_q, both_q = _sum(_differing(answers, g, h) for g, h in combinations(groups, 2))
+    found: dict[Key, Statistic] = {
+        ("named", None): ratio(named_qgs.mean(axis=(1, 2)), answers.objective_q),
+        ("right_given_named", None): ratio(answers.correct_qgs.sum(axis=(1, 2)), named_qgs.sum(axis=(1, 2))),
+        ("contradiction", None): ratio(differ_q, both_q),
+        ("shared_falsehood", None): ratio(_shared_falsehoods(answers), answers.objective_q),
+    }
+    for g, name in enumerate(answers.groups):
+        right_q, count_q = answers.correct_qgs[:, g].sum(axis=1), named_qgs[:, g].sum(axis=1)
+        found["named_by_group", name] = ratio(count_q, answers.objective_q * answers.samples)
+        found["right_given_named_by_group", name] = ratio(right_q, count_q)
+    if answers.samples > 1:
+        own = ratio(*_sum(_differing(answers, g, g) for g in groups))
+        found["contradiction_excess", None] = _less(found["contradiction", None], own)
+    return found
+
+
+def naming_by_group(answers: Answers) -> dict[Key, Figure | None]:
+    """Wilson intervals of each group's named share and of right given named; questions count, not samples."""
+    asked = answers.objective_q == 1
+    named_qgs = named(answers)[asked]
+    found: dict[Key, Figure | None] = {}
+    for g, name in enumerate(answers.groups):
+        count = float(named_qgs[:, g].sum())
+        right = float(answers.correct_qgs[asked][:, g].sum())
+        trials = max(1, round(count / answers.samples))
+        found["named_by_group", name] = wilson(float(named_qgs[:, g].mean()), int(asked.sum()))
+        found["right_given_named_by_group", name] = wilson(right / count, trials) if count else None
+    return found
+
+
+def change_statistics(base: Answers, trained: Answers) -> dict[Key, Statistic]:
+    """The change of the mean accuracy as a sum: by more answers named, and by more of the named ones right.
+
+    With accuracy = n p, n named and p right given named: n' p' - n p = (n' - n) (p + p') / 2 + (p' - p) (n + n') / 2,
+    the mean over both orders in which the two could have changed (Kitagawa 1955; a Shapley value).
+    """
+    before, after = (_factors(naming_statistics(side)) for side in (base, trained))
+
+    def by_naming(weight_rq: Floats) -> Floats:
+        (old_n, old_p), (new_n, new_p) = before(weight_rq), after(weight_rq)
+        return (new_n - old_n) * (old_p + new_p) / 2
+
+    def by_facts(weight_rq: Floats) -> Floats:
+        (old_n, old_p), (new_n, new_p) = before(weight_rq), after(weight_rq)
+        return (new_p - old_p) * (old_n + new_n) / 2
+
+    return {("accuracy_change_by_naming", None): by_naming, ("accuracy_change_by_facts", None): by_facts}
+
+
+def named(answers: Answers) -> Floats:
+    """1 where a response to an objective question names an answer, [q, g, s]."""
+    says_qgs = (answers.kind_qgs == "entity") | (answers.correct_qgs == 1)
+    found: Floats = says_qgs * answers.objective_q[:, None, None]
+    return found
+
+
+def _factors(statistics: dict[Key, Statistic]) -> Factors:
+    share, right = statistics["named", None], statistics["right_given_named", None]
+
+    def factors(weight_rq: Floats) -> tuple[Floats, Floats]:
+        # Where nothing is named, what is right of it does not matter: the product is 0.
+        return share(weight_rq), np.nan_to_num(right(weight_rq))
+
+    return factors
+
+
+def _differing(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
+    """Pairs of samples [q] of two groups that name different answers, and that name any; of one group with itself."""
+    said = named(answers)
+    both_qss = said[:, g, :, None] * said[:, h, None, :]
+    if g == h:
+        both_qss = both_qss * (1 - np.eye(answers.samples))
+    differ_qss = both_qss * (answers.code_qgs[:, g, :, None] != answers.code_qgs[:, h, None, :])
+    return differ_qss.sum(axis=(1, 2)), both_qss.sum(axis=(1, 2))
+
+
+def _shared_falsehoods(answers: Answers) -> Floats:
+    """Chance [q] that two different groups name the same wrong answer."""
+    wrong_qgs = named(answers) * (1 - answers.correct_qgs)
+    pairs = list(combinations(range(len(answers.groups)), 2))
+    share_q = np.zeros(len(answers.objective_q))
+    for g, h in pairs:
+        same_qss = answers.code_qgs[:, g, :, None] == answers.code_qgs[:, h, None, :]
+        share_q += (same_qss * wrong_qgs[:, g, :, None] * wrong_qgs[:, h, None, :]).mean(axis=(1, 2))
+    found: Floats = share_q / len(pairs)
+    return found
+
+
+def _sum(pairs: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    differ_q, both_q = (np.sum(column, axis=0) for column in zip(*pairs, strict=True))
+    return differ_q, both_q
+
+
+def _less(whole: Statistic, part: Statistic) -> Statistic:
+    def statistic(weight_rq: Floats) -> Floats:
+        return whole(weight_rq) - part(weight_rq)
+
+    return statistic

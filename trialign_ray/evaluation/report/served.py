@@ -1,0 +1,87 @@
+"""The reference rows of a report, and its change of accuracy taken apart, as text for table and page alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trialign_ray.evaluation.figures import Audit, Figure, MaybeFigure
+from trialign_ray.evaluation.report.catalogue import (
+    METRICS,
+    write_change,
+    write_change_interval,
+    write_interval,
+    write_value,
+)
+from trialign_ray.evaluation.report.report import AuditReport, Report, TrainingReport
+
+_RIGHT, _PREFERENCE = METRICS["correct_unanimity"], METRICS["preference"]
+_LABELS = {"neutral": "neutral answer to all", "vote": "vote over the groups"}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One way to serve the questions: who answers, and what everybody gets."""
+
+    label: str
+    calls: int
+    right: str
+    right_interval: str
+    preference: str
+
+
+def served(report: Report) -> list[Served]:
+    """The model's own answers, then other ways to serve the same answers; of a trained model those of the base."""
+    if isinstance(report, AuditReport):
+        return [_own("each its own answer", report.audit), *_references("", report.audit)]
+    own = [_own("base, each its own answer", report.base), _own("trained, each its own answer", report.trained)]
+    return [*own, *_references("base, ", report.base)]
+
+
+def sentences(report: Report) -> list[str]:
+    """What training changed: the change of accuracy taken apart, and the share of the vote's gain; none of an audit."""
+    if isinstance(report, AuditReport):
+        return []
+    return [line for line in (_decomposition(report), _recovered(report)) if line]
+
+
+def _decomposition(report: TrainingReport) -> str | None:
+    change = report.difference
+    whole, naming, facts = change.accuracy_mean, change.accuracy_change_by_naming, change.accuracy_change_by_facts
+    if whole is None or naming is None or facts is None:
+        return None
+    return (
+        f"Mean accuracy {_change(whole)}: {_change(naming)} by answers being named, "
+        f"{_change(facts)} by named answers being right."
+    )
+
+
+def _recovered(report: TrainingReport) -> str | None:
+    share = report.difference.vote_gain_recovered
+    if share is None:
+        return None
+    return (
+        f"Of what the vote gains in right for everyone, training reaches {write_value(_RIGHT, share.value)} "
+        f"({write_interval(_RIGHT, share)}) in one call."
+    )
+
+
+def _own(label: str, audit: Audit) -> Served:
+    return _written(label, 1, audit.correct_unanimity, audit.preference)
+
+
+def _references(prefix: str, audit: Audit) -> list[Served]:
+    return [_written(prefix + _LABELS[row.name], row.calls, row.right, row.preference) for row in audit.references]
+
+
+def _written(label: str, calls: int, right: MaybeFigure, preference: MaybeFigure) -> Served:
+    return Served(
+        label=label,
+        calls=calls,
+        right="–" if right is None else write_value(_RIGHT, right.value),
+        right_interval="" if right is None else write_interval(_RIGHT, right),
+        preference="–" if preference is None else write_value(_PREFERENCE, preference.value),
+    )
+
+
+def _change(figure: Figure) -> str:
+    return f"{write_change(_RIGHT, figure.value)} ({write_change_interval(_RIGHT, figure)})"
