@@ -5,7 +5,7 @@ All cases are listed by product, none is drawn, so their number is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import product
 
@@ -74,7 +74,7 @@ def test_a_number_reads_the_same_in_every_locale(name):
         assert found == Answer(number, "entity"), (text, number)
 
 
-STYLES = (
+STYLES: tuple[Callable[[str], str], ...] = (
     str,
     str.upper,
     str.lower,
