@@ -10,7 +10,7 @@ from trialign_ray.evaluation.naming import change_statistics
 from trialign_ray.evaluation.references import recovered, vote_right
 from trialign_ray.evaluation.stats.exchange import exchange_test
 from trialign_ray.evaluation.stats.extremes import estimate_changes
-from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic
+from trialign_ray.evaluation.stats.intervals import Bootstrap, less
 
 
 def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Difference:
@@ -23,7 +23,7 @@ def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Differe
     """
     _check_same(base, trained)
     before, after = statistics(base), statistics(trained)
-    paired = {key: _less(after[key], before[key]) for key in before if key in after}
+    paired = {key: less(after[key], before[key]) for key in before if key in after}
     paired |= change_statistics(base, trained)
     if (vote_right(base) - base.correct_qgs.min(axis=1).mean(axis=1)).sum() > 0:
         paired["vote_gain_recovered", None] = recovered(base, trained)
@@ -31,13 +31,6 @@ def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Differe
     extreme = estimate_changes(extremes(base), extremes(trained), bootstrap, len(base.questions))
     gap_p, worst_p = exchange_test(base, trained, bootstrap.resamples, bootstrap.seed)
     return Difference.assemble({**means, **extreme}, gap_p=gap_p, accuracy_worst_p=worst_p)
-
-
-def _less(after: Statistic, before: Statistic) -> Statistic:
-    def statistic(weight_rq: Floats) -> Floats:
-        return after(weight_rq) - before(weight_rq)
-
-    return statistic
 
 
 def _check_same(base: Answers, trained: Answers) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Figure, Key
-from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio, wilson
+from trialign_ray.evaluation.stats.intervals import Floats, Statistic, less, ratio, wilson
 
 Factors = Callable[[Floats], tuple[Floats, Floats]]
 """From the weights [r, q] of the questions to the named share and right given named, [r] each."""
@@ -27,9 +27,10 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
     named_qgs = named(answers)
     groups = range(len(answers.groups))
     differ_q, both_q = _sum(_differing(answers, g, h) for g, h in combinations(groups, 2))
+    share, right = _product(answers)
     found: dict[Key, Statistic] = {
-        ("named", None): ratio(named_qgs.mean(axis=(1, 2)), answers.objective_q),
-        ("right_given_named", None): ratio(answers.correct_qgs.sum(axis=(1, 2)), named_qgs.sum(axis=(1, 2))),
+        ("named", None): share,
+        ("right_given_named", None): right,
         ("contradiction", None): ratio(differ_q, both_q),
         ("shared_falsehood", None): ratio(_shared_falsehoods(answers), answers.objective_q),
     }
@@ -39,7 +40,7 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
         found["right_given_named_by_group", name] = ratio(right_q, count_q)
     if answers.samples > 1:
         own = ratio(*_sum(_differing(answers, g, g) for g in groups))
-        found["contradiction_excess", None] = _less(found["contradiction", None], own)
+        found["contradiction_excess", None] = less(found["contradiction", None], own)
     return found
 
 
@@ -63,7 +64,7 @@ def change_statistics(base: Answers, trained: Answers) -> dict[Key, Statistic]:
     With accuracy = n p, n named and p right given named: n' p' - n p = (n' - n) (p + p') / 2 + (p' - p) (n + n') / 2,
     the mean over both orders in which the two could have changed (Kitagawa 1955; a Shapley value).
     """
-    before, after = (_factors(naming_statistics(side)) for side in (base, trained))
+    before, after = (_factors(side) for side in (base, trained))
 
     def by_naming(weight_rq: Floats) -> Floats:
         (old_n, old_p), (new_n, new_p) = before(weight_rq), after(weight_rq)
@@ -83,8 +84,15 @@ def named(answers: Answers) -> Floats:
     return found
 
 
-def _factors(statistics: dict[Key, Statistic]) -> Factors:
-    share, right = statistics["named", None], statistics["right_given_named", None]
+def _product(answers: Answers) -> tuple[Statistic, Statistic]:
+    """The named share and right given named, whose product is the mean accuracy."""
+    named_qgs = named(answers)
+    share = ratio(named_qgs.mean(axis=(1, 2)), answers.objective_q)
+    return share, ratio(answers.correct_qgs.sum(axis=(1, 2)), named_qgs.sum(axis=(1, 2)))
+
+
+def _factors(answers: Answers) -> Factors:
+    share, right = _product(answers)
 
     def factors(weight_rq: Floats) -> tuple[Floats, Floats]:
         # Where nothing is named, what is right of it does not matter: the product is 0.
@@ -118,10 +126,3 @@ def _shared_falsehoods(answers: Answers) -> Floats:
 def _sum(pairs: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     differ_q, both_q = (np.sum(column, axis=0) for column in zip(*pairs, strict=True))
     return differ_q, both_q
-
-
-def _less(whole: Statistic, part: Statistic) -> Statistic:
-    def statistic(weight_rq: Floats) -> Floats:
-        return whole(weight_rq) - part(weight_rq)
-
-    return statistic

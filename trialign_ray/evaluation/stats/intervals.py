@@ -35,6 +35,15 @@ def ratio(numerator_q: Floats, denominator_q: Floats) -> Statistic:
     return statistic
 
 
+def less(whole: Statistic, part: Statistic) -> Statistic:
+    """One statistic less another, under the same weights."""
+
+    def statistic(weight_rq: Floats) -> Floats:
+        return whole(weight_rq) - part(weight_rq)
+
+    return statistic
+
+
 def divide(numerator: Floats, denominator: Floats) -> Floats:
     """Quotient, NaN where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator != 0)
