@@ -185,6 +185,6 @@ def _answer(q: int, group: str, right: bool, followed: float) -> dict[str, Any]:
         "question_id": f"q{q:03}", "question": f"Which city is the capital of France? ({q})", "group": group,
         "sample": 0,
         "response": f"It is {said}.", "answer": said.lower(), "answer_kind": "entity", "references": ["paris"],
-        "reward_truth": float(right), "reward_preference": None if group == "neutral" else followed,
+        "reward_truth": float(right), "preference": None, "reward_preference": None if group == "neutral" else followed,
         "preference_cue": cue, "kind": "objective", "topic": "capitals",
     }  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,15 @@ def applies(requirement: Requirement, extra: str) -> bool:
     return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """Top-level module -> distributions that provide it; it reads every installed file list."""
+    return packages_distributions()
+
+
 def without_distribution(names: Iterable[str], there: set[str]) -> set[str]:
     """Imported names that none of the distributions in `there` provides."""
-    provided = packages_distributions()
+    provided = distributions()
     return {name for name in names if not {canonicalize_name(d) for d in provided.get(name, ())} & there}
 
 
