@@ -1,0 +1,59 @@
+"""The audit as a job: answers from the source that the specification names, then the report and its gates."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import JsonValue
+
+from trialign_ray.config.game import load_game, load_groups
+from trialign_ray.config.tasks import AuditSpec
+from trialign_ray.entrypoints.audit.answer_file import answers_of_file
+from trialign_ray.entrypoints.audit.local_model import answers_of_model
+from trialign_ray.errors import DataError, naming, require
+from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, publish
+from trialign_ray.evaluation.report.report import AuditReport
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.io.storage import Location, locate
+from trialign_ray.progress import Progress, Silent
+
+
+def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
+    """Write `answers`, `report.json` and `report.html` into `<runs>/<name>` and give the report back.
+
+    The caller checks the gates of `spec.fail_if`, so that a failed gate still leaves its report. Raises SpecError,
+    DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
+    """
+    require("report", "matplotlib", "moocore")
+    started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
+    questions, groups = load_game(spec.questions, spec.groups)
+    if spec.answers is not None:
+        with naming("answers"):
+            found = answers_of_file(spec.answers, spec, questions, groups)
+    else:
+        found = answers_of_model(spec, questions, groups, progress)
+    for note in found.notes:
+        progress.note(note)
+    facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed, **found.facts}
+    facts["wall_seconds"] = time.monotonic() - started
+    report = audit_report(found.table, groups.names, facts, Bootstrap(spec.bootstrap))
+    publish(report, folder)
+    return report
+
+
+def run_job(spec: AuditSpec, progress: Progress) -> int:
+    """As a Ray job; raises GateError where a condition of `spec.fail_if` is met."""
+    gates = parse_gates(spec.fail_if, load_groups(spec.groups).names)
+    check_gates(gates, audit(spec, progress).audit)
+    return 0
+
+
+def _folder(spec: AuditSpec) -> Location:
+    """Where the report goes; raises DataError where a training run lies there."""
+    run = RunFolder(locate(spec.runs).child(spec.name))
+    if run.part("spec.json").exists():
+        raise DataError(
+            f"{run.root.uri}: holds a training run, whose report the audit would replace. Give the audit another "
+            "'name', or another folder ('runs')."
+        )
+    return run.root

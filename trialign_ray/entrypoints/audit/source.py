@@ -1,0 +1,21 @@
+"""What a source of answers gives to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from pydantic import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedAnswers:
+    """Answers to audit, and where they come from."""
+
+    table: pa.Table
+    """Rows in the log schema."""
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Of the source, for the report: hashes, files, counts."""
+    notes: tuple[str, ...] = ()
+    """What the user should know before reading the report, a sentence each."""
