@@ -14,7 +14,6 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from trialign_ray.actors.group_actor import group_actors
 from trialign_ray.actors.handle import GroupActorHandle
-from trialign_ray.actors.replay_buffer import BufferSpec
 from trialign_ray.cluster.resources import insufficient, wait_seconds
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, ClusterError, TrialignError
@@ -53,20 +52,13 @@ def run_learners(run: ResolvedRun, progress: Progress) -> LearnerOutcome:
     resume_from = recover(run.folder.part("checkpoints"))
     if resume_from is not None:
         progress.note(f"Ray's list of checkpoints is lost; going on from {Path(resume_from.path).name}")
-    with group_actors(spec.name, _buffers(run), wait_seconds()) as actors:
+    with group_actors(spec.name, run.buffers(), wait_seconds()) as actors:
         # A fault of the logs ends the run here, before the learners load the model.
         _get([actor.question_ids.remote() for actor in actors])
         trainer = _trainer(spec, run.folder, _inputs(run, actors, resume_from))
         reported = watch(_named(trainer, spec, len(actors)), actors[0], steps, progress).checkpoint
         # Nothing is reported where the checkpoint that training resumed from is that of the last step.
         return _collected(reported or resume_from, steps, run.folder)
-
-
-def _buffers(run: ResolvedRun) -> list[BufferSpec]:
-    spec = run.spec
-    return [
-        BufferSpec(run.logs, group, spec.candidates, spec.algorithm.utility, run.stop_ids) for group in run.plan.groups
-    ]
 
 
 def _inputs(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from trialign_ray.config.attention import ATTENTION
+from trialign_ray.config.base import Strict
 from trialign_ray.config.seams import build
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.errors import ModelError
@@ -66,19 +67,29 @@ def response_logprobs(model: CausalLM, attention: AttentionBackend, trees: Seque
     return logp_s.index_add(0, tensor(packed.token_response_m), logp_p[tensor(packed.token_pair_m)])
 
 
-def adapt(model: CausalLM, lora: LoraSpec, learner: LearnerSpec, seed: int) -> Policy:
-    """Freeze `model`, put a fresh adapter on it (the same on every rank) and make it score trees.
+def frozen_for_trees(model: CausalLM, spec: Strict) -> AttentionBackend:
+    """Freeze `model` and make it score trees by the attention that `spec` names.
 
-    Raises ModelError where the model's attention cannot be replaced or the targets do not exist, and SpecError where
-    `learner.attention` cannot be imported.
+    Raises ModelError where its attention or its output embedding is not one that packed log-probs reproduce, and
+    SpecError where `spec` cannot be imported.
     """
-    attention: AttentionBackend = build(ATTENTION, learner.attention)
+    attention: AttentionBackend = build(ATTENTION, spec)
     try:
         model.set_attn_implementation(attention.implementation)
     except ValueError as error:
         raise ModelError(f"this model's attention cannot run under a tree mask: {error}") from None
     model.requires_grad_(False)
     _check_head(model, attention)
+    return attention
+
+
+def adapt(model: CausalLM, lora: LoraSpec, learner: LearnerSpec, seed: int) -> Policy:
+    """Freeze `model`, put a fresh adapter on it (the same on every rank) and make it score trees.
+
+    Raises ModelError where the model's attention cannot be replaced or the targets do not exist, and SpecError where
+    `learner.attention` cannot be imported.
+    """
+    attention = frozen_for_trees(model, learner.attention)
     torch.manual_seed(seed)
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]

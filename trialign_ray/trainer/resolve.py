@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from trialign_ray.actors.replay_buffer import BufferSpec
 from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.base import Strict
 from trialign_ray.config.derived import Derived, derive
@@ -72,6 +73,14 @@ class ResolvedRun:
     """None without an evaluation."""
     hashes: dict[str, str]
     """Content of the inputs that the specification names by path."""
+
+    def buffers(self) -> list[BufferSpec]:
+        """What each group's rollout buffer is built from, in the order of the plan's groups."""
+        spec = self.spec
+        return [
+            BufferSpec(self.logs, group, spec.candidates, spec.algorithm.utility, self.stop_ids)
+            for group in self.plan.groups
+        ]
 
 
 def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:

@@ -1,0 +1,59 @@
+"""Training in this process is the plain torch loop over the run's own batches, and its adapter is saved as PEFT's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.plain import plain_train
+from tests.world import World
+from trialign_ray.actors.replay_buffer import RolloutBuffer
+from trialign_ray.data.batch import GroupBatch
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.models.loading import load_adapted, load_model
+from trialign_ray.trainer.local import LocalTraining
+from trialign_ray.trainer.policy import adapt
+from trialign_ray.trainer.resolve import ResolvedRun, resolve
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def run(world: World, request: pytest.FixtureRequest) -> ResolvedRun:
+    """Three epochs with a KL, so that the reference log-probs of the first are those of the others."""
+    spec = world.train_spec("here", algorithm={"kl": 0.05}, learner={"workers": 1, "dtype": request.param})
+    return resolve(spec, RunFolder.of(spec))
+
+
+def batches(run: ResolvedRun) -> list[list[GroupBatch]]:
+    buffers = [RolloutBuffer(each) for each in run.buffers()]
+    steps = range(run.plan.derived.steps)
+    return [[buffer.batch(run.plan.sampler.of_step(step)) for buffer in buffers] for step in steps]
+
+
+def test_losses_and_adapter_are_those_of_the_plain_loop(run: ResolvedRun):
+    spec, training = run.spec, LocalTraining.of(run)
+    found = [float(result.outputs.loss.detach()) for result in training.steps()]
+    policy = adapt(load_model(run.model, spec.learner.dtype, "eager"), spec.lora, spec.learner, spec.seed)
+    steps = run.plan.derived.steps
+    expected, adapter = plain_train(policy, spec.algorithm, spec.optimizer, batches(run), steps)
+    assert run.plan.derived.warmup_steps == 1
+    assert found == pytest.approx(expected, abs=1e-6)
+    torch.testing.assert_close([each.detach() for each in training.policy.trainable()], adapter, atol=1e-6, rtol=0)
+
+
+def test_the_reference_is_computed_in_the_first_epoch_alone(run: ResolvedRun):
+    computed = [result.reference_logp_qgk is not None for result in LocalTraining.of(run).steps()]
+    first = len(computed) // 3
+    assert computed == [True] * first + [False] * (len(computed) - first)
+
+
+def test_the_adapter_is_one_that_peft_loads(run: ResolvedRun, tmp_path: Path):
+    training = LocalTraining.of(run)
+    for _ in training.steps():
+        pass
+    training.policy.model.save_pretrained(str(tmp_path), safe_serialization=True)
+    prompt = torch.tensor([[5, 6, 7]])
+    merged, base = load_adapted(run.model, tmp_path, "float32"), load_model(run.model, "float32")
+    with torch.no_grad():
+        assert not torch.equal(merged(input_ids=prompt).logits, base(input_ids=prompt).logits)
