@@ -35,7 +35,7 @@ class LocalTraining:
         engine = PlainEngine(self.policy, run.spec.optimizer, derived.steps, derived.warmup_steps)
         learner = Learner(engine, compose(run.spec.algorithm), first_utilities(derived.groups))
         buffers = [RolloutBuffer(each) for each in run.buffers()]
-        with one_process():
+        with one_process(engine.device):
             for step in range(derived.steps):
                 questions = run.plan.sampler.of_step(step)
                 result = learner.step([buffer.batch(questions) for buffer in buffers])

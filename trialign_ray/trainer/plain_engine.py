@@ -33,8 +33,8 @@ class PlainEngine:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors of collectives lie: gloo's are on the CPU."""
-        return torch.device("cpu")
+        """Where tensors of collectives lie."""
+        return self._masters[0].device
 
     def __call__(self, trees: Sequence[Tree], /) -> Tensor:
         """The policy's log-probs of all responses, [responses]."""
@@ -67,12 +67,13 @@ class PlainEngine:
 
 
 @contextmanager
-def one_process() -> Iterator[None]:
-    """A process group of this process alone, which the learner's collectives need; one that is there is used."""
+def one_process(device: torch.device) -> Iterator[None]:
+    """A process group of this process alone, for the learner's collectives on `device`; one that is there is used."""
     if dist.is_initialized():
         yield
         return
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     try:
         yield
     finally:
