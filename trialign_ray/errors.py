@@ -10,6 +10,10 @@ TrialignError                 code                 what happened
 ├── CheckpointError           bad_checkpoint       a run cannot be resumed
 ├── ExportError               export_mismatch      an exported model differs from the trained one
 ├── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
+├── EndpointError             endpoint_failed      a server of answers cannot be reached, or keeps failing
+│   ├── EndpointRefusal       endpoint_refused     it refuses the request: the key, the model's name or a field
+│   ├── BadReply              bad_reply            what it sent is no chat completion, or too large
+│   └── MissingAnswers        missing_answers      a replay lacks answers
 └── MissingExtraError         missing_extra        a command needs an extra of the package that is not installed
 
 Every message says what is wrong, where, and what to do next. `code` is stable: the CLI maps it to
@@ -101,6 +105,31 @@ class GateError(TrialignError):
 
     code = "gate_failed"
     exit_status = 8
+
+
+class EndpointError(TrialignError):
+    """A server of answers cannot be reached, or failed more often than a request may be repeated."""
+
+    code = "endpoint_failed"
+    exit_status = 11
+
+
+class EndpointRefusal(EndpointError):
+    """A server of answers refuses a request, and would refuse it again."""
+
+    code = "endpoint_refused"
+
+
+class BadReply(EndpointError):
+    """What a server of answers sent is no chat completion, or larger than allowed."""
+
+    code = "bad_reply"
+
+
+class MissingAnswers(EndpointError):
+    """A replay asks for answers that were not given before."""
+
+    code = "missing_answers"
 
 
 class MissingExtraError(TrialignError):

@@ -1,0 +1,297 @@
+"""Each answer is asked for once, failures that may pass are repeated, others end the run, and the key stays secret."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chat_server import HANGS, ChatServer, Reply, failed, said
+from trialign_ray.config.endpoint import KEY_ENV, EndpointSpec
+from trialign_ray.errors import BadReply, DataError, EndpointError, EndpointRefusal, MissingAnswers, SpecError
+from trialign_ray.inference.base import Sampling
+from trialign_ray.inference.endpoint import ChatRequest, Endpoint, chat_body
+from trialign_ray.inference.endpoint.client import _Asking
+from trialign_ray.progress import Silent
+
+KEY = "sk-very-secret-0123456789"
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.done = 0
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+
+
+def echo(body: Mapping[str, Any], number: int) -> Reply:
+    return said(f"you said {body['messages'][-1]['content']}")
+
+
+def scripted(*replies: Reply) -> ChatServer:
+    """Answers with these, and with the last for ever."""
+    return ChatServer(lambda body, number: replies[min(number, len(replies) - 1)])
+
+
+def endpoint(server: ChatServer, folder: Path, **changes: Any) -> Endpoint:
+    fields = {"url": server.url, "model": "m", "cache": str(folder / "cache"), "concurrency": 1, **changes}
+    return Endpoint(EndpointSpec.model_validate(fields))
+
+
+def requests(server: Endpoint, texts: Iterable[str]) -> list[ChatRequest]:
+    sampling = Sampling(8)
+    return [
+        ChatRequest(server.url, chat_body("m", [{"role": "user", "content": text}], sampling, 0, {}), 0, f"'{text}'")
+        for text in texts
+    ]
+
+
+def ask(server: Endpoint, texts: Sequence[str], notes: Notes | None = None) -> list[str]:
+    return [reply.text for reply in server.ask(requests(server, texts), notes or Notes())]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was waited; nothing is."""
+    seconds: list[float] = []
+
+    async def wait(self: _Asking, left: float) -> None:
+        seconds.append(left)
+        self._pace._next = 0.0  # the wait is over
+
+    monkeypatch.setattr(_Asking, "_wait", wait)
+    return seconds
+
+
+def test_replies_come_in_the_order_of_their_requests_and_equal_requests_are_one(tmp_path: Path) -> None:
+    with ChatServer(echo) as server:
+        asked = endpoint(server, tmp_path, concurrency=4)
+        texts = [f"{n % 20}" for n in range(60)]
+        notes = Notes()
+        assert ask(asked, texts, notes) == [f"you said {text}" for text in texts]
+        assert server.requests == notes.done == 20
+        assert server.bodies[0]["path"] == "/v1/chat/completions"
+
+
+def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> None:
+    meet = threading.Barrier(3)
+
+    def together(body: Mapping[str, Any], number: int) -> Reply:
+        meet.wait(30)  # breaks, and so fails the request, unless three are under way at once
+        return echo(body, number)
+
+    with ChatServer(together) as server:
+        ask(endpoint(server, tmp_path, concurrency=3, attempts=1), [f"{n}" for n in range(12)])
+        assert server.most_at_once == 3
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    with ChatServer(echo) as server:
+        first = ask(endpoint(server, tmp_path), ["a", "b"])
+        again = ask(endpoint(server, tmp_path), ["a", "b", "c"])
+        assert again[:2] == first
+        assert server.requests == 3
+
+
+def test_another_sample_of_an_equal_body_is_another_request(tmp_path: Path) -> None:
+    with ChatServer(lambda body, number: said(str(number))) as server:
+        asked = endpoint(server, tmp_path)
+        (one,) = requests(asked, ["a"])
+        two = ChatRequest(one.url, one.body, 1)
+        assert [reply.text for reply in asked.ask([one, two, one], Silent())] == ["0", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        failed(500),
+        failed(502),
+        failed(408),
+        Reply(b"<html>busy</html>"),
+        Reply(b'{"choices": ['),
+        Reply(b'{"error": {"message": "overloaded"}}'),
+        Reply(b'{"choices": []}'),
+        Reply(said("cut off").body, length=9999),
+    ],
+    ids=["500", "502", "408", "html", "bad json", "error in 200", "no choice", "truncated"],
+)
+def test_what_may_pass_is_tried_again(tmp_path: Path, waits: list[float], bad: Reply) -> None:
+    with scripted(bad, bad, said("at last")) as server:
+        assert ask(endpoint(server, tmp_path), ["a"]) == ["at last"]
+        assert server.requests == 3
+    assert len(waits) == 2
+    assert 0.25 <= waits[0] < waits[1] <= 1.0
+
+
+def test_a_reply_that_does_not_come_is_given_up_and_asked_again(tmp_path: Path, waits: list[float]) -> None:
+    with scripted(HANGS, said("at last")) as server:
+        notes = Notes()
+        assert ask(endpoint(server, tmp_path, timeout_seconds=0.2), ["a"], notes) == ["at last"]
+        assert server.requests == 2
+        assert "no whole reply within 0.2 s" in notes.lines[0]
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path: Path, waits: list[float]) -> None:
+    with ChatServer(echo) as gone:
+        pass
+    with pytest.raises(EndpointError, match=rf"field.*|{gone.url}.*failed 3 times, last with: ConnectError") as failure:
+        ask(endpoint(gone, tmp_path, attempts=3), ["a"])
+    assert failure.value.code == "endpoint_failed"
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("7", 7.0), ("0", 0.0), ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0)])
+def test_a_server_says_when_to_come_back(tmp_path: Path, waits: list[float], given: str, seconds: float) -> None:
+    with scripted(failed(429, Retry_After=given), failed(500, Retry_After=given), said("ok")) as server:
+        assert ask(endpoint(server, tmp_path), ["a"]) == ["ok"]
+    assert [wait for wait in waits if wait > 0.01] == pytest.approx([seconds] * 2 if seconds else [], abs=0.5)
+
+
+def test_a_server_that_asks_for_hours_is_not_waited_for(tmp_path: Path) -> None:
+    with scripted(failed(429, Retry_After="7200")) as server:
+        with pytest.raises(EndpointError, match=r"asks to wait for 7200 s .*Start again after that"):
+            ask(endpoint(server, tmp_path), ["a"])
+        assert server.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said_of_it"),
+    [
+        (failed(401, "wrong key"), r"status 401: wrong key Put a valid key .*--key-env"),
+        (failed(404, "no such model"), r"status 404: no such model Check the URL"),
+        (failed(400, "temperature is not supported"), r"status 400: temperature is not supported .*'body'"),
+        (failed(429, "you are out of money", "insufficient_quota"), r"you are out of money Raise the account's limit"),
+        (
+            failed(302, Location="https://elsewhere.example/steal?x=1"),
+            r"redirects to https://elsewhere.example/steal, ",
+        ),
+        (failed(307, Location="/v2/chat/completions"), r"redirects to http://127.0.0.1/v2/chat/completions, which"),
+    ],
+    ids=["key", "model", "field", "quota", "elsewhere", "moved"],
+)
+def test_a_refusal_ends_the_run_at_once_and_says_what_to_do(tmp_path: Path, refusal: Reply, said_of_it: str) -> None:
+    with scripted(refusal) as server:
+        with pytest.raises(EndpointRefusal, match=said_of_it) as failure:
+            ask(endpoint(server, tmp_path), ["a", "b", "c"])
+        assert server.requests == 1
+    assert "'a'" in str(failure.value)
+    assert "0 of 3 requests were answered" in str(failure.value)
+    assert failure.value.code == "endpoint_refused"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
+def test_a_reply_that_is_too_large_is_not_read_to_its_end(tmp_path: Path, headers: dict[str, str]) -> None:
+    with scripted(Reply(b"x" * 3_000_000, headers=headers)) as server:
+        with pytest.raises(BadReply, match=r"more than 2048 bytes|compressed"):
+            ask(endpoint(server, tmp_path, reply_bytes=2048), ["a"])
+        assert server.requests == 1
+        assert server.headers[0]["accept-encoding"] == "identity"
+
+
+def test_a_failure_keeps_what_was_answered_and_what_is_on_its_way(tmp_path: Path) -> None:
+    refused = threading.Event()
+
+    def answer(body: Mapping[str, Any], number: int) -> Reply:
+        if body["messages"][-1]["content"] == "bad":
+            refused.set()
+            return failed(400)
+        refused.wait(30)  # so it is under way when the other is refused
+        return echo(body, number)
+
+    with ChatServer(answer) as server:
+        asked = endpoint(server, tmp_path, concurrency=2)
+        with pytest.raises(EndpointRefusal, match="1 of 4 requests were answered and are kept"):
+            ask(asked, ["good", "bad", "never", "asked"])
+        assert server.requests == 2
+        assert ask(asked, ["good"]) == ["you said good"]
+        assert server.requests == 2
+
+
+def test_a_replay_takes_answers_from_the_cache_alone(tmp_path: Path) -> None:
+    with ChatServer(echo) as server:
+        ask(endpoint(server, tmp_path), ["a", "b"])
+        replay = endpoint(server, tmp_path, replay=True)
+        assert ask(replay, ["b", "a"]) == ["you said b", "you said a"]
+        with pytest.raises(MissingAnswers, match=r"2 of 4 answers are missing, the first to 'c'.*--replay.*--cache"):
+            ask(replay, ["a", "b", "c", "d"])
+        assert server.requests == 2
+
+
+def test_a_damaged_file_of_the_cache_is_named(tmp_path: Path) -> None:
+    with ChatServer(echo) as server:
+        asked = endpoint(server, tmp_path)
+        ask(asked, ["a"])
+        (file,) = (tmp_path / "cache").rglob("*.json")
+        assert json.loads(file.read_text())["request"]["messages"] == [{"role": "user", "content": "a"}]
+        file.write_text("{")
+        with pytest.raises(DataError, match=rf"{file.name}: is not an answer that was kept\. Delete it"):
+            ask(asked, ["a"])
+
+
+def test_what_a_killed_writer_left_is_no_answer(tmp_path: Path) -> None:
+    with ChatServer(echo) as server:
+        asked = endpoint(server, tmp_path)
+        (request,) = requests(asked, ["a"])
+        folder = tmp_path / "cache" / request.key[:2]
+        folder.mkdir(parents=True)
+        (folder / f".{request.key}.json.0123456789ab.partial").write_text('{"reply": {')
+        assert ask(asked, ["a"]) == ["you said a"]
+
+
+def test_the_key_is_sent_and_is_in_no_file_and_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaking(body: Mapping[str, Any], number: int) -> Reply:
+        if number == 0:
+            return Reply(said("fine").body[:-1] + f', "echo": "Bearer {KEY}"}}'.encode())
+        return failed(401, f"the key {KEY} is wrong")
+
+    monkeypatch.setenv(KEY_ENV, KEY)
+    with ChatServer(leaking) as server:
+        with pytest.raises(EndpointRefusal, match=r"the key \*\*\* is wrong") as failure:
+            ask(endpoint(server, tmp_path), ["a", "b"])
+        assert [headers["authorization"] for headers in server.headers] == [f"Bearer {KEY}"] * 2
+    assert KEY not in str(failure.value)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) == 1
+    assert all(KEY not in file.read_text() for file in files)
+
+
+def test_only_the_variable_that_is_named_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("MINE", "other")
+    with ChatServer(echo) as server:
+        ask(endpoint(server, tmp_path), ["a"])
+        ask(endpoint(server, tmp_path, key_env="MINE"), ["b"])
+        assert [headers.get("authorization") for headers in server.headers] == [None, "Bearer other"]
+
+
+def test_a_variable_that_is_named_and_not_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"variable NO_SUCH_KEY, which is to hold the API key, is not set"):
+        Endpoint(EndpointSpec(url="http://h/v1", model="m", key_env="NO_SUCH_KEY"))
+
+
+def test_a_key_changes_no_request_so_a_replay_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ChatServer(echo) as server:
+        monkeypatch.setenv("MINE", KEY)
+        ask(endpoint(server, tmp_path, key_env="MINE"), ["a"])
+        monkeypatch.delenv("MINE")
+        assert ask(endpoint(server, tmp_path, key_env="MINE", replay=True), ["a"]) == ["you said a"]
+
+
+def test_it_works_where_a_loop_runs_already_as_in_a_notebook(tmp_path: Path) -> None:
+    import asyncio
+
+    with ChatServer(echo) as server:
+
+        async def cell() -> list[str]:
+            return ask(endpoint(server, tmp_path), ["a"])
+
+        assert asyncio.run(cell()) == ["you said a"]

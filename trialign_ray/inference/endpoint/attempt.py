@@ -1,0 +1,125 @@
+"""One attempt at one request: what came back is a reply, a reason to try again, or the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from trialign_ray.data.chat_replies import error_code, error_text, read_reply
+from trialign_ray.errors import BadReply, EndpointRefusal
+from trialign_ray.inference.endpoint.request import ChatRequest
+
+_AGAIN = (408, 409, 425, 429)
+_SPENT = ("insufficient_quota", "billing_hard_limit_reached")
+"""Codes of a 429 that no waiting ends."""
+_CHUNK = 1 << 16
+_SHORTEST_KEY = 12
+
+
+class Transient(Exception):  # noqa: N818 a reason, not a failure
+    """Why another attempt may succeed."""
+
+    def __init__(self, reason: str, retry_after: float | None = None, *, busy: bool = False) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        """Seconds that the server asks to wait."""
+        self.busy = busy
+        """Whether it holds for all requests, not for this one alone."""
+
+
+async def attempt(http: httpx.AsyncClient, request: ChatRequest, timeout: float, most_bytes: int) -> Any:
+    """The reply's JSON, which `read_reply` accepts. Raises Transient, and EndpointRefusal or BadReply for the end."""
+    try:
+        async with asyncio.timeout(timeout), http.stream("POST", request.url, json=request.body) as response:
+            content = await _content(response, most_bytes)
+    except TimeoutError:
+        raise Transient(f"no whole reply within {timeout:g} s") from None
+    except httpx.TransportError as error:
+        raise Transient(f"{type(error).__name__}: {error}") from None
+    if response.status_code == 200:
+        return _reply(content)
+    raise _failure(response, content)
+
+
+async def _content(response: httpx.Response, most_bytes: int) -> bytes:
+    """The body as it is sent: one that is compressed may be a thousand times its size."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise BadReply("the reply is compressed, which was not asked for. Turn compression off at the server.")
+    content = bytearray()
+    async for chunk in response.aiter_raw(_CHUNK):
+        content += chunk
+        if len(content) > most_bytes:
+            raise BadReply(f"the reply has more than {most_bytes} bytes. Is this a chat model? Or raise 'reply_bytes'.")
+    return _without_key(bytes(content), response.request)
+
+
+def _without_key(content: bytes, request: httpx.Request) -> bytes:
+    """A server that repeats what it was sent must not bring the key into messages and files.
+
+    Short keys are placeholders such as 'EMPTY', which may be words of an answer.
+    """
+    key = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return content.replace(key.encode(), b"***") if len(key) >= _SHORTEST_KEY else content
+
+
+def _reply(content: bytes) -> Any:
+    """A gateway may put an error page or an error object into a reply of status 200: another attempt may do better."""
+    body = _decoded(content)
+    try:
+        read_reply(body)
+    except BadReply as error:
+        raise Transient(str(error)) from None
+    return body
+
+
+def _failure(response: httpx.Response, content: bytes) -> Exception:
+    status, body = response.status_code, _decoded(content)
+    said = f"status {status}: {error_text(body)}"
+    if response.is_redirect:
+        return EndpointRefusal(f"redirects to {_target(response)}, which is not followed. Give the final URL.")
+    if status in _AGAIN or status >= 500:
+        if error_code(body) in _SPENT:
+            return EndpointRefusal(f"{said} Raise the account's limit, then start again.")
+        return Transient(said, _retry_after(response.headers), busy=status in (429, 503))
+    fix = _FIXES.get(status, "Change the request: its fields are set by 'body'.")
+    return EndpointRefusal(f"{said} {fix}")
+
+
+_FIXES: Mapping[int, str] = {
+    401: "Put a valid key into the environment variable that 'key_env' (--key-env) names.",
+    403: "Put a key that may use this model into the environment variable that 'key_env' (--key-env) names.",
+    404: "Check the URL, which often ends with /v1, and the model's name.",
+}
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content[:300].decode("utf-8", "replace") or "an empty body"
+
+
+def _target(response: httpx.Response) -> str:
+    """Where a redirect leads, without what may be secret in it."""
+    parts = urlsplit(urljoin(str(response.url), response.headers.get("location", "")))
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds or a date (RFC 9110, 10.2.3); None where it is absent or neither."""
+    given = headers.get("retry-after", "").strip()
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
+    except ValueError:
+        return None
