@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Protocol, cast
 
 import pyarrow as pa
 import ray
 from ray.util import ActorPool
 
+from trialign_ray.actors.handle import RemoteMethod
 from trialign_ray.config.base import Strict
 from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import GENERATORS
@@ -17,7 +19,7 @@ from trialign_ray.config.seams import build
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, roll_out
 from trialign_ray.errors import ClusterError, TrialignError
-from trialign_ray.inference.base import Engine, Sampling
+from trialign_ray.inference.base import Engine, Generator, Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import LocationLike
 from trialign_ray.models.loading import model_hash
@@ -41,24 +43,39 @@ class EvaluationTask:
 
 
 class EvaluationWorker:
-    """A Ray actor that holds one copy of the model."""
+    """A Ray actor that holds one copy of the model, from its first batch on."""
 
     def __init__(self, task: EvaluationTask) -> None:
+        self._task = task
+
+    def answer(self, batch: int, questions: Sequence[Question]) -> tuple[int, pa.Table]:
+        """Rows in the log schema, with the batch's number, since batches end in any order.
+
+        Raises SpecError, DataError and ModelError.
+        """
+        return batch, pa.concat_tables(roll_out(*self._loaded, questions))
+
+    @cached_property
+    def _loaded(self) -> tuple[Generator, Rollout]:
+        """Not made with the actor: Ray reports any error of a constructor as the actor's death."""
+        task = self._task
         model = local_folder(task.model)
         adapter = None if task.adapter is None else local_folder(task.adapter)
         engine: Engine = build(GENERATORS, task.generator)
-        self._generator = engine.load(model, adapter, task.dtype, "cuda" if ray.get_gpu_ids() else "cpu")
-        self._plan = Rollout(
+        plan = Rollout(
             game=game_config(task.questions, task.groups, model, 1, task.sampling.max_new_tokens),
             sampling=task.sampling,
             seed=task.seed,
             questions_per_batch=task.questions_per_batch,
             model_hash=model_hash(model),
         )
+        return engine.load(model, adapter, task.dtype, "cuda" if ray.get_gpu_ids() else "cpu"), plan
 
-    def answer(self, batch: int, questions: Sequence[Question]) -> tuple[int, pa.Table]:
-        """Rows in the log schema, with the batch's number, since batches end in any order."""
-        return batch, pa.concat_tables(roll_out(self._generator, self._plan, questions))
+
+class EvaluationWorkerHandle(Protocol):
+    """What Ray makes of an `EvaluationWorker`."""
+
+    answer: RemoteMethod[[int, Sequence[Question]], tuple[int, pa.Table]]
 
 
 def evaluate(
@@ -76,7 +93,7 @@ def evaluate(
     progress = progress or Silent()
     batches = [asked[i : i + task.questions_per_batch] for i in range(0, len(asked), task.questions_per_batch)]
     actor = ray.remote(EvaluationWorker).options(num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0))
-    actors: list[Any] = [actor.remote(task) for _ in range(min(workers, len(batches)))]
+    actors = [cast(EvaluationWorkerHandle, actor.remote(task)) for _ in range(min(workers, len(batches)))]
     tables: dict[int, pa.Table] = {}
     try:
         pool = ActorPool(actors)
@@ -90,8 +107,8 @@ def evaluate(
             raise error.cause from None
         raise
     except ray.exceptions.RayActorError as error:
-        raise ClusterError(f"an evaluation worker died: {error}. Run again with --resume.") from None
+        raise ClusterError(f"an evaluation worker was lost: {error}. Run again with --resume.") from None
     finally:
         for each in actors:
-            ray.kill(each)
+            ray.kill(each)  # type: ignore[arg-type]  # Ray knows only its own type of handle
     return pa.concat_tables([tables[index] for index in range(len(batches))])
