@@ -117,9 +117,8 @@ class _Evaluation:
     def __init__(self, run: ResolvedRun, game: EvaluationGame, spec: EvaluationSpec) -> None:
         self._run, self._game, self._spec = run, game, spec
         sampling = Sampling(spec.max_new_tokens)
-        model = absolute(run.spec.model)
         self._task = EvaluationTask(
-            model, None, game.questions, game.groups, sampling, run.spec.learner.dtype, spec.generator
+            run.model_uri, None, game.questions, game.groups, sampling, run.spec.learner.dtype, spec.generator
         )
 
     def answers(self, part: Part, adapter: Location | None, progress: Progress) -> pa.Table:

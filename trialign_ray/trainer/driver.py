@@ -17,7 +17,7 @@ from trialign_ray.actors.handle import GroupActorHandle
 from trialign_ray.cluster.resources import insufficient, wait_seconds
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, ClusterError, TrialignError
-from trialign_ray.io.cache import absolute, upload_folder
+from trialign_ray.io.cache import upload_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.progress import Progress
 from trialign_ray.trainer.checkpoint import read_state
@@ -64,8 +64,7 @@ def run_learners(run: ResolvedRun, progress: Progress) -> LearnerOutcome:
 def _inputs(
     run: ResolvedRun, actors: Sequence[GroupActorHandle], resume_from: ray.train.Checkpoint | None
 ) -> LoopInputs:
-    # Ray starts its workers in folders of their own, where a relative path means another one.
-    return LoopInputs(run.spec, absolute(run.spec.model), run.folder, run.plan, actors, resume_from)
+    return LoopInputs(run.spec, run.model_uri, run.folder, run.plan, actors, resume_from)
 
 
 def _trainer(spec: TrainSpec, folder: RunFolder, inputs: LoopInputs) -> TorchTrainer:

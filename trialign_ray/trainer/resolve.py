@@ -8,16 +8,19 @@ from pathlib import Path
 
 from trialign_ray.actors.replay_buffer import BufferSpec
 from trialign_ray.algorithms.compose import compose
+from trialign_ray.config.attention import ATTENTION
 from trialign_ray.config.base import Strict
 from trialign_ray.config.derived import Derived, derive
 from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
-from trialign_ray.config.seams import load_object
+from trialign_ray.config.generators import GENERATORS
+from trialign_ray.config.seams import build
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
 from trialign_ray.data.dataset import Dataset, open_dataset, training_questions
 from trialign_ray.errors import DataError, naming
-from trialign_ray.io.cache import local_folder
+from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.loading import chat_tokens, model_hash, tokenizer_hash
+from trialign_ray.trainer.metric_writers import writer_maker
 from trialign_ray.trainer.question_sampler import QuestionSampler
 
 
@@ -65,6 +68,8 @@ class ResolvedRun:
     folder: RunFolder
     model: Path
     """The base model's folder on this machine."""
+    model_uri: str
+    """The same folder as the workers find it: a URI, or an absolute path, which they look up on their own machines."""
     stop_ids: tuple[int, ...]
     """Token ids that end a response."""
     logs: Dataset
@@ -95,7 +100,9 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
         compose(spec.algorithm)
     with naming("metrics"):
         for writer in spec.metrics:
-            load_object(writer.import_path)
+            writer_maker(writer)
+    with naming("learner.attention"):
+        build(ATTENTION, spec.learner.attention)
     game = None if spec.evaluation is None else _game(spec.evaluation)
     hashes = {
         "model_hash": model_hash(model),
@@ -106,6 +113,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
         spec=spec,
         folder=folder,
         model=model,
+        model_uri=absolute(spec.model),
         stop_ids=tokens.stop_ids,
         logs=logs,
         plan=plan,
@@ -121,13 +129,18 @@ def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
         asked = [training_questions(logs, group) for group in groups]
         shared, every = frozenset.intersection(*asked), frozenset.union(*asked)
         if not shared:
-            raise DataError(f"{logs.folder.uri}: no training question was asked of all {len(groups)} groups. Log some.")
+            raise DataError(
+                f"{logs.folder.uri}: no training question was asked of all {len(groups)} groups. Ask every group at "
+                "least one common training question."
+            )
     derived = derive(spec, len(shared), len(groups))
     sampler = QuestionSampler(tuple(sorted(shared)), spec.questions_per_step, spec.seed, derived.steps)
     return TrainingPlan(groups, sampler, derived, len(every - shared))
 
 
 def _game(evaluation: EvaluationSpec) -> EvaluationGame:
+    with naming("evaluation.generator"):
+        build(GENERATORS, evaluation.generator)
     questions, groups = load_game(evaluation.questions, evaluation.groups, under="evaluation.")
     asked = asked_questions(questions, "heldout", evaluation.questions, under="evaluation.")
     return EvaluationGame(questions, groups, tuple(asked))

@@ -17,6 +17,9 @@ from trialign_ray.errors import DataError, ModelError, SpecError
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.trainer.resolve import ResolvedRun, resolve
 
+NOWHERE = {"name": "import_path", "import_path": "nowhere:Engine"}
+EVALUATION = {"questions": "demo/questions.json", "groups": "demo/groups.yaml"}
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,6 +76,14 @@ def test_hashes_follow_the_content(inputs: Path) -> None:
         ({"model": "/nowhere"}, ModelError, "model"),
         ({"logs": "/nowhere"}, DataError, "logs"),
         ({"metrics": [{"import_path": "nowhere:Writer"}]}, SpecError, "metrics"),
+        (
+            {"metrics": [{"import_path": "tests.unit.trainer.test_metric_writers:Collected", "options": {"x": 1}}]},
+            SpecError,
+            "metrics",
+        ),
+        ({"metrics": [{"import_path": "tests.unit.trainer.test_metric_writers:GAUGES"}]}, SpecError, "metrics"),
+        ({"learner": {"attention": NOWHERE}}, SpecError, "learner.attention"),
+        ({"evaluation": EVALUATION | {"generator": NOWHERE}}, SpecError, "evaluation.generator"),
         ({"algorithm": {"loss": {"name": "import_path", "import_path": "nowhere:Loss"}}}, SpecError, "algorithm"),
         ({"evaluation": {"questions": "/nowhere", "groups": "/nowhere"}}, SpecError, "evaluation.questions"),
         ({"questions_per_step": 100}, SpecError, "questions_per_step"),
@@ -82,6 +93,13 @@ def test_a_fault_names_its_field(inputs: Path, changes: dict[str, Any], error: t
     with pytest.raises(error) as caught:
         resolved(inputs, **changes)
     assert getattr(caught.value, "field", None) == field
+
+
+def test_the_workers_find_the_model_wherever_they_start(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray starts them in folders of their own, where a relative path means another folder."""
+    monkeypatch.chdir(inputs)
+    run = resolved(inputs, model="model")
+    assert (run.model_uri, run.model) == (str(inputs / "model"), inputs / "model")
 
 
 def test_logs_without_a_common_question_are_refused(inputs: Path, tmp_path: Path) -> None:
