@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from trialign_ray.actors.state import BufferState, GroupState
 from trialign_ray.errors import CheckpointError
-from trialign_ray.io.storage import Location
+from trialign_ray.io.storage import Location, reading
 from trialign_ray.trainer.policy import Policy
 
 _TAG = "state"
@@ -130,9 +130,13 @@ def read_state(folder: Path) -> TrainingState:
 
 
 def newest_complete(checkpoints: Location) -> Location | None:
-    """The checkpoint of the highest step that is whole, None where there is none; `checkpoints` holds one a folder."""
+    """The checkpoint of the highest step that is whole, None where there is none; `checkpoints` holds one a folder.
+
+    Raises DataError where the storage does not answer: a checkpoint that cannot be read now may well be whole.
+    """
     names = sorted(name for name in checkpoints.names() or () if name.startswith("checkpoint_"))
-    found = [(step, name) for name in names if (step := _complete_step(checkpoints.child(name))) is not None]
+    with reading(checkpoints.uri):
+        found = [(step, name) for name in names if (step := _complete_step(checkpoints.child(name))) is not None]
     return checkpoints.child(max(found)[1]) if found else None
 
 
@@ -149,7 +153,7 @@ def _complete_step(folder: Location) -> int | None:
             if [info.size for info in folder.filesystem.get_file_info(paths)] != list(files.values()):
                 return None
         return int(state["step"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 
 

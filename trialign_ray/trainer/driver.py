@@ -49,9 +49,7 @@ def run_learners(run: ResolvedRun, progress: Progress) -> LearnerOutcome:
     CheckpointError, WorkerError, and what a worker raised on purpose.
     """
     spec, steps = run.spec, run.plan.derived.steps
-    resume_from = recover(run.folder.part("checkpoints"))
-    if resume_from is not None:
-        progress.note(f"Ray's list of checkpoints is lost; going on from {Path(resume_from.path).name}")
+    resume_from = recover(run.folder.part("checkpoints"), progress)
     with group_actors(spec.name, run.buffers(), wait_seconds()) as actors:
         # A fault of the logs ends the run here, before the learners load the model.
         _get([actor.question_ids.remote() for actor in actors])

@@ -11,15 +11,17 @@ import json
 import ray.train
 
 from trialign_ray.io.storage import Location
+from trialign_ray.progress import Progress
 from trialign_ray.trainer.checkpoint import newest_complete
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 
-def recover(checkpoints: Location) -> ray.train.Checkpoint | None:
+def recover(checkpoints: Location, progress: Progress) -> ray.train.Checkpoint | None:
     """The newest whole checkpoint where Ray Train's list is missing or damaged; None where the list can be used.
 
     A damaged list is renamed to `<name>.damaged`, and Ray begins a new one. Checkpoints of the old list stay.
+    Raises DataError where the storage does not answer.
     """
     snapshot = checkpoints.child(SNAPSHOT)
     if _usable(snapshot, checkpoints):
@@ -27,7 +29,12 @@ def recover(checkpoints: Location) -> ray.train.Checkpoint | None:
     newest = newest_complete(checkpoints)
     if snapshot.exists():
         snapshot.filesystem.move(snapshot.path, f"{snapshot.path}.damaged")
-    return None if newest is None else ray.train.Checkpoint(newest.path, newest.filesystem)
+    if newest is not None:
+        progress.note(f"Ray's list of checkpoints is lost; going on from {newest.path.rpartition('/')[2]}")
+        return ray.train.Checkpoint(newest.path, newest.filesystem)
+    if checkpoints.names():
+        progress.note(f"{checkpoints.uri}: no whole checkpoint found; starting over at the first step")
+    return None
 
 
 def _usable(snapshot: Location, checkpoints: Location) -> bool:

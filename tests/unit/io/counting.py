@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from trialign_ray.io.storage import Location
 class CountingFiles(fs.FileSystemHandler):  # type: ignore[misc]
     """The files of a local folder as those of a remote filesystem; `bytes_read` grows with every read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, unreadable: str | None = None) -> None:
+        """unreadable: name of files that are listed, and fail when they are opened."""
+        self._unreadable = unreadable
         self._files = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         self._folder = folder
         self.bytes_read = 0
@@ -24,6 +27,8 @@ class CountingFiles(fs.FileSystemHandler):  # type: ignore[misc]
         return Location(fs.PyFileSystem(self), name, f"mem://{name}")
 
     def open_input_file(self, path: str) -> pa.NativeFile:
+        if Path(path).name == self._unreadable:
+            raise OSError(errno.EIO, "Input/output error")
         return pa.PythonFile(_CountingFile(self, (self._folder / path).open("rb")), mode="r")
 
     open_input_stream = open_input_file

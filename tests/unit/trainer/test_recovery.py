@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.io.counting import CountingFiles
+from trialign_ray.errors import DataError
 from trialign_ray.io.storage import locate
+from trialign_ray.progress import Silent
 from trialign_ray.trainer.recovery import SNAPSHOT, recover
 
 from .test_checkpoint import checkpoint
@@ -24,8 +27,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def recovered(folder: Path) -> str | None:
-    found = recover(locate(folder))
+class Notes(Silent):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.shown.append(text)
+
+
+def recovered(folder: Path, notes: Notes | None = None) -> str | None:
+    found = recover(locate(folder), notes or Notes())
     return None if found is None else Path(found.path).name
 
 
@@ -36,7 +49,9 @@ def test_ray_goes_by_its_own_list_where_that_is_whole(folder: Path) -> None:
 
 
 def test_a_run_that_has_not_begun_has_nothing_to_recover(tmp_path: Path) -> None:
-    assert recovered(tmp_path / "checkpoints") is None
+    notes = Notes()
+    assert recovered(tmp_path / "checkpoints", notes) is None
+    assert notes.shown == []
 
 
 @pytest.mark.parametrize("left", [0, 1, 40, -1])
@@ -63,5 +78,17 @@ def test_a_cut_list_without_a_whole_checkpoint_leaves_the_first_step(folder: Pat
     (folder / SNAPSHOT).write_bytes(b"")
     for name in ("checkpoint_1", "checkpoint_2"):
         (folder / name / "state.json").unlink()
-    assert recovered(folder) is None
+    notes = Notes()
+    assert recovered(folder, notes) is None
     assert not (folder / SNAPSHOT).exists()
+    [shown] = notes.shown
+    assert "no whole checkpoint found; starting over" in shown
+
+
+def test_a_storage_that_does_not_answer_is_no_reason_to_start_over(folder: Path) -> None:
+    """Its checkpoints may be whole: what is listed but cannot be read is a fault, not an incomplete checkpoint."""
+    (folder / SNAPSHOT).write_bytes(b"")
+    notes = Notes()
+    with pytest.raises(DataError, match="cannot be read"):
+        recover(CountingFiles(folder.parent, unreadable="state.json").location(folder.name), notes)
+    assert notes.shown == []
