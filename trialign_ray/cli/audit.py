@@ -20,6 +20,9 @@ def command(
     spec: SpecFile = None,
     model: Annotated[str | None, Option(help="Folder of a Hugging Face causal LM.")] = None,
     adapter: Annotated[str | None, Option(help="A PEFT adapter to put on the model.")] = None,
+    template: Annotated[
+        list[str] | None, Option(metavar="NAME=VALUE", help="Chat template argument: enable_thinking=false.")
+    ] = None,
     answers: Annotated[str | None, Option(help="Answers instead of a model: a log dataset, JSONL or Parquet.")] = None,
     questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
     groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
@@ -45,6 +48,7 @@ def command(
         **{"name": named, "model": model, "adapter": adapter, "answers": answers, "questions": questions},
         **{"groups": groups, "split": split, "samples": samples, "temperature": temperature, "seed": seed},
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
+        "chat_template_kwargs": specs.template_arguments(template),
     }
     job = specs.build(AuditSpec, spec, flags)
     gates = parse_gates(job.fail_if, load_groups(job.groups).names)

@@ -15,6 +15,9 @@ from trialign_ray.io import console
 def command(
     spec: SpecFile = None,
     model: Annotated[str | None, Option(help="Folder of a Hugging Face causal LM.")] = None,
+    template: Annotated[
+        list[str] | None, Option(metavar="NAME=VALUE", help="Chat template argument: enable_thinking=false.")
+    ] = None,
     questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
     groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
     output: Annotated[str | None, Option(help="Log dataset to write, a path or URI.")] = None,
@@ -37,7 +40,7 @@ def command(
         **{"name": named, "model": model, "questions": questions, "groups": groups, "output": output},
         **{"split": split, "protocol": protocol, "turns": turns, "samples": samples, "temperature": temperature},
         **{"max_new_tokens": max_new_tokens, "questions_per_batch": questions_per_batch, "seed": seed},
-        **{"overwrite": overwrite},
+        **{"overwrite": overwrite, "chat_template_kwargs": specs.template_arguments(template)},
     }
     job = specs.build(CollectSpec, spec, flags)
     from trialign_ray.entrypoints.collect import collect

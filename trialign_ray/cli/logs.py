@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+from trialign_ray.cli import specs
+from trialign_ray.errors import SpecError
 from trialign_ray.io import console
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="JSONL, 
 Model = Annotated[str | None, Option(help="Folder of a model: its tokenizer gives token ids to rows without.")]
 Questions = Annotated[str | None, Option(help="Question set: names answers, and scores rows without rewards.")]
 Groups = Annotated[str | None, Option(help="Group set: rows of other groups are bad.")]
+Template = Annotated[
+    list[str] | None, Option(metavar="NAME=VALUE", help="With --model: chat template argument, enable_thinking=false.")
+]
 Ignore = Annotated[list[str] | None, Option(metavar="FIELD", help="Drop this field of the source.")]
 
 
@@ -29,6 +34,7 @@ def import_command(
     sources: Sources,
     output: Annotated[str, Option(help="Log dataset to write, a path or URI.")],
     model: Model = None,
+    template: Template = None,
     questions: Questions = None,
     groups: Groups = None,
     ignore: Ignore = None,
@@ -42,7 +48,7 @@ def import_command(
     report = import_logs(
         sources,
         output,
-        _completion(model, questions, ignore),
+        _completion(model, questions, ignore, template),
         groups=_names(groups),
         strict=strict,
         reject_file=reject_file,
@@ -55,6 +61,7 @@ def import_command(
 def validate_command(
     sources: Sources,
     model: Model = None,
+    template: Template = None,
     questions: Questions = None,
     groups: Groups = None,
     ignore: Ignore = None,
@@ -68,7 +75,7 @@ def validate_command(
     if (model, questions, groups, ignore) == (None,) * 4 and len(sources) == 1 and locate(sources[0]).is_folder():
         found = validate_logs(sources[0])
     else:
-        found = validate_sources(sources, _completion(model, questions, ignore), groups=_names(groups))
+        found = validate_sources(sources, _completion(model, questions, ignore, template), groups=_names(groups))
     typer.echo(_validated(found))
     if not found.ok:
         raise RowError(list(found.problems), f"{found.bad_rows} of {found.rows} rows are bad. Fix the rows.")
@@ -89,14 +96,18 @@ def show_command(
         console.show(question_table(question_view(dataset, question)))
 
 
-def _completion(model: str | None, questions: str | None, ignore: list[str] | None) -> Completion:
+def _completion(
+    model: str | None, questions: str | None, ignore: list[str] | None, template: list[str] | None = None
+) -> Completion:
     from trialign_ray.data.normalisation import Completion
 
     tokenize, scorer = None, None
+    if template and model is None:
+        raise SpecError("--template belongs to a model's chat template. Give --model too, or leave it out.")
     if model is not None:
         from trialign_ray.models.loading import chat_tokens
 
-        tokenize = chat_tokens(model)
+        tokenize = chat_tokens(model, specs.template_arguments(template))
     if questions is not None:
         from trialign_ray.config.base import load_yaml
         from trialign_ray.config.game import QuestionSet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,6 +37,14 @@ def override(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]
             raise SpecError(f"--set '{setting}': expected field=value, for instance epochs=2 or learner.workers=1.")
         _put(changed, path.split("."), _value(value, setting), setting)
     return changed
+
+
+def template_arguments(arguments: Sequence[str] | None) -> dict[str, Any] | None:
+    """Chat template arguments out of each 'name=value', read as `override` reads it; raises SpecError."""
+    for argument in arguments or ():
+        if not re.fullmatch(r"[A-Za-z_]\w*=.*", argument):
+            raise SpecError(f"--template '{argument}': expected NAME=VALUE, for instance enable_thinking=false.")
+    return override({}, arguments) if arguments else None
 
 
 def slug(prefix: str, path: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from trialign_ray.config.base import JobSpec
 from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
@@ -42,6 +42,8 @@ class AuditSpec(JobSpec):
     """Folder of a Hugging Face causal LM (safetensors)."""
     adapter: PathOrUri | None = None
     """A PEFT adapter to put on the model."""
+    chat_template_kwargs: dict[str, JsonValue] = {}
+    """Arguments of the model's chat template, 'enable_thinking' for instance; one that it does not read is refused."""
     answers: PathOrUri | None = None
     """A log dataset, JSONL or Parquet of answers instead of a model."""
     questions: PathOrUri
@@ -87,6 +89,8 @@ class CollectSpec(JobSpec):
     """Name of the Ray job."""
     model: PathOrUri
     """Folder of a Hugging Face causal LM (safetensors)."""
+    chat_template_kwargs: dict[str, JsonValue] = {}
+    """Arguments of the model's chat template, 'enable_thinking' for instance; one that it does not read is refused."""
     questions: PathOrUri
     """Question set, YAML or JSON."""
     groups: PathOrUri

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from trialign_ray.config.algorithm import AnyAlgorithmSpec, TrialignSpec
 from trialign_ray.config.attention import AttentionSpec, MatmulSpec
@@ -103,6 +103,8 @@ class TrainSpec(JobSpec):
     """Name of the run: its folder, its actors and its Ray job."""
     model: PathOrUri
     """Folder of a Hugging Face causal LM (safetensors)."""
+    chat_template_kwargs: dict[str, JsonValue] = {}
+    """Arguments of the model's chat template, 'enable_thinking' for instance; one that it does not read is refused."""
     logs: PathOrUri
     """Log dataset, as `trialign collect` or `trialign logs import` writes it."""
     runs: PathOrUri = "runs"

@@ -8,6 +8,7 @@ from trialign_ray.config.seams import build
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.manifest import Manifest
 from trialign_ray.data.writer import LogWriter
+from trialign_ray.entrypoints.collect_served import served_logs
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.errors import naming
@@ -18,13 +19,19 @@ from trialign_ray.progress import Progress, Silent
 
 
 def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
-    """Write the log dataset at `spec.output`; raises DataError, ModelError and SpecError."""
+    """Write the log dataset at `spec.output`; raises DataError, ModelError, SpecError and EndpointError."""
     progress = progress or Silent()
     questions, groups = load_game(spec.questions, spec.groups)
     asked = asked_questions(questions, spec.split, spec.questions)
     with naming("model"):
         folder = local_folder(spec.model)
-        game = game_config(questions, groups, folder, spec.turns, spec.max_new_tokens)
+    if spec.endpoint is not None:
+        with LogWriter(spec.output, overwrite=spec.overwrite) as writer:
+            for table in served_logs(spec, spec.endpoint, folder, asked, (questions, groups), progress):
+                writer.write(table)
+            return writer.commit(groups.names)
+    with naming("model"):
+        game = game_config(questions, groups, folder, spec.turns, spec.max_new_tokens, spec.chat_template_kwargs)
     plan = Rollout(
         game=game,
         sampling=Sampling(spec.max_new_tokens, spec.temperature, spec.samples),

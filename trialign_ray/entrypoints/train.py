@@ -118,7 +118,14 @@ class _Evaluation:
         self._run, self._game, self._spec = run, game, spec
         sampling = Sampling(spec.max_new_tokens)
         self._task = EvaluationTask(
-            run.model_uri, None, game.questions, game.groups, sampling, run.spec.learner.dtype, spec.generator
+            model=run.model_uri,
+            adapter=None,
+            questions=game.questions,
+            groups=game.groups,
+            sampling=sampling,
+            dtype=run.spec.learner.dtype,
+            generator=spec.generator,
+            template_arguments=run.spec.chat_template_kwargs,
         )
 
     def answers(self, part: Part, adapter: Location | None, progress: Progress) -> pa.Table:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from trialign_ray.config.game import Group, GroupSet, Question
+from trialign_ray.errors import DataError
 
 Messages = list[dict[str, str]]
 
@@ -16,6 +18,25 @@ def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
     persona = [group.persona] if group.persona else []
     system = " ".join([groups.system, *persona, *wish])
     return [{"role": "system", "content": system}, {"role": "user", "content": question.text}]
+
+
+def refuse_equal_prompts(groups: GroupSet, questions: Iterable[Question]) -> None:
+    """Raise DataError where two groups would ask a question in the same words."""
+    for question in questions:
+        said = {group.name: json.dumps(first_turn(groups, group, question)) for group in groups.groups}
+        refuse_equal(question, said, "Tell the two apart in the group set, or leave one out.")
+
+
+def refuse_equal(question: Question, prompts: Mapping[str, Hashable], fix: str) -> None:
+    """Raise DataError, which ends with `fix`, where two groups have one prompt. prompts: group -> its prompt."""
+    first: dict[Hashable, str] = {}
+    for group, prompt in prompts.items():
+        other = first.setdefault(prompt, group)
+        if other != group:
+            raise DataError(
+                f"question '{question.question_id}': groups '{other}' and '{group}' get the same prompt, so their "
+                f"answers could not differ by who asks. {fix}"
+            )
 
 
 def cooperative_turn(first: Messages, own: str, peers: Sequence[str]) -> Messages:

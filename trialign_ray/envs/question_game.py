@@ -7,7 +7,7 @@ utility. `infos` carry what logs need: the messages of an observation, and the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from pydantic import JsonValue
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from trialign_ray.config.algorithm import UtilitySpec
@@ -26,6 +27,7 @@ from trialign_ray.models.loading import chat_tokens
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
 from trialign_ray.rewards.verifiers import Answer, AnswerReader
+from trialign_ray.rewards.verifiers.final import shown
 
 Ints = npt.NDArray[np.int64]
 PAD = -1
@@ -49,10 +51,15 @@ class GameConfig:
 
 
 def game_config(
-    questions: QuestionSet, groups: GroupSet, model: str | Path, turns: int, max_new_tokens: int
+    questions: QuestionSet,
+    groups: GroupSet,
+    model: str | Path,
+    turns: int,
+    max_new_tokens: int,
+    template_arguments: Mapping[str, JsonValue] | None = None,
 ) -> GameConfig:
     """The game that the model in folder `model` plays; raises ModelError where it has no usable chat template."""
-    tokens, reader = chat_tokens(model), AnswerReader(questions)
+    tokens, reader = chat_tokens(model, template_arguments), AnswerReader(questions)
     return GameConfig(questions, groups, tokens, reader, turns=turns, response_tokens=max_new_tokens)
 
 
@@ -121,7 +128,7 @@ class QuestionGame(MultiAgentEnv):
         return questions.by_id[question_id]
 
     def _show_peers(self, scored: dict[str, Scored]) -> None:
-        texts = {name: response.text for name, response in scored.items()}
+        texts = {name: shown(response.text) for name, response in scored.items()}
         self._messages = {
             name: cooperative_turn(self._first[name], texts[name], [texts[peer] for peer in texts if peer != name])
             for name in texts

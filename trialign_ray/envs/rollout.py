@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from trialign_ray.config.game import Question
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.envs.prompts import Messages
+from trialign_ray.envs.prompts import Messages, refuse_equal, refuse_equal_prompts
 from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, Scored, padded
 from trialign_ray.inference.base import Generated, Generator, Sampling
 from trialign_ray.progress import Progress, Silent
+from trialign_ray.rewards.verifiers.final import shown
 
 Row = dict[str, object]
 AgentKey = tuple[int, str]
@@ -54,8 +55,12 @@ class _View:
 def roll_out(
     generator: Generator, plan: Rollout, questions: Sequence[Question], progress: Progress | None = None
 ) -> Iterator[pa.Table]:
-    """Rows in the log schema, one table for each batch of questions. Progress counts prompts."""
+    """Rows in the log schema, one table for each batch of questions. Progress counts prompts.
+
+    Raises DataError where two groups' prompts come out equal: who asks could not matter then.
+    """
     progress = progress or Silent()
+    refuse_equal_prompts(plan.game.groups, questions)
     for start in range(0, len(questions), plan.questions_per_batch):
         yield _play(generator, plan, questions[start : start + plan.questions_per_batch], progress)
 
@@ -74,6 +79,8 @@ def _play(generator: Generator, plan: Rollout, questions: Sequence[Question], pr
         observations, infos = game.reset(options={"question_id": questions[i // k].question_id})
         for group, ids in observations.items():
             views[i, group] = _View(ids[ids != PAD].tolist(), infos[group]["messages"])
+        prompts = {group: tuple(views[i, group].prompt_ids) for group in observations}
+        refuse_equal(questions[i // k], prompts, "The model's chat template drops what tells them apart; correct it.")
     texts: list[dict[str, str]] = [{} for _ in games]  # for each game, its groups' responses of the turn before
     rows: list[Row] = []
     for turn in range(1, plan.game.turns + 1):
@@ -85,7 +92,7 @@ def _play(generator: Generator, plan: Rollout, questions: Sequence[Question], pr
             rows.append(row | {"peers": _peers(agent, texts)})
         texts = [{} for _ in games]
         for (i, group), result in scored.items():
-            texts[i][group] = result.text
+            texts[i][group] = shown(result.text)
         views = later
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 

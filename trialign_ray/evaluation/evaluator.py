@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, cast
 
 import pyarrow as pa
 import ray
+from pydantic import JsonValue
 from ray.util import ActorPool
 
 from trialign_ray.actors.handle import RemoteMethod
@@ -40,6 +41,8 @@ class EvaluationTask:
     """Specification of the engine that answers, an entry of GENERATORS or an import."""
     seed: int = 0
     questions_per_batch: int = 12
+    template_arguments: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Given to the chat template."""
 
 
 class EvaluationWorker:
@@ -63,7 +66,9 @@ class EvaluationWorker:
         adapter = None if task.adapter is None else local_folder(task.adapter)
         engine: Engine = build(GENERATORS, task.generator)
         plan = Rollout(
-            game=game_config(task.questions, task.groups, model, 1, task.sampling.max_new_tokens),
+            game=game_config(
+                task.questions, task.groups, model, 1, task.sampling.max_new_tokens, task.template_arguments
+            ),
             sampling=task.sampling,
             seed=task.seed,
             questions_per_batch=task.questions_per_batch,

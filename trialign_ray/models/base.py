@@ -5,9 +5,9 @@ Whatever has these members fits, a fake in a test too; libraries type them wider
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +133,13 @@ class AdaptedLM(CausalLM, Protocol):
         """Recompute each layer in the backward."""
 
 
+class AddedToken(Protocol):
+    """A `tokenizers.AddedToken`."""
+
+    special: bool
+    """Whether it controls: it is never text."""
+
+
 class Tokenizer(Protocol):
     """A `transformers.PreTrainedTokenizer`."""
 
@@ -159,12 +166,18 @@ class Tokenizer(Protocol):
     def convert_ids_to_tokens(self, token_id: int, /) -> object:
         """The token of an id."""
 
-    def apply_chat_template(
-        self, messages: list[dict[str, str]], /, *, add_generation_prompt: bool, return_dict: bool
-    ) -> object:
-        """A mapping with the chat messages' token ids as 'input_ids', under `return_dict`.
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, AddedToken]:
+        """Id -> token, of those that are not the vocabulary's own."""
 
-        Raises jinja2.TemplateError or ValueError where the template refuses them.
+    def get_added_vocab(self) -> dict[str, int]:
+        """Token -> id, of those that are not the vocabulary's own."""
+
+    def apply_chat_template(self, messages: list[dict[str, str]], /, *_: Any, **arguments: Any) -> object:
+        """A mapping with the chat messages' token ids as 'input_ids', their text under `tokenize=False`.
+
+        Other arguments are `return_dict`, `add_generation_prompt` and whatever the template reads. Raises
+        jinja2.TemplateError or ValueError where the template refuses the messages.
         """
 
     def save_pretrained(self, folder: str, /) -> object:

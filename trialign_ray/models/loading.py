@@ -6,12 +6,14 @@ Weights are safetensors only, and no code that comes with a model is run.
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
 import torch
+from pydantic import JsonValue
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
@@ -30,6 +32,7 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
     "generation_config.json",
 )
+_INDEX = "model.safetensors.index.json"
 _ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -37,22 +40,45 @@ DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bf
 def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa") -> CausalLM:
     """The causal LM at `path`, in evaluation mode. Raises ModelError."""
     folder = _folder(path)
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{folder}: no .safetensors file. Save the model with save_pretrained(safe_serialization=True)."
-        )
+    _weight_files(folder)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             attn_implementation=attention,
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: not a causal language model that transformers can load: {error}") from error
-    return cast("CausalLM", model).eval()
+    model, found = cast("tuple[CausalLM, dict[str, set[str]]]", loaded)
+    if missing := sorted(found["missing_keys"]):
+        # transformers would start them at random, and only warn.
+        raise ModelError(f"{folder}: its weights lack {len(missing)} tensors, '{missing[0]}' first. Save them all.")
+    return model.eval()
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of the model in `folder`; raises ModelError where one is missing."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(
+            f"{folder}: no .safetensors file. Save the model with save_pretrained(safe_serialization=True)."
+        )
+    index = folder / _INDEX
+    if index.is_file():
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{index}: is no index of weights: {error!r}. Copy the model's folder again.") from None
+        if missing := sorted(shards - {file.name for file in files}):
+            raise ModelError(
+                f"{folder}: lacks {len(missing)} of {len(shards)} weight files that {_INDEX} names, '{missing[0]}' "
+                "first. Copy or download them too."
+            )
+    return files
 
 
 def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfloat16") -> CausalLM:
@@ -60,7 +86,14 @@ def load_adapted(path: str | Path, adapter: str | Path | None, dtype: str = "bfl
     if adapter is None:
         return load_model(path, dtype)
     # In float32 the product of the adapter's matrices is rounded once, with the sum.
-    return load_policy(path, adapter, dtype, float32_adapter=True).merge_and_unload().eval()
+    policy = load_policy(path, adapter, dtype, float32_adapter=True)
+    try:
+        return policy.merge_and_unload().eval()
+    except (AttributeError, NotImplementedError, ValueError) as error:
+        raise ModelError(
+            f"{adapter}: an adapter of this kind cannot be merged into the model's weights: {error}. Merge it with its "
+            "own tools and give the merged model's folder, or use LoRA, rsLoRA or DoRA."
+        ) from error
 
 
 def load_policy(path: str | Path, adapter: str | Path, dtype: str, *, float32_adapter: bool = False) -> AdaptedLM:
@@ -93,14 +126,14 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     return tokenizer
 
 
-def chat_tokens(path: str | Path) -> ChatTokens:
-    """Chat messages as the tokens of the model at `path`. Raises ModelError.
+def chat_tokens(path: str | Path, template_arguments: Mapping[str, JsonValue] | None = None) -> ChatTokens:
+    """Chat messages as the tokens of the model at `path`, by its template under these arguments. Raises ModelError.
 
     The tokenizer of some models, Llama 3 and Gemma among them, does not name the token that ends a turn; their
-    generation_config.json does.
+    generation_config.json and their template do.
     """
     folder = _folder(path)
-    return ChatTokens(load_tokenizer(folder), _generation_config(folder))
+    return ChatTokens(load_tokenizer(folder), _generation_config(folder), template_arguments)
 
 
 def _generation_config(folder: Path) -> StopTokens | None:
@@ -117,9 +150,9 @@ def _generation_config(folder: Path) -> StopTokens | None:
 def model_hash(path: str | Path) -> str:
     """SHA-256 over the weight files, names included: what 'the same model' means in logs and caches.
 
-    Raises ModelError where there is no model.
+    Raises ModelError where there is no model, or not all of it.
     """
-    return _hash(sorted(_folder(path).glob("*.safetensors")))
+    return _hash(_weight_files(_folder(path)))
 
 
 def adapter_hash(path: str | Path) -> str:

@@ -16,6 +16,7 @@ from trialign_ray.config.preferences import RULE, RULES, ImportedRule
 from trialign_ray.config.seams import build
 from trialign_ray.errors import SpecError
 from trialign_ray.rewards.trust import require_trusted
+from trialign_ray.rewards.verifiers.final import shown
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _CONTRACTION = re.compile(
@@ -41,15 +42,18 @@ class RewardFunction(Protocol):
 
 
 def preference_score(rule: Strict, response: str) -> float:
-    """Score of `response` under `rule`, in [0, 1]; without a word or number it is 0, so that silence earns nothing.
+    """Score of what the person reads of `response` under `rule`, in [0, 1]; reasoning does not count.
+
+    Without a word or number it is 0, so that silence earns nothing.
 
     Raises SpecError for an imported rule that is not trusted, cannot be imported, or scores outside of [0, 1].
     """
     if isinstance(rule, ImportedRule):
         require_trusted(rule.import_path)
-    if not _WORD.search(response):
+    answer = shown(response).strip()
+    if not _WORD.search(answer):
         return 0.0
-    score = float(_reward_function(RULE.dump_json(rule, by_alias=True))(response.strip()))
+    score = float(_reward_function(RULE.dump_json(rule, by_alias=True))(answer))
     if not 0 <= score <= 1:
         raise SpecError(f"rule {rule!r}: scored {score}, but a reward lies in [0, 1]. Scale it.")
     return score

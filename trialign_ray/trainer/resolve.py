@@ -92,7 +92,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     """Find and read what `spec` names; raises SpecError, DataError and ModelError, which name the field."""
     with naming("model"):
         model = local_folder(spec.model)
-        tokens = chat_tokens(model)
+        tokens = chat_tokens(model, spec.chat_template_kwargs)
     with naming("logs"):
         logs = open_dataset(spec.logs)
     plan = plan_training(spec, logs)

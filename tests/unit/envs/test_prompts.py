@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from trialign_ray.config.game import NEUTRAL
-from trialign_ray.envs.prompts import cooperative_turn, first_turn
+from trialign_ray.config.game import NEUTRAL, Group
+from trialign_ray.envs.prompts import cooperative_turn, first_turn, refuse_equal_prompts
+from trialign_ray.errors import DataError
 
-from .samples import GROUP_SET, question
+from .samples import GROUP_SET, QUESTIONS, question
 
 FRANCE = question("france")
 
@@ -44,3 +45,10 @@ def test_a_later_turn_keeps_the_first_prompt_and_does_not_name_the_peers():
     assert "- paris\n- cairo\n" in messages[3]["content"]
     assert messages[3]["content"].endswith(FRANCE.text)
     assert not any(group.name in messages[3]["content"] for group in GROUP_SET.groups)
+
+
+def test_groups_that_ask_in_the_same_words_are_refused():
+    twins = GROUP_SET.model_copy(update={"groups": (*GROUP_SET.groups, Group(name="twin"))})
+    with pytest.raises(DataError, match="question 'france': groups 'neutral' and 'twin' get the same prompt"):
+        refuse_equal_prompts(twins.model_copy(update={"preferences": ()}), [FRANCE])
+    refuse_equal_prompts(GROUP_SET, QUESTIONS.questions)

@@ -114,7 +114,8 @@ def test_a_tokenizer_without_a_chat_template_is_refused():
 
 
 def test_messages_that_the_template_refuses_are_a_fault_of_the_data():
-    strict = "{% if messages[0]['content'] == 'no' %}{{ raise_exception('say yes') }}{% endif %}x"
+    refusal = "{% if messages[0]['content'] == 'no' %}{{ raise_exception('say yes') }}{% endif %}"
+    strict = refusal + "{{ messages[-1]['content'] }}"
     tokens = ChatTokens(changed(chat_template=strict))
     with pytest.raises(DataError, match="refuses the messages: say yes"):
         tokens.prompt([{"role": "user", "content": "no"}])

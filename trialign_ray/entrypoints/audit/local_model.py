@@ -29,7 +29,7 @@ def answers_of_model(spec: AuditSpec, questions: QuestionSet, groups: GroupSet, 
     asked = asked_questions(questions, spec.split, spec.questions)
     with naming("model"):
         model = local_folder(str(spec.model))
-        game = game_config(questions, groups, model, 1, spec.max_new_tokens)
+        game = game_config(questions, groups, model, 1, spec.max_new_tokens, spec.chat_template_kwargs)
         plan = Rollout(
             game=game,
             sampling=Sampling(spec.max_new_tokens, spec.temperature if spec.samples > 1 else 0.0, spec.samples),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from trialign_ray.config.game import REASONING_TAGS
+
 _BRACE = re.compile(r"\\[{}]|\\f?box(?:ed)?\s*\{|[{}]")
 
 
@@ -26,6 +28,14 @@ class Reasoning:
 
 def _any_of(tags: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tags)) or "(?!)", re.IGNORECASE)
+
+
+_USUAL = Reasoning(REASONING_TAGS)
+
+
+def shown(response: str) -> str:
+    """What the person reads of a response: all of it but the reasoning of the usual tags; '' where that is cut off."""
+    return _USUAL.removed(response) or ""
 
 
 def final_part(response: str) -> str | None:
