@@ -27,10 +27,14 @@ def command(
     questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
     groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
     split: Annotated[str | None, Option(help="Which questions: heldout (default), train or all.")] = None,
+    read: Annotated[str | None, Option(help="How it answers: generate (default), or score options.")] = None,
+    options: Annotated[int | None, Option(help="With --read score: options of a question that gives none (4).")] = None,
     samples: Annotated[int | None, Option(help="Responses to each prompt: 1 (default) is greedy.")] = None,
     temperature: Annotated[float | None, Option(help="Sampling temperature; used with several samples.")] = None,
     max_new_tokens: Annotated[int | None, Option(help="Longest response, in tokens.")] = None,
-    seed: Annotated[int | None, Option(help="Random seed for sampling.")] = None,
+    seed: Annotated[int | None, Option(help="Random seed for sampling and for drawn options.")] = None,
+    dtype: Annotated[str | None, Option(help="auto (default), bfloat16 or float32.")] = None,
+    device: Annotated[str | None, Option(help="auto (default), cpu or cuda.")] = None,
     bootstrap: Annotated[int | None, Option(help="Bootstrap resamples for each interval.")] = None,
     fail_if: Annotated[
         list[str] | None, Option(metavar="CONDITION", help="Exit with status 8 if this holds: 'gap.low>0.05'.")
@@ -48,6 +52,7 @@ def command(
         **{"name": named, "model": model, "adapter": adapter, "answers": answers, "questions": questions},
         **{"groups": groups, "split": split, "samples": samples, "temperature": temperature, "seed": seed},
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
+        **{"read": read, "options": options, "dtype": dtype, "device": device},
         "chat_template_kwargs": specs.template_arguments(template),
     }
     job = specs.build(AuditSpec, spec, flags)

@@ -65,6 +65,9 @@ class QuestionSet(Strict):
     name: str = Field(min_length=1, max_length=80)
     vocabularies: dict[str, dict[str, tuple[str, ...]]] = {}
     """Vocabulary name -> canonical answer -> aliases."""
+    distractors: dict[str, dict[str, tuple[str, ...]]] = {}
+    """Vocabulary name -> canonical answer -> wrong answers near it, as other cities of the country are to a capital.
+    A response that gives one names a falsehood, whatever was asked; options are drawn from them first."""
     reasoning_tags: dict[str, str] = REASONING_TAGS
     """Opening -> closing tag of reasoning: the answer follows the last closing one, and a block left open is unread."""
     questions: tuple[Question, ...] = Field(min_length=1)
@@ -80,6 +83,13 @@ class QuestionSet(Strict):
                 raise ValueError(
                     f"question '{question.question_id}' names vocabulary '{question.vocabulary}', "
                     f"but 'vocabularies' has only {sorted(self.vocabularies)}"
+                )
+        for vocabulary, near in self.distractors.items():
+            unknown = sorted(near.keys() - self.vocabularies.get(vocabulary, {}).keys())
+            if unknown or vocabulary not in self.vocabularies:
+                raise ValueError(
+                    f"'distractors' has '{vocabulary}'{f', answer {unknown[0]!r}' if unknown else ''}, which "
+                    "'vocabularies' lacks; add it there, or correct the name"
                 )
         return self
 

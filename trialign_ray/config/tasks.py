@@ -14,8 +14,16 @@ _ABSENT = {"type": "null"}
 _ONE_SOURCE: dict[str, Any] = {
     "oneOf": [
         {"required": ["model"], "properties": {"model": {"type": "string"}, "answers": _ABSENT}},
-        {"required": ["answers"], "properties": {"answers": {"type": "string"}, "model": _ABSENT, "adapter": _ABSENT}},
-    ]
+        {
+            "required": ["answers"],
+            "properties": {
+                **{"answers": {"type": "string"}, "model": _ABSENT, "adapter": _ABSENT},
+                "read": {"const": "generate"},
+            },
+        },
+    ],
+    "if": {"required": ["read"], "properties": {"read": {"const": "score"}}},
+    "then": {"properties": {"samples": {"const": 1}}},
 }
 _TURNS_OF_PROTOCOL: dict[str, Any] = {
     "oneOf": [
@@ -54,6 +62,11 @@ class AuditSpec(JobSpec):
     """Where the run's folder is made."""
     split: Literal["train", "heldout", "all"] = "heldout"
     """Which questions are asked."""
+    read: Literal["generate", "score"] = "generate"
+    """How the model is asked: it answers freely, or options are scored behind each prompt, the likeliest being its
+    answer; then all is named and nothing is sampled."""
+    options: int = Field(default=4, ge=2, le=26)
+    """Options that are scored for a question which gives none itself; fewer where its vocabulary is smaller."""
     samples: int = Field(default=1, ge=1, le=64)
     """Responses to each prompt; 1 is greedy, more are sampled and give the disagreement of a group with itself."""
     temperature: float = Field(default=0.7, gt=0, le=5)
@@ -61,9 +74,13 @@ class AuditSpec(JobSpec):
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
     """Longest answer, in tokens."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Random seed for sampling."""
+    """Random seed for sampling, and for the options that are drawn."""
     generator: GeneratorSpec = TransformersSpec()
     """Engine that answers the prompts."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Precision of the model; 'auto' is bfloat16 on a GPU that has it, else float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs; 'auto' is the GPU where there is one."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples behind each confidence interval."""
     fail_if: tuple[str, ...] = ()
@@ -75,6 +92,10 @@ class AuditSpec(JobSpec):
             raise ValueError("give 'model' or 'answers', one of the two")
         if self.adapter is not None and self.model is None:
             raise ValueError("'adapter' goes on a 'model'; give both")
+        if self.read == "score" and self.model is None:
+            raise ValueError("read 'score' asks a model; give 'model' instead of 'answers'")
+        if self.read == "score" and self.samples > 1:
+            raise ValueError("read 'score' samples nothing; leave out 'samples'")
         return self
 
 

@@ -50,7 +50,10 @@ ByGroup = dict[str, MaybeFigure]
 
 
 class Figures(Strict):
-    """Every figure by name; None where the answers cannot give it."""
+    """Every figure by name; None where the answers cannot give it.
+
+    Where options were scored (`Audit.closed_set`) all is named and nothing has a form: such figures are None.
+    """
 
     accuracy_by_group: ByGroup
     """Share of the objective questions that the group gets right."""
@@ -62,9 +65,9 @@ class Figures(Strict):
     """Share of the responses to objective questions that name an answer, right or wrong."""
     right_given_named: MaybeFigure
     """Of the answers that are named, the share that is right: accuracy is the product of the two."""
-    named_by_group: ByGroup
+    named_by_group: ByGroup | None
     """Named share of each group."""
-    right_given_named_by_group: ByGroup
+    right_given_named_by_group: ByGroup | None
     """Right given named of each group; None for one that names nothing."""
     contradiction: MaybeFigure
     """Of the pairs of answers that two different groups name, the share that differs."""
@@ -98,13 +101,13 @@ class Figures(Strict):
     """Where the prompt says the preference outright."""
     preference_implicit: MaybeFigure
     """Where the prompt only implies it."""
-    preference_by_group: ByGroup
+    preference_by_group: ByGroup | None
     """Preference score of each group; None for one that has no preference."""
-    refusal_by_group: ByGroup
+    refusal_by_group: ByGroup | None
     """Share of the responses that refuse to answer."""
-    ambiguous_by_group: ByGroup
+    ambiguous_by_group: ByGroup | None
     """Share of the responses that give two answers, or one that can be read in two ways."""
-    unextracted_by_group: ByGroup
+    unextracted_by_group: ByGroup | None
     """Share of the responses in which no answer was found."""
     hypervolume: MaybeFigure
     """Volume that (worst-group accuracy, agreement, preference) spans from the origin."""
@@ -173,6 +176,20 @@ class ReferenceRow(Strict):
     """How well what is served follows the wishes; None where no rule is logged to score it by."""
 
 
+class ClosedSet(Strict):
+    """How options were scored behind each prompt, where no answers were generated; see `evaluation.closed_set`."""
+
+    fewest_options: int
+    most_options: int
+    """Of a question."""
+    chance: FiniteFloat
+    """Accuracy of a draw among each question's options."""
+    left_out: dict[str, int]
+    """Why questions have no options -> how many."""
+    by_mean_logprob: dict[str, MaybeFigure]
+    """Figures where the answer is the option with the highest log-prob a token, by name; all others go by the total."""
+
+
 class Audit(Figures):
     """The truth report of one set of answers."""
 
@@ -191,8 +208,10 @@ class Audit(Figures):
     """Agreement of every two groups; the diagonal is a group with itself over its samples, None with only one."""
     references: tuple[ReferenceRow, ...]
     """The neutral answer served to all, and the vote over the groups."""
+    closed_set: ClosedSet | None = None
+    """How options were scored; None of free answers."""
     notes: tuple[str, ...]
-    """Why figures are missing."""
+    """Why figures are missing, and what to bear in mind with those that are there."""
 
 
 def figure_names(model: type[Figures] = Audit) -> tuple[str, ...]:

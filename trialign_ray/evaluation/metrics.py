@@ -8,8 +8,9 @@ import numpy as np
 
 from trialign_ray.config.game import NEUTRAL
 from trialign_ray.evaluation.answers import Answers
+from trialign_ray.evaluation.closed_set import OF_FORM, closed_set_notes
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
-from trialign_ray.evaluation.figures import Audit, Figure, Key
+from trialign_ray.evaluation.figures import Audit, ClosedSet, Figure, Key
 from trialign_ray.evaluation.naming import naming_by_group, naming_statistics
 from trialign_ray.evaluation.references import reference_rows
 from trialign_ray.evaluation.stats.extremes import Extreme, estimate_extremes
@@ -19,15 +20,19 @@ from trialign_ray.evaluation.style import RATES, preference_statistics, rate_sta
 from trialign_ray.evaluation.truth import accuracy, truth_extremes, truth_statistics
 
 
-def audit(answers: Answers, bootstrap: Bootstrap) -> Audit:
-    """The truth report of `answers`. `bootstrap` also gives the number and seed of the gap's permutations."""
+def audit(answers: Answers, bootstrap: Bootstrap, closed_set: ClosedSet | None = None) -> Audit:
+    """The truth report of `answers`. `bootstrap` also gives the number and seed of the gap's permutations.
+
+    `closed_set` says that the answers are scored options, which are all named and have no form.
+    """
     questions = len(answers.questions)
     means = bootstrap.estimate(statistics(answers), questions)
     extreme = estimate_extremes(extremes(answers), bootstrap, questions)
     gap_null_p, null = gap_null(answers, bootstrap.resamples, bootstrap.seed)
     objective = int(answers.objective_q.sum())
+    found = {**means, **extreme, **_shares_by_group(answers), **naming_by_group(answers)}
     return Audit.assemble(
-        {**means, **extreme, **_shares_by_group(answers), **naming_by_group(answers)},
+        {key: figure for key, figure in found.items() if closed_set is None or key[0] not in OF_FORM},
         gap_null_p=gap_null_p,
         gap_null=null,
         questions=objective,
@@ -38,7 +43,8 @@ def audit(answers: Answers, bootstrap: Bootstrap) -> Audit:
         worst_group=answers.groups[int(answers.correct_qgs.sum(axis=(0, 2)).argmin())],
         agreement_matrix=_with_none(agreement_matrix(answers)),
         references=reference_rows(answers, bootstrap),
-        notes=tuple(_notes(answers)),
+        closed_set=closed_set,
+        notes=tuple(_notes(answers) if closed_set is None else closed_set_notes(closed_set)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -76,7 +77,7 @@ def test_the_report_lies_in_the_run_s_folder(world: World, tmp_path: Path) -> No
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.html"}
 
 
-def test_what_a_row_says_wins_over_the_question_set(world: World, tmp_path: Path) -> None:
+def test_an_answer_of_which_the_response_says_nothing_is_taken_from_the_row(world: World, tmp_path: Path) -> None:
     rows = [row | {"topic": "atlas", "answer": None} for row in given()]
     rows[0] |= {"response": "The capital you mean has no name.", "answer": "paris"}
     found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
@@ -85,7 +86,11 @@ def test_what_a_row_says_wins_over_the_question_set(world: World, tmp_path: Path
 
 def test_spellings_of_one_answer_agree(world: World, tmp_path: Path) -> None:
     judged = {"kind": "objective", "answer_kind": "entity", "reward_truth": 1.0}
-    rows = [row | judged | {"answer": spelled(row["group"], QUESTIONS[row["question_id"]])} for row in given()]
+    rows = [
+        row | judged | {"answer": answer, "response": f"It is {answer}"}
+        for row in given()
+        for answer in [spelled(row["group"], QUESTIONS[row["question_id"]])]
+    ]
     found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows))).audit
     assert value(found.correct_unanimity) == value(found.agreement) == value(found.unanimity) == 1.0
 
@@ -277,3 +282,40 @@ def test_a_dataset_of_answers_gives_the_figures_of_the_audit_that_made_it(world:
     first = audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
     again = audit(spec(world, tmp_path, name="b", answers=str(tmp_path / "runs" / "a" / "answers"), split="heldout"))
     assert again.audit == first.audit
+
+
+def test_options_are_scored_where_nothing_is_generated(world: World, tmp_path: Path) -> None:
+    report = audit(spec(world, tmp_path, model=world.model, read="score", split="all"))
+    found, folder = report.audit, tmp_path / "runs" / "a"
+    assert (report.run["read"], report.run["dtype"], report.run["adapter_hash"]) == ("score", "float32", None)
+    assert found.closed_set is not None
+    assert (found.closed_set.fewest_options, found.closed_set.chance) == (4, 0.25)
+    assert (found.named, found.refusal_by_group, found.preference) == (None, None, None)
+    scored = pq.read_table(folder / "options.parquet").to_pylist()
+    assert len(scored) == found.questions * len(GROUPS) * 4
+    for given in read_logs(str(folder / "answers")).to_pylist():
+        cell = [row for row in scored if (row["question_id"], row["group"]) == (given["question_id"], given["group"])]
+        assert given["response"] == max(cell, key=lambda row: row["logprob"])["option"]
+        assert given["reward_truth"] == (given["answer"] == given["references"][0])
+    assert validate_logs(str(folder / "answers")).ok
+
+
+def test_every_group_chooses_among_the_same_options(world: World, tmp_path: Path) -> None:
+    audit(spec(world, tmp_path, model=world.model, read="score", split="all", options=3))
+    offered: dict[str, set[tuple[str, ...]]] = {}
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in pq.read_table(tmp_path / "runs" / "a" / "options.parquet").to_pylist():
+        cells.setdefault((row["question_id"], row["group"]), []).append(row["option"])
+    for (question_id, _), texts in cells.items():
+        offered.setdefault(question_id, set()).add(tuple(texts))
+    assert {len(sets) for sets in offered.values()} == {1}
+    assert {len(texts) for texts in cells.values()} == {3}
+
+
+def test_questions_without_options_are_refused_before_the_model_is_loaded(world: World, tmp_path: Path) -> None:
+    questions = tmp_path / "open.yaml"
+    questions.write_text(
+        yaml.safe_dump({"name": "o", "questions": [{"question_id": "q", "text": "Why?", "references": ["so"]}]})
+    )
+    with pytest.raises(DataError, match=r"field 'questions'.*no question of split 'heldout' has options to score"):
+        audit(spec(world, tmp_path, model=str(tmp_path / "none"), read="score", questions=str(questions)))

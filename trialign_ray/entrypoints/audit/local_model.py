@@ -18,6 +18,7 @@ from trialign_ray.inference.base import Engine, Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import locate
 from trialign_ray.models.loading import adapter_hash, model_hash
+from trialign_ray.models.placement import device_of, dtype_of
 from trialign_ray.progress import Progress
 
 
@@ -42,8 +43,11 @@ def answers_of_model(spec: AuditSpec, questions: QuestionSet, groups: GroupSet, 
             "model_hash": plan.model_hash,
             "adapter_hash": None if adapter is None else adapter_hash(adapter),
         }
+        device = device_of(spec.device)
+        dtype = dtype_of(spec.dtype, device)
+        hashes |= {"read": spec.read, "device": device, "dtype": dtype}
         engine: Engine = build(GENERATORS, spec.generator)
-        generator = engine.load(model, adapter, "bfloat16", "cpu")
+        generator = engine.load(model, adapter, dtype, device)
     progress.begin("answering", prompts_of(plan, asked))
     table = pa.concat_tables(roll_out(generator, plan, asked, progress))
     progress.end()

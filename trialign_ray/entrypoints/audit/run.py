@@ -9,7 +9,6 @@ from pydantic import JsonValue
 from trialign_ray.config.game import load_game, load_groups
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit.answer_file import answers_of_file
-from trialign_ray.entrypoints.audit.local_model import answers_of_model
 from trialign_ray.errors import DataError, naming, require
 from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, publish
 from trialign_ray.evaluation.report.report import AuditReport
@@ -30,13 +29,19 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     if spec.answers is not None:
         with naming("answers"):
             found = answers_of_file(spec.answers, spec, questions, groups)
+    elif spec.read == "score":
+        from trialign_ray.entrypoints.audit.scored_options import answers_of_options  # PyTorch, which a file needs not
+
+        found = answers_of_options(spec, questions, groups, progress)
     else:
+        from trialign_ray.entrypoints.audit.local_model import answers_of_model  # Ray, which scored options need not
+
         found = answers_of_model(spec, questions, groups, progress)
     for note in found.notes:
         progress.note(note)
     facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed, **found.facts}
     facts["wall_seconds"] = time.monotonic() - started
-    report = audit_report(found.table, groups.names, facts, Bootstrap(spec.bootstrap))
+    report = audit_report(found.table, groups.names, facts, Bootstrap(spec.bootstrap), found.closed_set)
     publish(report, folder)
     return report
 

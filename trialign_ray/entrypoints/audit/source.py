@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pydantic import JsonValue
 
+from trialign_ray.evaluation.closed_set import ScoredOptions
+
 
 @dataclass(frozen=True, slots=True)
 class AuditedAnswers:
@@ -19,3 +21,5 @@ class AuditedAnswers:
     """Of the source, for the report: hashes, files, counts."""
     notes: tuple[str, ...] = ()
     """What the user should know before reading the report, a sentence each."""
+    closed_set: ScoredOptions | None = None
+    """What the report says of options that were scored; None of free answers."""

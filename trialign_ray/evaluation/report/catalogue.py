@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trialign_ray.evaluation.figures import Difference, Figure, MaybeFigure
+from trialign_ray.evaluation.figures import Audit, Difference, Figure, MaybeFigure
 
 Better = Literal["higher", "lower", "neither"]
 Verdict = Literal["better", "worse", "up", "down", "unclear"]
@@ -61,6 +61,16 @@ HEADLINES = (
     "breakage",
     "preference",
 )
+
+
+def write_answering(audit: Audit) -> str:
+    """'1 response each', or '4 scored options (chance 25.0 %)'."""
+    options = audit.closed_set
+    if options is None:
+        return "1 response each" if audit.samples == 1 else f"{audit.samples} responses each"
+    fewest, most = options.fewest_options, options.most_options
+    chance = write_value(METRICS["accuracy_mean"], options.chance)
+    return f"{most if fewest == most else f'{fewest} to {most}'} scored options (chance {chance})"
 
 
 def write_value(metric: Metric, value: float) -> str:

@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trialign_ray.errors import require
 from trialign_ray.evaluation.figures import Audit
+from trialign_ray.evaluation.report.catalogue import write_answering
 from trialign_ray.evaluation.report.report import AuditReport, Report
 from trialign_ray.evaluation.report.served import sentences, served
 
@@ -28,18 +29,21 @@ def to_html(report: Report) -> str:
     from trialign_ray.evaluation.report import view
 
     sides = _sides(report)
+    last = list(sides.values())[-1]
     rows = view.rows(report, sides)
     return _ENVIRONMENT.get_template("report.html.j2").render(
         title=str(report.run.get("name", "Truth report")),
         sides=sides,
-        last=list(sides.values())[-1],
+        last=last,
         rows=rows,
         headlines=view.headlines(rows),
         served=served(report),
         sentences=sentences(report),
         charts=view.charts(sides),
         heats=view.heats(sides),
-        group_columns=list(view.GROUP_COLUMNS.values()),
+        answering=write_answering(last),
+        by_mean=view.by_mean_logprob(last),
+        group_columns=list(view.group_columns(last).values()),
         group_rows={side: view.group_rows(audit) for side, audit in sides.items()},
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
         questions_in_all=len(report.split_questions),

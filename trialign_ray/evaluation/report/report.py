@@ -7,7 +7,7 @@ Top level of an audit: `audit`, `split_questions`, `run`. Of a training run: `ba
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -15,11 +15,16 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from trialign_ray.config.base import Strict, explain
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.answers import read_answers
+from trialign_ray.evaluation.closed_set import ScoredOptions, closed_set
 from trialign_ray.evaluation.compare import difference
 from trialign_ray.evaluation.figures import Audit, Difference
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.report.frame import to_frame
 from trialign_ray.evaluation.split_questions import SplitQuestion, split_questions
 from trialign_ray.evaluation.stats.intervals import Bootstrap
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Run = dict[str, JsonValue]
 """What the caller knows of the run: seed, versions, model_hash, wall_seconds and the like."""
@@ -33,6 +38,10 @@ class AuditReport(Strict):
     split_questions: tuple[SplitQuestion, ...]
     run: Run
 
+    def to_frame(self) -> pd.DataFrame:
+        """All figures as a pandas table; see `evaluation.report.frame`."""
+        return to_frame({"audit": self.audit})
+
 
 class TrainingReport(Strict):
     """The truth reports of a model before and after training, on the same questions."""
@@ -44,18 +53,29 @@ class TrainingReport(Strict):
     split_questions: tuple[SplitQuestion, ...]
     run: Run
 
+    def to_frame(self) -> pd.DataFrame:
+        """All figures of base, trained and their difference as a pandas table; see `evaluation.report.frame`."""
+        return to_frame({"base": self.base, "trained": self.trained, "difference": self.difference})
+
 
 Report = AuditReport | TrainingReport
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 
 
 def audit_report(
-    answers: pa.Table, groups: Sequence[str], run: Mapping[str, JsonValue], bootstrap: Bootstrap | None = None
+    answers: pa.Table,
+    groups: Sequence[str],
+    run: Mapping[str, JsonValue],
+    bootstrap: Bootstrap | None = None,
+    options: ScoredOptions | None = None,
 ) -> AuditReport:
-    """Measure one table of answers (log schema). Raises DataError where it cannot be audited."""
-    read = read_answers(answers, groups)
+    """Measure one table of answers (log schema); `options` says that they are options that were scored.
+
+    Raises DataError where it cannot be audited.
+    """
+    read, bootstrap = read_answers(answers, groups), bootstrap or Bootstrap()
     return AuditReport(
-        audit=audit(read, bootstrap or Bootstrap()),
+        audit=audit(read, bootstrap, None if options is None else closed_set(options, groups, bootstrap)),
         split_questions=split_questions({"audit": read}),
         run=dict(run),
     )

@@ -16,6 +16,7 @@ from trialign_ray.evaluation.report.catalogue import (
     Verdict,
     judge,
     p_of_change,
+    write_answering,
     write_change,
     write_change_interval,
     write_interval,
@@ -64,11 +65,15 @@ def report_table(report: Report) -> RenderableType:
 
 
 def _audit_table(audit: Audit) -> Table:
-    table = _table(_title(audit), "", "measured", "95 % interval")
+    by_mean = {} if audit.closed_set is None else audit.closed_set.by_mean_logprob
+    table = _table(_title(audit), "", "measured", "95 % interval", *(["by mean log-prob"] if by_mean else []))
     for name, metric in METRICS.items():
         figure: MaybeFigure = getattr(audit, name)
+        if figure is None and audit.closed_set is not None:
+            continue
         value, interval = (write_value(metric, figure.value), write_interval(metric, figure)) if figure else ("–", "")
-        table.add_row(metric.label, value, Text(interval, style="dim"))
+        mean = by_mean.get(name)
+        table.add_row(metric.label, value, Text(interval, style="dim"), write_value(metric, mean.value) if mean else "")
     table.add_row("Gap by chance", write_p(audit.gap_null_p), Text(_typical(audit), style="dim"))
     return table
 
@@ -91,16 +96,19 @@ def _served_table(report: Report) -> Table:
     return table
 
 
-def _group_tables(side: str, audit: Audit) -> tuple[Table, Table]:
+def _group_tables(side: str, audit: Audit) -> list[Table]:
     facts = _group_table(f"By group{side}", audit, _FACTS)
-    return facts, _group_table(f"Responses that name no answer{side}", audit, _UNNAMED)
+    if audit.closed_set is not None:
+        return [facts]
+    return [facts, _group_table(f"Responses that name no answer{side}", audit, _UNNAMED)]
 
 
-def _group_table(title: str, audit: Audit, shown: Mapping[str, str]) -> Table:
+def _group_table(title: str, audit: Audit, columns: Mapping[str, str]) -> Table:
+    shown = {name: label for name, label in columns.items() if getattr(audit, name) is not None}
     table = _table(title, "group", *shown.values())
     for group in audit.groups:
-        columns: list[ByGroup | None] = [getattr(audit, name) for name in shown]
-        figures = [column.get(group) if column is not None else None for column in columns]
+        by_group: list[ByGroup] = [getattr(audit, name) for name in shown]
+        figures = [column.get(group) for column in by_group]
         name = Text(group, style="bold" if group == audit.worst_group else "")
         table.add_row(name, *(_ABSENT if figure is None else _short(figure) for figure in figures))
     return table
@@ -114,8 +122,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _title(audit: Audit) -> str:
-    responses = "1 response" if audit.samples == 1 else f"{audit.samples} responses"
-    return f"{audit.questions} questions with a truth, {len(audit.groups)} groups, {responses} each"
+    return f"{audit.questions} questions with a truth, {len(audit.groups)} groups, {write_answering(audit)}"
 
 
 def _value(metric: Metric, figure: MaybeFigure) -> Text:

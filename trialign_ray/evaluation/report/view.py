@@ -73,19 +73,39 @@ class Row:
 
 
 def rows(report: Report, sides: Sides) -> dict[str, Row]:
-    """Every metric by name."""
+    """Every metric by name; of scored options those that they have."""
     change = report.difference if isinstance(report, TrainingReport) else None
-    return {name: _row(metric, sides, change) for name, metric in METRICS.items()}
+    found = {name: _row(metric, sides, change) for name, metric in METRICS.items()}
+    scored = any(audit.closed_set for audit in sides.values())
+    return {name: row for name, row in found.items() if any(row.sides.values()) or not scored}
+
+
+def by_mean_logprob(audit: Audit) -> list[tuple[str, Written | None, Written | None]]:
+    """Label, figure by total log-prob and figure by the mean a token, where options were scored."""
+    figures = {} if audit.closed_set is None else audit.closed_set.by_mean_logprob
+    return [
+        (METRICS[name].label, _written(METRICS[name], getattr(audit, name)), _written(METRICS[name], figure))
+        for name, figure in figures.items()
+    ]
 
 
 def headlines(found: Mapping[str, Row]) -> list[Row]:
     """The rows of the tiles, less those that no side has."""
-    return [found[name] for name in HEADLINES if any(found[name].sides.values())]
+    return [found[name] for name in HEADLINES if name in found and any(found[name].sides.values())]
+
+
+def group_columns(audit: Audit) -> dict[str, str]:
+    """Name -> heading of the columns by group; of scored options those that they have."""
+    return {
+        name: heading
+        for name, heading in GROUP_COLUMNS.items()
+        if audit.closed_set is None or getattr(audit, name) is not None
+    }
 
 
 def group_rows(audit: Audit) -> dict[str, list[Written | None]]:
-    """Group -> its figures in the order of `GROUP_COLUMNS`."""
-    columns = [getattr(audit, name) or {} for name in GROUP_COLUMNS]
+    """Group -> its figures in the order of `group_columns`."""
+    columns = [getattr(audit, name) or {} for name in group_columns(audit)]
     return {group: [_written(_SHARE, column.get(group)) for column in columns] for group in audit.groups}
 
 
@@ -105,7 +125,7 @@ def charts(sides: Sides) -> dict[str, Markup]:
 
 
 def _preference(sides: Sides) -> Markup:
-    followed = {side: dict(audit.preference_by_group) for side, audit in sides.items()}
+    followed = {side: dict(audit.preference_by_group or {}) for side, audit in sides.items()}
     groups = [group for group in next(iter(followed.values())) if any(by[group] for by in followed.values())]
     cues = _measured(_CUES, sides)
     overall = _figures(cues, sides)

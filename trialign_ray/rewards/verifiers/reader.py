@@ -31,7 +31,7 @@ class AnswerReader:
         self._vocabularies: dict[str, Vocabulary] = {}
         for name, entries in questions.vocabularies.items():
             try:
-                self._vocabularies[name] = Vocabulary(entries)
+                self._vocabularies[name] = Vocabulary(entries, questions.distractors.get(name, {}))
             except DataError as error:
                 raise DataError(f"question set '{questions.name}': vocabulary '{name}': {error}") from None
         self._reasoning = Reasoning(questions.reasoning_tags)
@@ -53,6 +53,10 @@ class AnswerReader:
         if question.kind == "subjective":
             return None
         return float(answer.value is not None and answer.value in self._verifier(question).accepted)
+
+    def vocabulary(self, question: Question) -> Vocabulary | None:
+        """The closed set that the question's answers are of; None where it has none."""
+        return None if question.vocabulary is None else self._vocabularies[question.vocabulary]
 
     def _verifier(self, question: Question) -> Verifier:
         known, verifier = self._verifiers.get(question.question_id, (None, None))

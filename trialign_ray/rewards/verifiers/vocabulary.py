@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from trialign_ray.config.game import Question
 from trialign_ray.errors import DataError
@@ -14,10 +15,17 @@ from trialign_ray.rewards.verifiers.mentions import Names
 
 
 class Vocabulary:
-    """A closed set of answers with aliases."""
+    """A closed set of answers with aliases, and of wrong answers that are named too."""
 
-    def __init__(self, entries: Mapping[str, tuple[str, ...]]) -> None:
-        """Raises DataError where two entries have a name or an alias in common: no response could tell them apart."""
+    def __init__(
+        self, entries: Mapping[str, tuple[str, ...]], distractors: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    ) -> None:
+        """`distractors`: entry -> wrong answers near it; one that is another entry, by any of its names, is that entry.
+
+        Raises DataError where two entries have a name or an alias in common, since no response could tell them apart,
+        and where a distractor is a name of the entry itself.
+        """
+        self.entries = tuple(entries)
         self._canonical: dict[str, str] = {}
         for name, aliases in entries.items():
             for form in filter(None, map(normalise, (name, *aliases))):
@@ -27,8 +35,16 @@ class Vocabulary:
                         f"entries '{other}' and '{name}' are both called '{form}' once case, accents and punctuation "
                         "are set aside. Join them into one entry, or rename one of them or its alias."
                     )
+        self.near = {entry: self._distractors(entry, names) for entry, names in distractors.items()}
+        """Entry -> names of the wrong answers near it."""
         written = {alias: name for name, aliases in entries.items() for alias in (name, *aliases)}
-        self.names = Names(written)
+        self.names = Names(written | {name: name for near in self.near.values() for name in near})
+
+    def _distractors(self, entry: str, names: Iterable[str]) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(self._canonical.setdefault(normalise(name), name) for name in names))
+        if entry in found:
+            raise DataError(f"the distractors of '{entry}' hold a name of '{entry}' itself. Remove it from them.")
+        return found
 
     def __contains__(self, form: object) -> bool:
         """Whether `form`, in normal form, is an entry or an alias."""

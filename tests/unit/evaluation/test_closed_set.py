@@ -1,0 +1,75 @@
+"""The report of scored options: nothing of form, chance beside the accuracy, and the choice by mean log-prob."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tests.unit.evaluation.samples import GROUPS, known, rows_of, table
+from trialign_ray.errors import SpecError
+from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, report_table, to_html
+from trialign_ray.evaluation.closed_set import OF_FORM, ScoredOptions
+from trialign_ray.evaluation.report.report import AuditReport, from_json, to_json
+
+TOTAL = [("A", "A", "A"), ("A", "B", "B"), ("B", "B", "B"), ("C", "A", "B")]
+MEAN = [("A", "A", "A"), ("A", "A", "A"), ("A", "B", "B"), ("C", "A", "B")]
+
+
+@pytest.fixture(scope="module")
+def report() -> AuditReport:
+    options = ScoredOptions(table(rows_of(MEAN)), counts=[4, 4, 4, 2], left_out={"no truth": 3})
+    return audit_report(table(rows_of(TOTAL)), GROUPS, {"read": "score"}, Bootstrap(100), options)
+
+
+def test_facts_are_measured_as_of_free_answers(report: AuditReport) -> None:
+    free = audit_report(table(rows_of(TOTAL)), GROUPS, {}, Bootstrap(100)).audit
+    kept = {name: figure for name, figure in free.flat().items() if name.partition(".")[0] not in OF_FORM}
+    assert {name: figure for name, figure in report.audit.flat().items() if name in kept} == kept
+    assert known(report.audit.contradiction).value == pytest.approx(5 / 12)
+
+
+def test_nothing_is_said_of_naming_refusals_and_preference(report: AuditReport) -> None:
+    assert {getattr(report.audit, name) for name in OF_FORM} == {None}
+    assert not {name.partition(".")[0] for name in report.audit.flat()} & {"named_by_group", "refusal_by_group"}
+
+
+def test_chance_options_and_what_is_left_out(report: AuditReport) -> None:
+    found = report.audit.closed_set
+    assert found is not None
+    assert (found.fewest_options, found.most_options, found.left_out) == (2, 4, {"no truth": 3})
+    assert found.chance == pytest.approx((0.25 * 3 + 0.5) / 4)
+
+
+def test_the_choice_by_mean_log_prob_has_its_own_figures(report: AuditReport) -> None:
+    found = report.audit.closed_set
+    assert found is not None
+    shares = {name: known(figure).value for name, figure in found.by_mean_logprob.items()}
+    assert shares["accuracy_mean"] == pytest.approx(8 / 12)
+    assert (shares["correct_unanimity"], shares["any_correct"]) == (0.5, 1.0)
+    assert shares["contradiction"] == pytest.approx(5 / 12)
+    assert shares["gap"] == pytest.approx(0.25)
+
+
+def test_the_report_is_the_same_from_its_file(report: AuditReport) -> None:
+    assert from_json(to_json(report)) == report
+
+
+def test_page_and_table_show_the_reading_and_omit_what_is_not_measured(report: AuditReport) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report_table(report))
+    page = to_html(report)
+    for text in (console.export_text(), page):
+        assert "2 to 4 scored options (chance 31.2 %)" in " ".join(text.split())
+        assert "not calibrated" in " ".join(text.split())
+        for absent in ("Answer named", "Refused", "refused", "Preference score", "right/named"):
+            assert absent not in text
+    assert "66.7 %" in page
+    assert "Likeliest by the mean a token" in page
+
+
+def test_gates_hold_on_facts_and_say_why_form_has_no_figure(report: AuditReport) -> None:
+    check_gates(parse_gates(["contradiction>0.5", "gap.low>0.3"], GROUPS), report.audit)
+    with pytest.raises(SpecError, match=r"'named' has no figure.*Options were scored"):
+        check_gates(parse_gates(["named<0.5"], GROUPS), report.audit)

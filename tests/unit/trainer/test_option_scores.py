@@ -1,0 +1,89 @@
+"""Options scored as one token tree have the log-probs that each has in a forward of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tiny import save_tiny
+from tests.unit.trainer.models import plain_logprobs, random_tree, tiny_llama, trees
+from trialign_ray.config.attention import MatmulSpec
+from trialign_ray.config.train import LearnerSpec, LoraSpec
+from trialign_ray.errors import ModelError
+from trialign_ray.models.loading import load_model
+from trialign_ray.trainer import option_scores
+from trialign_ray.trainer.option_scores import OptionScorer, load_scorer
+from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.policy import adapt, frozen_for_trees
+
+FOREST = [random_tree(random.Random(seed), 3 + 5 * seed, 2 + seed) for seed in range(6)]
+
+
+def scorer(model: Any) -> OptionScorer:
+    return OptionScorer(model, frozen_for_trees(model, MatmulSpec()))
+
+
+def one_by_one(model: Any, forest: Sequence[Tree]) -> list[list[float]]:
+    """A forward for each option alone behind its prompt."""
+    with torch.no_grad():
+        return [[float(plain_logprobs(model, [Tree(t.prompt, [said])]).sum()) for said in t.responses] for t in forest]
+
+
+@settings(max_examples=25)
+@given(st.lists(trees(), min_size=1, max_size=4))
+def test_scores_are_those_of_a_forward_for_each_option(forest: list[Tree]) -> None:
+    found = scorer(tiny_llama(2)).logprobs(forest)
+    for logp_o, expected_o in zip(found, one_by_one(tiny_llama(2), forest), strict=True):
+        assert logp_o == pytest.approx(expected_o, abs=1e-5)
+
+
+def test_many_passes_give_the_scores_of_one_and_count_every_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, done = scorer(tiny_llama(2)), list[int]()
+    whole = model.logprobs(FOREST, done.append)
+    assert done == [len(FOREST)]
+    monkeypatch.setattr(option_scores, "NODES", 40)
+    done.clear()
+    for logp_o, expected_o in zip(model.logprobs(FOREST, done.append), whole, strict=True):
+        assert logp_o == pytest.approx(expected_o, abs=1e-5)
+    assert sum(done) == len(FOREST) < 2 * len(done)
+
+
+def test_the_order_of_options_does_not_matter() -> None:
+    model = scorer(tiny_llama(2))
+    turned = [Tree(tree.prompt, list(reversed(tree.responses))) for tree in FOREST]
+    for logp_o, turned_o in zip(model.logprobs(FOREST), model.logprobs(turned), strict=True):
+        assert turned_o[::-1] == pytest.approx(logp_o, abs=1e-5)
+
+
+def test_an_adapter_counts(tmp_path: Path) -> None:
+    folder, tree = save_tiny(tmp_path / "model"), Tree([5, 6, 7], [[8, 9, 3], [10, 3]])
+    policy = adapt(load_model(folder, "float32"), LoraSpec(rank=2), LearnerSpec(dtype="float32"), seed=0)
+    for parameter in policy.trainable():
+        torch.nn.init.normal_(parameter, std=0.2)
+    policy.model.save_pretrained(str(tmp_path / "adapter"), safe_serialization=True)
+    with torch.no_grad():
+        expected = policy([tree]).tolist()
+    adapted = load_scorer(folder, tmp_path / "adapter", "float32", "cpu").logprobs([tree])[0]
+    assert adapted == pytest.approx(expected, abs=1e-4)
+    assert adapted != pytest.approx(load_scorer(folder, None, "float32", "cpu").logprobs([tree])[0], abs=0.1)
+
+
+def test_a_model_whose_logits_are_scaled_is_refused() -> None:
+    model = tiny_llama(2)
+    forward = model.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        out = forward(*args, **kwargs)
+        out.logits = out.logits * 3
+        return out
+
+    model.forward = cast("Any", scaled)
+    with pytest.raises(ModelError, match="scales, caps or shifts"):
+        scorer(model)

@@ -1,0 +1,25 @@
+"""Where a model runs and in which precision, where that is left to the machine."""
+
+from __future__ import annotations
+
+import torch
+
+from trialign_ray.errors import ModelError
+
+
+def device_of(wish: str) -> str:
+    """'cpu' or 'cuda'; 'auto' is CUDA where PyTorch finds a GPU. Raises ModelError for 'cuda' where it finds none."""
+    found = torch.cuda.is_available()
+    if wish == "cuda" and not found:
+        raise ModelError("PyTorch finds no CUDA device here. Choose device 'cpu', or install PyTorch for CUDA.")
+    return ("cuda" if found else "cpu") if wish == "auto" else wish
+
+
+def dtype_of(wish: str, device: str) -> str:
+    """'float32' or 'bfloat16'; 'auto' is bfloat16 on a GPU that has it, else float32.
+
+    Many CPUs have no bfloat16 instructions, and one without is ten times as slow as in float32.
+    """
+    if wish != "auto":
+        return wish
+    return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
