@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from trialign_ray.cli import specs
+from trialign_ray.cli import fields, specs
 from trialign_ray.io import console
 
 SpecFile = Annotated[
@@ -24,6 +24,8 @@ def command(
         list[str] | None, Option(metavar="NAME=VALUE", help="Chat template argument: enable_thinking=false.")
     ] = None,
     answers: Annotated[str | None, Option(help="Answers instead of a model: a log dataset, JSONL or Parquet.")] = None,
+    map_: fields.Map = None,
+    ignore: fields.Ignore = None,
     questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
     groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
     split: Annotated[str | None, Option(help="Which questions: heldout (default), train or all.")] = None,
@@ -50,6 +52,7 @@ def command(
     named = name if name is not None or spec is not None else specs.slug("audit", model or answers)
     flags = {
         **{"name": named, "model": model, "adapter": adapter, "answers": answers, "questions": questions},
+        **{"map": fields.paths(map_), "ignore": ignore or None},
         **{"groups": groups, "split": split, "samples": samples, "temperature": temperature, "seed": seed},
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
         **{"read": read, "options": options, "dtype": dtype, "device": device},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from trialign_ray.cli import specs
+from trialign_ray.cli import fields, specs
 from trialign_ray.errors import SpecError
 from trialign_ray.io import console
 
@@ -26,7 +26,7 @@ Groups = Annotated[str | None, Option(help="Group set: rows of other groups are 
 Template = Annotated[
     list[str] | None, Option(metavar="NAME=VALUE", help="With --model: chat template argument, enable_thinking=false.")
 ]
-Ignore = Annotated[list[str] | None, Option(metavar="FIELD", help="Drop this field of the source.")]
+MaxRejected = Annotated[float, Option(min=0, max=1, help="Fail where a larger share of the rows is bad.")]
 
 
 @app.command("import")
@@ -37,8 +37,10 @@ def import_command(
     template: Template = None,
     questions: Questions = None,
     groups: Groups = None,
-    ignore: Ignore = None,
+    map_: fields.Map = None,
+    ignore: fields.Ignore = None,
     strict: Annotated[bool, Option("--strict", help="Refuse the import where any row is bad.")] = False,
+    max_rejected: MaxRejected = 0.5,
     reject_file: Annotated[str | None, Option(help="File for bad rows; by default OUTPUT.rejects.jsonl.")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the dataset and the reject file.")] = False,
 ) -> None:
@@ -48,9 +50,10 @@ def import_command(
     report = import_logs(
         sources,
         output,
-        _completion(model, questions, ignore, template),
+        _completion(model, questions, ignore, template, fields.paths(map_)),
         groups=_names(groups),
         strict=strict,
+        max_rejected=max_rejected,
         reject_file=reject_file,
         overwrite=overwrite,
     )
@@ -64,7 +67,8 @@ def validate_command(
     template: Template = None,
     questions: Questions = None,
     groups: Groups = None,
-    ignore: Ignore = None,
+    map_: fields.Map = None,
+    ignore: fields.Ignore = None,
 ) -> None:
     """Check logs without writing: one dataset as it stands, or files as `import` with these options takes them."""
     from trialign_ray.data.importers import validate_sources
@@ -72,10 +76,12 @@ def validate_command(
     from trialign_ray.errors import RowError
     from trialign_ray.io.storage import locate
 
-    if (model, questions, groups, ignore) == (None,) * 4 and len(sources) == 1 and locate(sources[0]).is_folder():
+    if not any((model, questions, groups, ignore, map_)) and len(sources) == 1 and locate(sources[0]).is_folder():
         found = validate_logs(sources[0])
     else:
-        found = validate_sources(sources, _completion(model, questions, ignore, template), groups=_names(groups))
+        found = validate_sources(
+            sources, _completion(model, questions, ignore, template, fields.paths(map_)), groups=_names(groups)
+        )
     typer.echo(_validated(found))
     if not found.ok:
         raise RowError(list(found.problems), f"{found.bad_rows} of {found.rows} rows are bad. Fix the rows.")
@@ -97,7 +103,11 @@ def show_command(
 
 
 def _completion(
-    model: str | None, questions: str | None, ignore: list[str] | None, template: list[str] | None = None
+    model: str | None,
+    questions: str | None,
+    ignore: list[str] | None,
+    template: list[str] | None,
+    paths: dict[str, str] | None,
 ) -> Completion:
     from trialign_ray.data.normalisation import Completion
 
@@ -114,7 +124,7 @@ def _completion(
         from trialign_ray.data.scoring import QuestionScorer
 
         scorer = QuestionScorer(load_yaml(QuestionSet, questions))
-    return Completion(scorer, tokenize, frozenset(ignore or ()))
+    return Completion(scorer, tokenize, frozenset(ignore or ()), paths or {})
 
 
 def _names(groups: str | None) -> tuple[str, ...] | None:
@@ -131,12 +141,24 @@ def _imported(report: ImportReport, output: str) -> str:
     if report.rows_rejected:
         lines += [f"{report.rows_rejected} rows rejected, see {report.reject_file}:", *_counts(report.reject_counts)]
     lines += [f"ignored field '{name}' of {rows} rows" for name, rows in report.ignored.items()]
-    return "\n".join([*lines, *(f"note: {warning}" for warning in report.warnings)])
+    return "\n".join([*lines, *_notes(report)])
 
 
 def _validated(found: Validation) -> str:
     lines = [f"{found.rows} rows, {found.bad_rows} bad", *_counts(found.counts)]
-    return "\n".join([*lines, *(f"note: {warning}" for warning in found.warnings)])
+    return "\n".join([*lines, *_notes(found)])
+
+
+def _notes(found: ImportReport | Validation) -> list[str]:
+    rows = found.untrained
+    reasons = (
+        (rows.held_out, "of held-out questions"),
+        (rows.not_asked, "of questions that not every group was asked in turn 1"),
+        (rows.unrewarded, "without a reward, or of a later turn and not right"),
+    )
+    counted = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
+    never = [f"{sum(count for count, _ in reasons)} rows can never train: {counted}"] if counted else []
+    return [*never, *(f"note: {warning}" for warning in found.warnings)]
 
 
 def _counts(counts: Mapping[str, int]) -> list[str]:

@@ -54,6 +54,10 @@ class AuditSpec(JobSpec):
     """Arguments of the model's chat template, 'enable_thinking' for instance; one that it does not read is refused."""
     answers: PathOrUri | None = None
     """A log dataset, JSONL or Parquet of answers instead of a model."""
+    map: dict[str, str] = {}
+    """Field of an answer -> where it lies in a row of 'answers': {response: output.content}."""
+    ignore: tuple[str, ...] = ()
+    """Fields of the rows of 'answers' to leave out."""
     questions: PathOrUri
     """Question set, YAML or JSON."""
     groups: PathOrUri
@@ -96,6 +100,8 @@ class AuditSpec(JobSpec):
             raise ValueError("read 'score' asks a model; give 'model' instead of 'answers'")
         if self.read == "score" and self.samples > 1:
             raise ValueError("read 'score' samples nothing; leave out 'samples'")
+        if (self.map or self.ignore) and self.answers is None:
+            raise ValueError("'map' and 'ignore' read the rows of 'answers'; give it, or leave them out")
         return self
 
 

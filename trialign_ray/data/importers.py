@@ -6,7 +6,7 @@ is read is either imported or rejected, never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from trialign_ray.data.manifest import Manifest, check_groups
 from trialign_ray.data.normalisation import Completer, Completion
 from trialign_ray.data.readers import RawRow, read_rows
 from trialign_ray.data.rejects import Rejects
+from trialign_ray.data.row_index import Untrained
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.validation import DatasetChecks, Tally, Validation, row_faults
 from trialign_ray.data.writer import LogWriter
@@ -30,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did: rows_in = rows_imported + rows_rejected."""
+    """What an import did: rows_in = rows_imported + rows_rejected; a preference pair is two rows."""
 
     rows_in: int
     rows_imported: int
@@ -42,6 +43,8 @@ class ImportReport:
     problems: tuple[RowProblem, ...]
     """The first PROBLEMS_KEPT."""
     warnings: tuple[str, ...]
+    untrained: Untrained
+    """Imported rows that can never train."""
     ignored: Mapping[str, int]
     """Field that the caller had ignored -> rows that had it."""
     manifest: Manifest
@@ -54,22 +57,24 @@ def import_logs(
     *,
     groups: Sequence[str] | None = None,
     strict: bool = False,
+    max_rejected: float = 0.5,
     reject_file: LocationLike | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Import `sources` (files or datasets, see `read_rows`) into a new log dataset at `target`.
 
     `groups` names the groups in order, the control first, and rows of others are bad; without it they are those seen,
-    the control first. Under `strict` any bad row refuses the import; otherwise bad rows go to `reject_file`, by default
-    `<target>.rejects.jsonl`. `overwrite` replaces the dataset and the reject file.
+    the control first. Under `strict` any bad row refuses the import, otherwise a larger share of them than
+    `max_rejected`; fewer go to `reject_file`, by default `<target>.rejects.jsonl`. `overwrite` replaces the dataset and
+    the reject file.
 
-    Raises RowError (bad rows under strict, or no good row) and DataError (unreadable source, target in use, no rows);
-    nothing is written then.
+    Raises RowError (too many bad rows, or no good row), DataError (unreadable source, target in use, no rows) and
+    SpecError (a path to what is no field); nothing is written then.
     """
     reject_file = beside(target, ".rejects.jsonl") if reject_file is None else reject_file
     checker = RowChecker(completion or Completion(), groups)
     with (
-        Rejects(reject_file, strict=strict, overwrite=overwrite) as rejects,
+        Rejects(reject_file, strict=strict, max_share=max_rejected, overwrite=overwrite) as rejects,
         LogWriter(target, overwrite=overwrite) as writer,
     ):
         for batch in _batches(chain.from_iterable(map(read_rows, sources)), _BATCH_ROWS):
@@ -86,43 +91,95 @@ def validate_sources(
     """What `import_logs` would say of `sources`, writing nothing; raises DataError for an unreadable source."""
     checker, tally = RowChecker(completion or Completion(), groups), Tally()
     for raw in chain.from_iterable(map(read_rows, sources)):
-        tally.add(raw, checker.check(raw)[1])
-    return tally.outcome(checker.warnings())
+        for _, faults in checker.check(raw):
+            tally.add(raw, faults)
+    return tally.outcome(checker.warnings(), checker.untrained())
 
 
 class RowChecker:
     """Completes and checks rows one after the other, the dataset-wide rules included."""
 
-    def __init__(self, completion: Completion, groups: Sequence[str] | None) -> None:
+    def __init__(
+        self, completion: Completion, groups: Sequence[str] | None, *, spared: Collection[str] = frozenset()
+    ) -> None:
+        """`spared` fields may be absent or differ between rows, for readers that have no use for them.
+
+        Raises DataError for groups that cannot be, and SpecError for a path to what is no field.
+        """
         names = None if groups is None else frozenset(check_groups(groups, "groups"))
         self._completer = Completer(completion)
-        self._checks = DatasetChecks(names)
+        self._checks = DatasetChecks(names, spared)
+        self._spared = spared
 
     @property
     def ignored(self) -> Mapping[str, int]:
         """Field that the caller had ignored -> rows that had it."""
         return dict(self._completer.ignored)
 
-    def check(self, raw: RawRow) -> tuple[dict[str, Any], list[FieldFault]]:
-        """The completed row and what is wrong with it."""
+    def check(self, raw: RawRow) -> Iterator[tuple[dict[str, Any], list[FieldFault]]]:
+        """The completed rows that a row of a source holds, one for each response, and what is wrong with each."""
         if raw.fault is not None:
-            return {}, [raw.fault]
-        row, faults = self._completer.complete(raw)
-        faults += row_faults(row)
-        return row, faults or self._checks.faults(raw, row)
+            yield {}, [raw.fault]
+            return
+        for row, found in self._completer.rows(raw):
+            faults = _causes(found, row_faults(row))
+            if not any(fault.field == "response" for fault in faults):
+                for fault in faults:
+                    if fault.field in self._spared:
+                        row.pop(fault.field, None)
+                faults = [fault for fault in faults if fault.field not in self._spared]
+            yield row, faults or self._checks.faults(raw, row)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was done to rows that the user should know of, a sentence each."""
+        return self._completer.notes()
 
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the good rows as a whole."""
-        return self._checks.warnings()
+        """What is odd about the good rows as a whole, and what was done to them."""
+        return (*self._checks.warnings(), *self.notes())
+
+    def untrained(self) -> Untrained:
+        """Good rows that can never train."""
+        return self._checks.untrained()
+
+
+_SOURCES = {
+    "question": ("messages",),
+    "prompt_ids": ("messages",),
+    "response": ("messages",),
+    "response_ids": ("messages", "response"),
+    "answer_kind": ("messages", "response", "question_id"),
+    "kind": ("references",),
+    "reward_truth": ("messages", "response", "question_id"),
+    "reward_preference": ("messages", "response", "preference"),
+}
+"""What is computed from which other fields."""
+
+
+def _causes(found: Sequence[FieldFault], others: Iterable[FieldFault]) -> list[FieldFault]:
+    """Faults without those that follow from them: what would be computed is missing because of another fault.
+
+    `found` came up while the row was completed, which ends there.
+    """
+    first: dict[str, FieldFault] = {}
+    for fault in (*found, *others):
+        first.setdefault(fault.field, fault)
+    faulty = {fault.field for fault in first.values() if fault.code != "missing" or fault.field == "response"}
+
+    def follows(fault: FieldFault) -> bool:
+        sources = _SOURCES.get(fault.field, ())
+        return fault.code == "missing" and bool(sources) and (bool(found) or not faulty.isdisjoint(sources))
+
+    return [fault for fault in first.values() if fault in found or not follows(fault)]
 
 
 def _good_rows(batch: Iterable[RawRow], checker: RowChecker, rejects: Rejects) -> list[dict[str, Any]]:
     good = []
     for raw in batch:
-        row, faults = checker.check(raw)
-        rejects.add(raw, faults)
-        if not faults:
-            good.append(row)
+        for row, faults in checker.check(raw):
+            rejects.add(raw, faults)
+            if not faults:
+                good.append(row)
     return good
 
 
@@ -149,6 +206,7 @@ def _report(tally: Tally, checker: RowChecker, manifest: Manifest, reject_file: 
         reject_counts=dict(tally.counts),
         problems=tuple(tally.problems),
         warnings=checker.warnings(),
+        untrained=checker.untrained(),
         ignored=checker.ignored,
         manifest=manifest,
     )

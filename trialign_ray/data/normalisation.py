@@ -1,8 +1,8 @@
 """Fill in what a foreign log lacks: chat formats, documented defaults, token ids, answers and rewards.
 
-Fields that a row has are kept, except for its answer: answers are compared as text across groups, so all spellings of
-one answer become one. That is the scorer's form, or without a scorer that of `rewards.verifiers.canonical`. Defaults of
-absent (or null) fields:
+With a question set split, topic, kind and references are its; see `data.authority`. Other fields that a row has are
+kept, except for its answer: answers are compared as text across groups, so all spellings of one answer become one. That
+is the scorer's form, or without a scorer that of `rewards.verifiers.canonical`. Defaults of absent (or null) fields:
 
 - protocol 'independent', turn 1, seed 0, split 'train', topic 'general', references, peers and model_hash empty;
 - source: the file's name; sample: a count of the rows of the same question, group, protocol and turn;
@@ -14,14 +14,18 @@ absent (or null) fields:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
+from trialign_ray.data.field_paths import check_paths, mapped
 from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
+from trialign_ray.data.first_prompts import FirstPrompts
 from trialign_ray.data.readers import RawRow
+from trialign_ray.data.repeats import Repeats
 from trialign_ray.data.row_index import SampleCounter
+from trialign_ray.data.shapes import responses_of, to_chat
 from trialign_ray.errors import TrialignError
 from trialign_ray.rewards.verifiers import canonical
 
@@ -37,7 +41,15 @@ class Score:
 
 
 class Scorer(Protocol):
-    """Extracts the answer from a response and scores it."""
+    """Settles what a question set says of a row, extracts the answer from its response and scores it."""
+
+    def settle(self, row: dict[str, Any]) -> list[FieldFault]:
+        """Put into `row` what is known of its question; returns what in the row contradicts that."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What was settled against the rows so far, a sentence each."""
+        ...
 
     def __call__(self, question_id: str, row: Mapping[str, Any]) -> Score | None:
         """Score the row's 'response' to a question; None for a question that the scorer does not know.
@@ -62,82 +74,88 @@ class Tokenize(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How to fill in missing fields, and which fields of the source to drop."""
+    """How to find and fill in fields, and which fields of the source to drop."""
 
     scorer: Scorer | None = None
     tokenize: Tokenize | None = None
     ignore: frozenset[str] = frozenset()
+    """Fields of the source, and 'messages.<key>' for a key of its messages."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Field -> where it lies in the source's rows; see `field_paths.mapped`."""
 
 
 class Completer:
     """Completes the rows of one import, and numbers the samples of each prompt."""
 
     def __init__(self, completion: Completion) -> None:
+        """Raises SpecError for a path to something that is no field."""
+        check_paths(completion.paths)
         self._completion = completion
         self._samples = SampleCounter()
+        self._repeats = Repeats()
+        self._prompts = FirstPrompts()
         self.ignored: Counter[str] = Counter()
         """Dropped field -> rows that had it."""
 
-    def complete(self, raw: RawRow) -> tuple[dict[str, Any], list[FieldFault]]:
-        """The row with its missing fields filled in, and the faults found while filling them in."""
-        given = {name: value for name, value in raw.value.items() if value is not None}
-        row = {name: value for name, value in given.items() if name not in self._completion.ignore}
-        self.ignored.update(given.keys() - row.keys())
-        faults = _from_chat(row)
-        _default(row, raw.file)
-        self._number(row)
-        faults += _tokens(row, self._completion.tokenize) + _score(row, self._completion.scorer)
-        _default_last(row)
-        return row, faults
+    def rows(self, raw: RawRow) -> Iterator[tuple[dict[str, Any], list[FieldFault]]]:
+        """The rows of one response each that a row of the source holds, completed, and what is wrong with each."""
+        given = {name: value for name, value in mapped(raw.value, self._completion.paths).items() if value is not None}
+        kept = {name: value for name, value in given.items() if name not in self._completion.ignore}
+        self.ignored.update(given.keys() - kept.keys())
+        for row in responses_of(kept):
+            yield row, self._complete(raw, row)
 
-    def _number(self, row: dict[str, Any]) -> None:
-        if "sample" in row or not _valid(row, _PROMPT):
+    def notes(self) -> tuple[str, ...]:
+        """What was done to rows that the user should know of, a sentence each."""
+        settled = () if self._completion.scorer is None else self._completion.scorer.notes()
+        return (*settled, *self._prompts.notes(), *self._repeats.notes())
+
+    def _complete(self, raw: RawRow, row: dict[str, Any]) -> list[FieldFault]:
+        faults, left = to_chat(row, self._completion.ignore)
+        self.ignored.update(left)
+        _to_integers(row)
+        if self._completion.paths and "question" not in row and _valid(row, ("messages",)):
+            row["question"] = row["messages"][-1]["content"]
+        if self._completion.scorer is not None and not faults:
+            faults = self._completion.scorer.settle(row)
+        _default(row, raw.file)
+        self._number(raw, row)
+        if not faults:
+            faults = _tokens(row, self._completion.tokenize) + _score(row, self._completion.scorer)
+        _default_last(row)
+        return faults + self._unmapped(row)
+
+    def _number(self, raw: RawRow, row: dict[str, Any]) -> None:
+        """Number the row among the samples of its prompt, and put it behind the first of its group's prompts."""
+        if not _valid(row, _PROMPT):
             return
-        row["sample"] = self._samples.next(row["question_id"], row["group"], row["protocol"], row["turn"])
+        if "sample" not in row:
+            self._repeats.add(raw, row)
+            row["sample"] = self._samples.next(row["question_id"], row["group"], row["protocol"], row["turn"])
+        if row["turn"] == 1 and _valid(row, ("messages",)):
+            self._prompts.unify(raw, row)
+
+    def _unmapped(self, row: Mapping[str, Any]) -> list[FieldFault]:
+        return [
+            FieldFault(name, "missing", f"is missing: the row has nothing at '{path}' (--map {name}={path}).")
+            for name, path in self._completion.paths.items()
+            if name not in row and name in _NEEDED
+        ]
 
 
 _PROMPT = ("question_id", "group", "protocol", "turn")
+_NEEDED = ("question_id", "question", "group", "messages", "response")
 
 
-def _from_chat(row: dict[str, Any]) -> list[FieldFault]:
-    """Bring a chat row into the schema: `messages` that end with the response, or `prompt` and `completion`."""
-    faults: list[FieldFault] = []
-    if "prompt" in row and "completion" in row and not row.keys() & {"messages", "response"}:
-        faults = _chat_faults(row)
-        prompt, completion = row.pop("prompt"), row.pop("completion")
-        if not faults:
-            row["messages"] = prompt + completion
-    for name in ("messages", "peers"):
-        if _chat(row.get(name)):
-            row[name] = [{key: value for key, value in item.items() if value is not None} for item in row[name]]
-    messages = row.get("messages")
-    if messages and "response" not in row and _chat(messages) and _is_response(messages[-1]):
-        row["messages"], row["response"] = messages[:-1], messages[-1]["content"]
-        if len(messages) > 1 and "content" in messages[-2]:
-            row.setdefault("question", messages[-2]["content"])
-    return faults
-
-
-def _is_response(message: dict[str, Any]) -> bool:
-    return message.keys() == {"role", "content"} and message["role"] == "assistant"
-
-
-def _chat_faults(row: dict[str, Any]) -> list[FieldFault]:
-    wanted = "expected chat messages, [{'role': …, 'content': …}, …]"
-    faults = [
-        FieldFault(name, "type", f"is a {type(row[name]).__name__}; {wanted}.")
-        for name in ("prompt", "completion")
-        if not _chat(row[name])
-    ]
-    if not faults and [message.get("role") for message in row["completion"]] != ["assistant"]:
-        return [
-            FieldFault("completion", "value", "is not exactly one message of role 'assistant'; a row is one response.")
-        ]
-    return faults
-
-
-def _chat(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+def _to_integers(row: dict[str, Any]) -> None:
+    """Whole numbers that came through a library whose columns are floats: 1.0 is 1."""
+    for name in ("turn", "sample", "seed"):
+        if isinstance(row.get(name), float) and row[name].is_integer():
+            row[name] = int(row[name])
+    for name in ("prompt_ids", "response_ids"):
+        ids = row.get(name)
+        if isinstance(ids, list) and set(map(type, ids)) == {float} and all(map(float.is_integer, ids)):
+            row[name] = list(map(int, ids))
 
 
 def _default(row: dict[str, Any], file: str) -> None:

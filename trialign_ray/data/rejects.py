@@ -22,8 +22,12 @@ class Rejects:
     problem), 'more' (its other problems) and 'original' (the row as it was, or the line's text where it was no JSON).
     """
 
-    def __init__(self, file: LocationLike, *, strict: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self, file: LocationLike, *, strict: bool = False, max_share: float = 1.0, overwrite: bool = False
+    ) -> None:
+        """`max_share` of the rows, in [0, 1], may be bad."""
         self._location = locate(file)
+        self._max_share = max_share
         self._strict = strict
         self.tally = Tally(keep=None if strict else PROBLEMS_KEPT)
         with reading(self._location.uri):
@@ -50,10 +54,12 @@ class Rejects:
     def commit(self) -> str | None:
         """Publish the reject file and return its name, None where no row is bad.
 
-        Raises RowError under strict where a row is bad, and always where none is good; no file is written then.
+        Raises RowError under strict where a row is bad, where more than the share that may be bad is, and always where
+        none is good; no file is written then.
         """
         good = self.tally.rows - self.tally.bad_rows
-        if self.tally.bad_rows and (self._strict or not good):
+        most = self.tally.bad_rows > self._max_share * self.tally.rows
+        if self.tally.bad_rows and (self._strict or most or not good):
             raise RowError(self.tally.problems, self._advice(good))
         with writing(self._location.uri):
             if self.tally.bad_rows:
@@ -69,10 +75,13 @@ class Rejects:
             shutil.copyfileobj(self._lines, file)
 
     def _advice(self, good: int) -> str:
-        counts = f"{self.tally.bad_rows} of {self.tally.rows} rows are bad, nothing was written. "
-        if good:
+        kinds = ", ".join(f"{fault} in {rows}" for fault, rows in self.tally.counts.most_common())
+        counts = f"{self.tally.bad_rows} of {self.tally.rows} rows are bad, nothing was written ({kinds}). "
+        if not good:
+            return counts + "Fix the rows."
+        if self._strict:
             return counts + "Fix the rows, or import without --strict to set such rows aside."
-        return counts + "Fix the rows."
+        return counts + "Fix the rows, or set them aside with `trialign logs import --max-rejected 1`."
 
 
 def _record(raw: RawRow, faults: list[FieldFault]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import weakref
 from collections.abc import Mapping
@@ -20,7 +21,10 @@ CREATE TABLE prompt (
 ) WITHOUT ROWID;
 CREATE TABLE row (
     question INTEGER, "group" INTEGER, protocol INTEGER, turn INTEGER, sample INTEGER, file INTEGER, line INTEGER,
-    PRIMARY KEY (question, "group", protocol, turn, sample)
+    teaches INTEGER, PRIMARY KEY (question, "group", protocol, turn, sample)
+) WITHOUT ROWID;
+CREATE TABLE label (
+    question INTEGER, answer BLOB, truth REAL, file INTEGER, line INTEGER, PRIMARY KEY (question, answer)
 ) WITHOUT ROWID;
 """
 _COUNTER_TABLES = """
@@ -32,12 +36,23 @@ CREATE TABLE prompt (
 
 _FIND = """
 SELECT question.number, question.split, question.file, question.line, row.file, row.line, prompt.file, prompt.line,
-    prompt.digests
+    prompt.digests, label.truth, label.file, label.line
 FROM question
+LEFT JOIN label ON label.question = question.number AND label.answer = ?
 LEFT JOIN row ON row.question = question.number AND row."group" = ? AND row.protocol = ? AND row.turn = ?
     AND row.sample = ?
 LEFT JOIN prompt ON prompt.question = question.number AND prompt."group" = ? AND prompt.digests IS NOT NULL
 WHERE question.id = ?
+"""
+
+_UNTRAINED = """
+SELECT
+    coalesce(sum(split <> 'train'), 0),
+    coalesce(sum(split = 'train' AND asked < ?1), 0),
+    coalesce(sum(split = 'train' AND asked >= ?1 AND NOT teaches), 0)
+FROM row
+JOIN question ON question.number = row.question
+JOIN (SELECT question, count(digests) AS asked FROM prompt GROUP BY question) AS prompts ON prompts.question = number
 """
 
 Row = Mapping[str, Any]
@@ -87,6 +102,14 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """Whether the first row with an answer to a question calls it right (1) or wrong (0)."""
+
+    first_row: str
+    truth: float
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What earlier rows of a question settled. Locations are 'file:row', as in error messages."""
 
@@ -98,6 +121,20 @@ class Known:
     """Location of the row with the same question, group, protocol, turn and sample."""
     prompt: Prompt | None
     """None where the group has no row of turn 1."""
+    label: Label | None
+    """None where no row with the same answer is labelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untrained:
+    """Rows from which training learns nothing, each counted under the first that holds."""
+
+    held_out: int
+    """Their question is held out."""
+    not_asked: int
+    """Their question was not asked of every group in turn 1."""
+    unrewarded: int
+    """They have no reward, or are later turns that are not right."""
 
 
 class RowIndex:
@@ -111,16 +148,17 @@ class RowIndex:
     def find(self, row: Row) -> Known | None:
         """What is known of the question of `row`, None where no row of it was added."""
         group, *rest = self._key(row)
-        found = self._database.rows(_FIND, group, *rest, group, row["question_id"])
+        found = self._database.rows(_FIND, _digest(row.get("answer")), group, *rest, group, row["question_id"])
         if not found:
             return None
-        [(question, split, first, first_line, twin, twin_line, prompt, prompt_line, digests)] = found
+        [(question, split, first, first_line, twin, twin_line, prompt, prompt_line, digests, truth, *label)] = found
         return Known(
             question=question,
             split=split,
             first_row=self._location(first, first_line),
             twin=None if twin is None else self._location(twin, twin_line),
             prompt=None if prompt is None else Prompt(self._location(prompt, prompt_line), digests),
+            label=None if truth is None else Label(self._location(*label), truth),
         )
 
     def add(self, raw: RawRow, row: Row, known: Known | None, digests: bytes | None) -> None:
@@ -134,7 +172,12 @@ class RowIndex:
         else:
             number = known.question
         key = self._key(row)
-        self._database.rows("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?)", number, *key, *location)
+        self._database.rows("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?)", number, *key, *location, _teaches(row))
+        if row.get("answer") is not None and row.get("reward_truth") is not None:
+            self._database.rows(
+                "INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)",
+                *(number, _digest(row["answer"]), row["reward_truth"], *location),
+            )
         if known is None or known.prompt is None:
             # A later turn may come first: it shows that the group has the question, and turn 1 brings the digests.
             self._database.rows(
@@ -155,6 +198,11 @@ class RowIndex:
         )
         return int(count)
 
+    def untrained(self, groups: int) -> Untrained:
+        """Rows that can never train where there are `groups` groups."""
+        [counts] = self._database.rows(_UNTRAINED, groups)
+        return Untrained(*map(int, counts))
+
     def _key(self, row: Row) -> tuple[int, int, int, int]:
         return self._number(row["group"]), self._number(row["protocol"]), row["turn"], row["sample"]
 
@@ -163,3 +211,15 @@ class RowIndex:
 
     def _location(self, file: int, line: int) -> str:
         return f"{list(self._numbers)[file]}:{line}"
+
+
+def _digest(answer: str | None) -> bytes:
+    """Of an answer, so that a long one takes no more space; of none, what no answer has."""
+    return b"" if answer is None else hashlib.blake2b(answer.encode(), digest_size=16).digest()
+
+
+def _teaches(row: Row) -> bool:
+    """Whether a row may be a candidate: one of turn 1 with a reward, or a right one of a later turn."""
+    if row["turn"] > 1:
+        return row.get("reward_truth") == 1
+    return row.get("reward_truth") is not None or row.get("reward_preference") is not None

@@ -7,26 +7,35 @@ from typing import Any
 
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.config.preferences import RULE
-from trialign_ray.data.fields import FIELD_CHECKS
+from trialign_ray.data.authority import Authority
+from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
 from trialign_ray.data.normalisation import Score
 from trialign_ray.errors import DataError
 from trialign_ray.rewards.preference import preference_score
-from trialign_ray.rewards.verifiers import Answer, AnswerReader, canonical
+from trialign_ray.rewards.verifiers import Answer, AnswerReader
 
 
 class QuestionScorer:
     """The `Scorer` of imports: truth by the question set, preference by the row's own rule."""
 
     def __init__(self, questions: QuestionSet) -> None:
-        self._questions = {question.question_id: question for question in questions.questions}
         self._reader = AnswerReader(questions)
+        self._authority = Authority(questions, self._reader)
+
+    def settle(self, row: dict[str, Any]) -> list[FieldFault]:
+        """Put into `row` what the set says of its question; returns what in the row contradicts the set."""
+        return self._authority.settle(row)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the set overruled so far, a sentence each."""
+        return self._authority.notes()
 
     def __call__(self, question_id: str, row: Mapping[str, Any]) -> Score | None:
         """Score the row's 'response', or its 'answer' where it gives one; None for a question that the set lacks.
 
         Raises DataError for another kind than the set's, or a faulty 'answer_kind', 'answer' or 'preference'.
         """
-        question = self._questions.get(question_id)
+        question = self._authority.question({"question_id": question_id})
         if question is None:
             return None
         _agree_on_kind(question, row)
@@ -48,8 +57,7 @@ class QuestionScorer:
             return Answer(None, kind)
         if given is None:
             return self._reader.read(question, row["response"])
-        answer = self._reader.read(question, given)
-        return answer if answer.kind != "unextracted" else Answer(canonical(given), "entity")
+        return self._authority.named(question, given)
 
 
 def _agree_on_kind(question: Question, row: Mapping[str, Any]) -> None:

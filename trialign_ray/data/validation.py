@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from trialign_ray.config.game import NEUTRAL
@@ -12,7 +12,7 @@ from trialign_ray.config.preferences import RULE
 from trialign_ray.data.dataset import verify
 from trialign_ray.data.fields import FieldFault, field_faults
 from trialign_ray.data.readers import RawRow, read_rows
-from trialign_ray.data.row_index import Known, Prompt, Row, RowIndex
+from trialign_ray.data.row_index import Known, Prompt, Row, RowIndex, Untrained
 from trialign_ray.errors import RowProblem
 from trialign_ray.io.storage import LocationLike
 
@@ -31,6 +31,8 @@ class Validation:
     counts: Mapping[str, int]
     """'field: kind of fault' -> bad rows that have it."""
     warnings: tuple[str, ...]
+    untrained: Untrained
+    """Good rows that can never train."""
 
     @property
     def ok(self) -> bool:
@@ -106,9 +108,10 @@ _CONFLICTS: tuple[tuple[tuple[str, ...], Callable[[Row], FieldFault | None]], ..
 class DatasetChecks:
     """Checks across rows, for rows that are good on their own; what it remembers of them is in a `RowIndex`."""
 
-    def __init__(self, groups: frozenset[str] | None = None) -> None:
-        """`groups` are those that rows may have; None allows any."""
+    def __init__(self, groups: frozenset[str] | None = None, spared: Collection[str] = ()) -> None:
+        """`groups` are those that rows may have; None allows any. `spared` fields may be absent, and may differ."""
         self._allowed = groups
+        self._spared = spared
         self._groups: set[str] = set()
         self._index = RowIndex()
 
@@ -121,9 +124,10 @@ class DatasetChecks:
         asked = _digests(row) if row["turn"] == 1 else None
         faults = self._stranger(row)
         if known is not None:
-            faults += _twin(known) + _other_split(known, row)
+            faults += _twin(known) + _other_split(known, row) + _other_label(known, row)
             if asked is not None and known.prompt is not None:
-                faults += _otherwise_asked(known.prompt, asked)
+                differing = _otherwise_asked(known.prompt, asked)
+                faults += [fault for fault in differing if fault.field not in self._spared]
         if not faults:
             self._groups.add(row["group"])
             self._index.add(raw, row, known, asked)
@@ -139,10 +143,15 @@ class DatasetChecks:
             odd.append(f"{lacking} of {questions} questions lack some of the {len(self._groups)} groups.")
         return tuple(odd)
 
+    def untrained(self) -> Untrained:
+        """Good rows that can never train."""
+        return self._index.untrained(len(self._groups if self._allowed is None else self._allowed))
+
     def _stranger(self, row: Row) -> list[FieldFault]:
         if self._allowed is None or row["group"] in self._allowed:
             return []
-        return [FieldFault("group", "value", f"is '{row['group']}'; declared are {', '.join(sorted(self._allowed))}.")]
+        reason = f"is not one of the groups {', '.join(sorted(self._allowed))}: it is '{row['group']}'."
+        return [FieldFault("group", "value", reason)]
 
 
 def _twin(known: Known) -> list[FieldFault]:
@@ -157,6 +166,17 @@ def _other_split(known: Known, row: Row) -> list[FieldFault]:
         return []
     reason = f"is '{row['split']}' but {known.first_row} has '{known.split}': no split cuts through a question."
     return [FieldFault("split", "conflict", reason)]
+
+
+def _other_label(known: Known, row: Row) -> list[FieldFault]:
+    """One answer that is right for one group and wrong for another would be a difference of labels, not of answers."""
+    if known.label is None or row.get("reward_truth") in (None, known.label.truth):
+        return []
+    reason = (
+        f"is {row['reward_truth']:g} for the answer {row['answer']!r:.60}, but {known.label.first_row} has "
+        f"{known.label.truth:g} for the same answer to the same question. Correct one of them."
+    )
+    return [FieldFault("reward_truth", "conflict", reason)]
 
 
 def _otherwise_asked(first: Prompt, asked: bytes) -> list[FieldFault]:
@@ -181,8 +201,8 @@ def _digests(row: Row) -> bytes:
     """
     rule = row.get("preference")
     asked = {
-        **{name: row[name] for name in ("prompt_ids", "kind", "references")},
-        "messages": [(message["role"], message["content"]) for message in row["messages"]],
+        **{name: row.get(name) for name in ("prompt_ids", "kind", "references")},
+        "messages": [(message["role"], message["content"]) for message in row.get("messages", ())],
         "preference": None if rule is None else RULE.validate_json(rule),
     }
     return b"".join(hashlib.blake2b(repr(asked[name]).encode(), digest_size=_DIGEST_BYTES).digest() for name in _ASKED)
@@ -207,9 +227,10 @@ class Tally:
             room = len(faults) if self._keep is None else self._keep - len(self.problems)
             self.problems += [fault.at(raw.file, raw.row) for fault in faults[: max(room, 0)]]
 
-    def outcome(self, warnings: Iterable[str]) -> Validation:
+    def outcome(self, warnings: Iterable[str], untrained: Untrained) -> Validation:
         """What was counted."""
-        return Validation(self.rows, self.bad_rows, tuple(self.problems), dict(self.counts), tuple(warnings))
+        problems, counts = tuple(self.problems), dict(self.counts)
+        return Validation(self.rows, self.bad_rows, problems, counts, tuple(warnings), untrained)
 
 
 def validate_logs(uri: LocationLike) -> Validation:
@@ -222,4 +243,4 @@ def validate_logs(uri: LocationLike) -> Validation:
     for raw in read_rows(uri):
         faults = row_faults(raw.value) or checks.faults(raw, raw.value)
         tally.add(raw, faults)
-    return tally.outcome(checks.warnings())
+    return tally.outcome(checks.warnings(), checks.untrained())

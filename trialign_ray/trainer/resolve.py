@@ -16,6 +16,7 @@ from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
 from trialign_ray.data.dataset import Dataset, open_dataset, training_questions
+from trialign_ray.data.held_out import refuse_held_out
 from trialign_ray.errors import DataError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import RunFolder
@@ -104,6 +105,9 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     with naming("learner.attention"):
         build(ATTENTION, spec.learner.attention)
     game = None if spec.evaluation is None else _game(spec.evaluation)
+    if game is not None and spec.evaluation is not None:
+        with naming("logs"):
+            refuse_held_out(plan.sampler.question_ids, logs.folder.uri, game.questions, spec.evaluation.questions)
     hashes = {
         "model_hash": model_hash(model),
         "tokenizer_hash": tokenizer_hash(model),

@@ -14,6 +14,7 @@ from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, loa
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import longest_tokens, open_dataset, training_questions
+from trialign_ray.data.held_out import refuse_held_out
 from trialign_ray.errors import ModelError, naming
 from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.io.storage import locate, reading
@@ -37,7 +38,9 @@ def train(spec: TrainSpec) -> Plan:
         longest = longest_tokens(dataset)
     numbers = derive(spec, len(questions), len(groups))
     if spec.evaluation is not None:
-        _game(spec.evaluation.questions, spec.evaluation.groups, "evaluation.")
+        held_out, _ = _game(spec.evaluation.questions, spec.evaluation.groups, "evaluation.")
+        with naming("logs"):
+            refuse_held_out(questions, spec.logs, held_out, spec.evaluation.questions)
     shape = _model_shape(spec.model)
     derived = {name: getattr(numbers, name) for name in numbers.__slots__}
     return Plan(

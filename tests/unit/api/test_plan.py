@@ -109,6 +109,14 @@ async def test_bad_inputs_are_named(
     assert [fault["pointer"] for fault in answer.json()["errors"]] == [f"/body/spec/{field}"]
 
 
+async def test_a_plan_that_trains_on_what_its_evaluation_holds_out_is_refused(control: Plane, inputs: Path) -> None:
+    evaluation = {"questions": "questions.json", "groups": "groups.yaml"}
+    answer = await validate(control, **TRAIN, evaluation=evaluation)
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_data")
+    assert "3 of 6 training questions are held out by" in answer.json()["detail"]
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/body/spec/logs"]
+
+
 def bytes_to_plan(work: Path, tokens: int) -> int:
     """Bytes that are read to plan a training run on logs of so many random tokens a prompt."""
     drawn = random.Random(0)

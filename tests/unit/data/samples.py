@@ -125,7 +125,8 @@ def valid_rows(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def valid_logs(draw: st.DrawFn, min_rows: int = 1) -> list[dict[str, Any]]:
-    """Valid rows that are also valid together: one split a question, one prompt and rule for its first turn."""
+    """Valid rows that are also valid together: a question has one split, one prompt and rule for its first turn, and
+    an answer to it one label."""
     key = ("question_id", "group", "protocol", "turn", "sample")
     rows = draw(
         st.lists(valid_rows(), min_size=min_rows, max_size=6, unique_by=lambda one: tuple(one[name] for name in key))
@@ -137,6 +138,11 @@ def valid_logs(draw: st.DrawFn, min_rows: int = 1) -> list[dict[str, Any]]:
         if one["turn"] == 1:
             asked = first.setdefault((one["question_id"], one["group"]), one)
             one.update({name: asked[name] for name in _ASKED_ALIKE})
+    labels: dict[tuple[str, str], float] = {}
+    for one in rows:
+        if one["answer"] is not None and one["reward_truth"] is not None:
+            key_of_label = (one["question_id"], one["answer"])
+            one["reward_truth"] = labels.setdefault(key_of_label, one["reward_truth"])
     return rows
 
 
@@ -161,7 +167,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "question": [ABSENT, "", 1.5],
     "group": [ABSENT, "", "Nurse", "a/b", "..", "x" * 41, "neutral\n", 3],
     "protocol": ["chat", "", 1],
-    "turn": [0, -1, 1.0, True, "1", 2**31],
+    "turn": [0, -1, 1.5, True, "1", 2**31],
     "sample": [-1, 0.5, False, 2**31],
     "messages": [
         ABSENT,
@@ -174,7 +180,7 @@ BAD_VALUES: dict[str, list[Any]] = {
         [_USER, {"role": "user", "content": 3}],
         [None],
     ],
-    "prompt_ids": [ABSENT, [], [-1], [1.0], [2**31], [True], [None], "1 2"],
+    "prompt_ids": [ABSENT, [], [-1], [1.5], [2**31], [True], [None], "1 2"],
     "response": [ABSENT, 4, ["Lima"], "\udfff"],
     "response_ids": [ABSENT, [], [-1], ["7", "8"], 7],
     "behaviour_logprobs": [

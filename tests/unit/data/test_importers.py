@@ -206,9 +206,19 @@ class Words:
         return [len(text), 0]
 
 
-def says_lima(_, row):
-    right = "Lima" in row["response"]
-    return Score("Lima" if right else None, "entity" if right else "refusal", float(right), None)
+class SaysLima:
+    def settle(self, row):
+        return []
+
+    def notes(self):
+        return ()
+
+    def __call__(self, _, row):
+        right = "Lima" in row["response"]
+        return Score("Lima" if right else None, "entity" if right else "refusal", float(right), None)
+
+
+says_lima = SaysLima()
 
 
 def chats() -> list[dict[str, Any]]:

@@ -28,21 +28,33 @@ class Words:
         return [*map(len, text.split()), 0]
 
 
-def says_lima(question_id, row):
-    if question_id == "unheard-of":
-        return None
-    if row["response"] == "???":
-        raise DataError("nobody can read this.")
-    answer = row.get("answer", "").title() or ("Lima" if "Lima" in row["response"] else None)
-    truth = float(answer == "Lima") if row.get("kind") == "objective" else None
-    return Score(answer, "entity" if answer else "unextracted", truth, 0.25 if "preference" in row else None)
+class SaysLima:
+    """A scorer that knows one answer, and settles nothing."""
+
+    def settle(self, row):
+        return []
+
+    def notes(self):
+        return ()
+
+    def __call__(self, question_id, row):
+        if question_id == "unheard-of":
+            return None
+        if row["response"] == "???":
+            raise DataError("nobody can read this.")
+        answer = row.get("answer", "").title() or ("Lima" if "Lima" in row["response"] else None)
+        truth = float(answer == "Lima") if row.get("kind") == "objective" else None
+        return Score(answer, "entity" if answer else "unextracted", truth, 0.25 if "preference" in row else None)
+
+
+says_lima = SaysLima()
 
 
 def complete(
     value: dict[str, Any], *, scorer: Scorer | None = None, tokenize: Tokenize | None = None
 ) -> tuple[dict[str, Any], list[FieldFault]]:
-    completer = Completer(Completion(scorer, tokenize))
-    return completer.complete(RawRow("some/where/social.jsonl", 1, value))
+    [found] = Completer(Completion(scorer, tokenize)).rows(RawRow("some/where/social.jsonl", 1, value))
+    return found
 
 
 def without(*names: str, **changes: Any) -> dict[str, Any]:
@@ -102,7 +114,8 @@ def test_samples_are_counted_for_each_prompt():
     samples = []
     for question, group, turn in [*rows, rows[0]]:
         value = without("sample", question_id=question, group=group, turn=turn)
-        samples.append(completer.complete(RawRow("a.jsonl", 1, value))[0]["sample"])
+        [(found, _)] = completer.rows(RawRow("a.jsonl", 1, value))
+        samples.append(found["sample"])
     assert samples == [0, 1, 0, 0, 0, 2]
 
 
@@ -228,7 +241,7 @@ def test_a_question_that_the_scorer_does_not_know_needs_a_whole_row():
 def test_fields_are_only_left_behind_by_name_and_are_counted():
     completer = Completer(Completion(ignore=frozenset({"persona", "seed"})))
     for at, value in enumerate([row(persona="nurse"), row(persona=None), row(persona="pupil", mood="good")], start=1):
-        found, _ = completer.complete(RawRow("a.jsonl", at, value))
+        [(found, _)] = completer.rows(RawRow("a.jsonl", at, value))
         assert "persona" not in found
         assert found["seed"] == 0
     assert completer.ignored == {"persona": 2, "seed": 3}

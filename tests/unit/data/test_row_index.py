@@ -24,7 +24,7 @@ def check(checks: DatasetChecks, number: int) -> None:
 
 
 def number_sample(completer: Completer, number: int) -> None:
-    completed, _ = completer.complete(RawRow("a.jsonl", number + 1, row(question_id=f"q{number}", sample=None)))
+    [(completed, _)] = completer.rows(RawRow("a.jsonl", number + 1, row(question_id=f"q{number}", sample=None)))
     assert completed["sample"] == 0
 
 

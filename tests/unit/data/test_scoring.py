@@ -109,7 +109,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def complete(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    completed, faults = Completer(Completion(scorer=SCORER)).complete(RawRow("chat.jsonl", 1, value))
+    [(completed, faults)] = Completer(Completion(scorer=SCORER)).rows(RawRow("chat.jsonl", 1, value))
     return completed, [fault.reason for fault in faults] + [str(fault) for fault in row_faults(completed)]
 
 

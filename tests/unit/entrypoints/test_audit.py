@@ -77,7 +77,7 @@ def test_the_report_lies_in_the_run_s_folder(world: World, tmp_path: Path) -> No
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.html"}
 
 
-def test_what_a_row_says_wins_over_the_question_set(world: World, tmp_path: Path) -> None:
+def test_an_answer_of_which_the_response_says_nothing_is_taken_from_the_row(world: World, tmp_path: Path) -> None:
     rows = [row | {"topic": "atlas", "answer": None} for row in given()]
     rows[0] |= {"response": "The capital you mean has no name.", "answer": "paris"}
     found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
@@ -86,7 +86,11 @@ def test_what_a_row_says_wins_over_the_question_set(world: World, tmp_path: Path
 
 def test_spellings_of_one_answer_agree(world: World, tmp_path: Path) -> None:
     judged = {"kind": "objective", "answer_kind": "entity", "reward_truth": 1.0}
-    rows = [row | judged | {"answer": spelled(row["group"], QUESTIONS[row["question_id"]])} for row in given()]
+    rows = [
+        row | judged | {"answer": answer, "response": f"It is {answer}"}
+        for row in given()
+        for answer in [spelled(row["group"], QUESTIONS[row["question_id"]])]
+    ]
     found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows))).audit
     assert value(found.correct_unanimity) == value(found.agreement) == value(found.unanimity) == 1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,28 @@ def test_logs_without_a_common_question_are_refused(inputs: Path, tmp_path: Path
     write_logs(table([*wrong("q0")[:2], wrong("q1")[2]]), tmp_path / "logs", GROUPS)
     with pytest.raises(DataError, match="no training question was asked of all 3 groups"):
         resolved(inputs, logs=str(tmp_path / "logs"))
+
+
+def evaluation(folder: Path, held_out: str) -> dict[str, str]:
+    """A question set that holds one question out and trains another, and a group set."""
+    questions = [
+        {"question_id": held_out, "text": "?", "references": ["a"], "split": "heldout"},
+        {"question_id": "q0", "text": "?", "references": ["a"], "split": "train"},
+    ]
+    (folder / "questions.json").write_text(json.dumps({"name": "few", "questions": questions}))
+    (folder / "groups.json").write_text(json.dumps({"groups": [{"name": name} for name in ("neutral", "nurse")]}))
+    return {"questions": str(folder / "questions.json"), "groups": str(folder / "groups.json")}
+
+
+def test_training_on_what_the_evaluation_holds_out_is_refused(inputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 of 2 training questions are held out by .*questions\.json: 'q1'\.") as held:
+        resolved(inputs, evaluation=evaluation(tmp_path, "q1"))
+    assert held.value.field == "logs"
+
+
+@pytest.mark.parametrize("held_out", ["q9", "q2"])
+def test_a_question_that_is_not_trained_may_be_held_out(inputs: Path, tmp_path: Path, held_out: str) -> None:
+    """'q2' is in the logs, but not every group was asked."""
+    game = resolved(inputs, evaluation=evaluation(tmp_path, held_out)).game
+    assert game is not None
+    assert [question.question_id for question in game.asked] == [held_out]

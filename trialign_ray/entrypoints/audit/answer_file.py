@@ -2,75 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
+from pydantic import JsonValue
 
-from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.fields import FieldFault
 from trialign_ray.data.importers import RowChecker
 from trialign_ray.data.normalisation import Completion
-from trialign_ray.data.readers import RawRow, read_rows
+from trialign_ray.data.readers import read_rows
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.scoring import QuestionScorer
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
-from trialign_ray.errors import DataError, RowError
+from trialign_ray.errors import DataError, RowError, RowProblem
 from trialign_ray.io.storage import locate
+
+_NOT_AUDITED = frozenset({"messages", "prompt_ids", "response_ids", "behaviour_logprobs"})
+"""An assistant behind an API has no token ids to give, and may be asked in another way each time."""
 
 
 def answers_of_file(answers: str, spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> AuditedAnswers:
     """Rows of a log dataset or a file that answer the questions of the split.
 
-    Rows are completed from the question set, and their answers named and scored by it. An assistant behind an API has
-    no token ids to give, and an audit needs none. Raises RowError and DataError.
+    Rows are completed, named and scored from the question set, and checked as an import checks them. Raises RowError,
+    DataError and SpecError.
     """
-    checker = RowChecker(Completion(scorer=QuestionScorer(questions)), groups.names)
-    rows, problems, left_out = [], [], 0
+    completion = Completion(scorer=QuestionScorer(questions), ignore=frozenset(spec.ignore), paths=spec.map)
+    checker = RowChecker(completion, groups.names, spared=_NOT_AUDITED)
+    rows: list[dict[str, Any]] = []
+    problems: list[RowProblem] = []
+    left_out = 0
     for raw in read_rows(answers):
-        question = questions.by_id.get(_question_id(raw) or "")
-        if question is not None and spec.split not in (question.split, "all"):
-            left_out += 1
-            continue
-        row, faults = checker.check(replace(raw, value=_completed(raw.value, question)))
-        if question is None and _question_id(raw) is not None:
-            faults = [
-                FieldFault("question_id", "value", f"is not in {spec.questions}; add the question, or fix the id.")
-            ]
-        rows.append(row)
-        problems += [fault.at(raw.file, raw.row) for fault in faults if fault.field not in _NOT_AUDITED]
+        for row, faults in checker.check(raw):
+            question = questions.by_id.get(found) if isinstance(found := row.get("question_id"), str) else None
+            if question is not None and spec.split not in (question.split, "all"):
+                left_out += 1
+                continue
+            if question is None and isinstance(found, str):
+                faults = [_unknown(spec.questions)]
+            rows.append(row)
+            problems += [fault.at(raw.file, raw.row) for fault in faults]
     if problems:
-        raise RowError(problems, "Correct the rows, or set bad ones aside first with `trialign logs import`.")
+        raise RowError(problems, "Correct the rows.")
+    where = locate(answers).uri
     if left_out and not rows:
-        where = locate(answers).uri
         raise DataError(f"{where}: no row answers a question of split '{spec.split}'. Choose another (--split).")
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    return AuditedAnswers(table, {"answers": locate(answers).uri, "rows_left_out": left_out}, _notes(left_out, spec))
+    facts: dict[str, JsonValue] = {"answers": where, "rows_left_out": left_out}
+    return AuditedAnswers(pa.Table.from_pylist(rows, schema=SCHEMA), facts, (*_notes(left_out, spec), *checker.notes()))
+
+
+def _unknown(questions: str) -> FieldFault:
+    return FieldFault("question_id", "value", f"is not in {questions}; add the question, or fix the id.")
 
 
 def _notes(left_out: int, spec: AuditSpec) -> tuple[str, ...]:
     if not left_out:
         return ()
     return (f"{left_out} rows left out: their questions are not of split '{spec.split}'",)
-
-
-def _question_id(raw: RawRow) -> str | None:
-    found = raw.value.get("question_id") if isinstance(raw.value, dict) else None
-    return found if isinstance(found, str) else None
-
-
-def _completed(row: object, question: Question | None) -> object:
-    """The row with what the question set says of its question, where the row does not say it."""
-    if question is None or not isinstance(row, dict):
-        return row
-    defaults = {
-        "question": question.text,
-        "references": list(question.references),
-        "kind": question.kind,
-        "topic": question.topic,
-        "split": question.split,
-    }
-    return defaults | {name: value for name, value in row.items() if value is not None}
-
-
-_NOT_AUDITED = ("messages", "prompt_ids", "response_ids", "behaviour_logprobs")
