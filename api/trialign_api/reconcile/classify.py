@@ -16,21 +16,17 @@ _WORKER_DIED = re.compile(
     r"|worker died|Connection closed by peer",
     re.IGNORECASE,
 )
+_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.TrialignError)]
 _EXIT_CODES = {
     kind.exit_status: kind.code
-    for kind in (
-        errors.SpecError,
-        errors.DataError,
-        errors.ModelError,
-        errors.ClusterError,
-        errors.CheckpointError,
-        errors.ExportError,
-        errors.GateError,
-    )
+    for kind in _ERRORS
+    # Whoever inherits an exit status shares it with its base; status 1 is that of every program that fails.
+    if "exit_status" in vars(kind) and kind not in (errors.TrialignError, errors.WorkerError)
 }
-CODES = frozenset(_EXIT_CODES.values()) | {errors.RowError.code, errors.WorkerError.code}
+"""WorkerError is left out: its text may say that memory ran out."""
+CODES = frozenset(kind.code for kind in _ERRORS) - {errors.TrialignError.code}
 """With which the last line of a job begins that failed for a reason it knows."""
-_KILLED, _TERMINATED = (137, -9), (143, -15)
+_KILLED, _LOST = (137, -9), (143, -15, errors.WorkerError.exit_status)
 CLUSTER_LOST, CLUSTER_UNAVAILABLE = "cluster_lost", errors.ClusterError.code
 _RAY_TYPES = {
     "RUNTIME_ENV_SETUP_FAILURE": "bad_environment",
@@ -52,6 +48,6 @@ def classify(record: Record, log_tail: Sequence[str]) -> str:
     text = "\n".join([record.message, *log_tail])
     if _OUT_OF_MEMORY.search(text) or record.exit_code in _KILLED:
         return "out_of_memory"
-    if _WORKER_DIED.search(text) or record.exit_code in _TERMINATED:
+    if _WORKER_DIED.search(text) or record.exit_code in _LOST:
         return "worker_died"
     return next((code for name, code in _RAY_TYPES.items() if name in (record.error_type or "")), "error")

@@ -32,7 +32,7 @@ class JobView:
     """Whether the service can submit it; False for what came by `ray job submit`."""
     missing_since: datetime | None = None
     changed_at: datetime | None = None
-    """By the service's clock, as `now` of a observation; Ray's may differ."""
+    """By the service's clock, as `now` of an observation; Ray's may differ."""
 
 
 @dataclass(frozen=True, slots=True)

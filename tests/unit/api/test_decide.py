@@ -12,6 +12,8 @@ from trialign_api.backend import RayStatus, Record
 from trialign_api.reconcile.classify import classify
 from trialign_api.reconcile.decide import Act, JobView, Observation, Patience, decide
 from trialign_api.states import ENDED, MOVES, ON_RAY, Status
+from trialign_ray import errors
+from trialign_ray.errors import TrialignError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = Patience(grace=timedelta(seconds=60), outage=timedelta(minutes=30))
@@ -136,3 +138,20 @@ def test_the_reason_is_what_the_job_said_or_else_what_ray_says(log_tail: list[st
 def test_a_dead_supervisor_is_a_dead_worker() -> None:
     record = Record("s", RayStatus.FAILED, error_type="JobErrorType.JOB_SUPERVISOR_ACTOR_DIED")
     assert classify(record, []) == "worker_died"
+
+
+def known_errors(kind: type[TrialignError] = TrialignError) -> list[type[TrialignError]]:
+    """Every class of the library's error tree below `kind`."""
+    below = [each for each in kind.__subclasses__() if each.__module__ == errors.__name__]
+    return below + [deeper for each in below for deeper in known_errors(each)]
+
+
+@pytest.mark.parametrize("kind", known_errors())
+def test_every_error_of_the_library_has_its_code_and_its_last_words(kind: type[TrialignError]) -> None:
+    reason = f"{kind.code}: what was wrong"
+    record = Record("s", RayStatus.FAILED, message="Job failed.", exit_code=kind.exit_status)
+    decision = decide(
+        JobView(Status.RUNNING, retries_left=0), Observation(record, True, ["loading", reason], NOW), PATIENCE
+    )
+    of_the_status = next(each.code for each in kind.__mro__ if "exit_status" in vars(each))  # type: ignore[attr-defined]
+    assert (decision.error_code, decision.message) == (of_the_status, reason)
