@@ -4,7 +4,7 @@ spec.json          the specification
 inputs.json        hashes of the inputs that it names
 elapsed.json       seconds spent on the run so far
 lock               held by the process that works on the run, on a local disk
-metrics.jsonl      one object an optimizer step
+metrics.jsonl      one object an optimizer step; on an object store `metrics.jsonl.parts/` has the newest ones
 tensorboard/       the same for TensorBoard
 checkpoints/       Ray Train's
 adapter/           the trained PEFT adapter (safetensors), there only when training ended

@@ -86,31 +86,52 @@ class RayGauges:
 
 
 class TensorBoard:
-    """The same numbers as TensorBoard scalars. A local folder has them soon, a remote one after `flush`."""
+    """The same numbers as TensorBoard scalars. A local folder has them soon, a remote one after `flush`.
+
+    An object store cannot append to a file: there each flush ends one, and TensorBoard reads them in the order of their
+    names. So what is uploaded grows with the steps and not with their square.
+    """
 
     def __init__(self, folder: Location, first_step: int) -> None:
         self._folder = folder
         self._staging = None if folder.local else tempfile.TemporaryDirectory(prefix="trialign-tensorboard-")
-        written = str(folder.local) if self._staging is None else self._staging.name
-        self._writer = SummaryWriter(written, purge_step=first_step + 1)
+        self._written = Path(folder.local or self._staging.name)  # type: ignore[union-attr]
+        self._purge_step: int | None = first_step + 1
+        self._writer: SummaryWriter | None = None
 
     def write(self, row: Row) -> None:
         """Append a step."""
+        if self._writer is None:
+            # Two files that begin in the same second differ by the step.
+            suffix = f".{row['step']:012d}"
+            self._writer = SummaryWriter(str(self._written), purge_step=self._purge_step, filename_suffix=suffix)
+            self._purge_step = None
         for path, value in _scalars(row, ()):
             self._writer.add_scalar("/".join(path), value, row["step"])
 
     def flush(self) -> None:
         """Write what is buffered."""
-        self._writer.flush()
-        if self._staging is not None:
-            upload_folder(Path(self._staging.name), self._folder)
+        if self._writer is None:
+            return
+        if self._staging is None:
+            self._writer.flush()
+            return
+        self._end_file()
+        upload_folder(self._written, self._folder)
+        for file in self._written.iterdir():
+            file.unlink()
 
     def close(self) -> None:
         """Write what is buffered, and end."""
         self.flush()
-        self._writer.close()
+        self._end_file()
         if self._staging is not None:
             self._staging.cleanup()
+
+    def _end_file(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 def _scalars(value: Mapping[str, object], path: Sequence[str]) -> list[tuple[Sequence[str], float]]:

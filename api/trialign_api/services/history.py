@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyarrow import fs
-
 from trialign_api.services.metrics import TAIL_BYTES, Rows, read_behind
+from trialign_ray.io.metrics_file import JoinedParts, metric_parts
 from trialign_ray.io.storage import atomic_file, locate
 
 _LOG = re.compile(r"log-(\d+)\.txt")
@@ -112,14 +111,12 @@ class History:
 
         What is new is appended to the copy, unless a resume has replaced the run's file: then the copy is replaced too.
         """
-        source, target = locate(run).child("metrics.jsonl"), self._metrics(job_id)
-        info = source.filesystem.get_file_info(source.path)
-        mark = (info.size or 0, info.mtime_ns or 0)
-        if info.type != fs.FileType.File or self._copied.get(job_id) == mark:
+        parts, target = metric_parts(locate(run).child("metrics.jsonl")), self._metrics(job_id)
+        mark = (sum(part.size for part in parts), max((part.mtime_ns for part in parts), default=0))
+        if not parts or self._copied.get(job_id) == mark:
             return False
         size, tail = _known(target, mark[0])
-        with source.filesystem.open_input_file(source.path) as file:
-            data, grown = read_behind(file, size, tail)
+        data, grown = read_behind(JoinedParts(parts), size, tail)
         whole = data[: data.rfind(b"\n") + 1]
         if whole:
             _write(target, whole, size if grown else None)

@@ -22,12 +22,12 @@ TAIL_BYTES = 1 << 10
 
 
 class Readable(Protocol):
-    """A file that is open for reading at any offset, Python's or Arrow's."""
+    """What can be read at any offset: a file of Python's, or the parts of a run's metrics."""
 
     def seek(self, offset: int, /) -> Any:
         """Go to a byte offset."""
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int | None = None, /) -> bytes:
         """At most `size` bytes, all that follow without it."""
 
 

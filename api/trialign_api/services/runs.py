@@ -11,9 +11,11 @@ from pyarrow import fs
 
 from trialign_api.problems import ApiError
 from trialign_api.schemas import Artifact, Checkpoint
+from trialign_ray.io.metrics_file import metric_parts
 from trialign_ray.io.storage import Location, locate, reading
 
 _CHUNK = 1 << 18
+_METRICS = "metrics.jsonl"
 _ARTIFACT = re.compile(
     r"(spec\.json|metrics\.jsonl|report\.(json|html)|adapter/[A-Za-z0-9_-]{1,80}\.(safetensors|json|md))"
 )
@@ -46,8 +48,11 @@ def artifacts(run: str | None) -> list[Artifact]:
         infos = list(location.filesystem.get_file_info(fs.FileSelector(location.path)))
         if location.child("adapter").exists():
             infos += location.filesystem.get_file_info(fs.FileSelector(location.child("adapter").path))
-    named = {info.path.removeprefix(location.path.rstrip("/") + "/"): info for info in infos}
-    return [Artifact(name=name, bytes=info.size) for name, info in sorted(named.items()) if _ARTIFACT.fullmatch(name)]
+        named = {info.path.removeprefix(location.path.rstrip("/") + "/"): info.size for info in infos}
+        sizes = {name: size for name, size in sorted(named.items()) if _ARTIFACT.fullmatch(name)}
+        if _METRICS in sizes:
+            sizes[_METRICS] = sum(part.size for part in metric_parts(location.child(_METRICS)))
+    return [Artifact(name=name, bytes=size) for name, size in sizes.items()]
 
 
 def report(run: str | None) -> dict[str, Any]:
@@ -77,9 +82,11 @@ def media_type(name: str) -> str:
 
 def chunks(location: Location) -> Iterator[bytes]:
     """The file's bytes."""
-    with location.filesystem.open_input_stream(location.path, compression=None) as stream:
-        while chunk := stream.read(_CHUNK):
-            yield chunk
+    metrics = location.path.endswith(f"/{_METRICS}")
+    for path in [part.location.path for part in metric_parts(location)] if metrics else [location.path]:
+        with location.filesystem.open_input_stream(path, compression=None) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
 
 
 def _size(location: Location, path: str) -> int:

@@ -11,7 +11,9 @@ import pytest
 
 from tests.unit.api.test_history import metrics_row, write_metrics
 from tests.unit.io.counting import CountingFiles
+from trialign_api.services import runs
 from trialign_api.services.history import History
+from trialign_ray.io.metrics_file import MetricsFile
 from trialign_ray.io.storage import Location, LocationLike, locate
 
 
@@ -57,6 +59,30 @@ def test_a_remote_file_is_read_from_where_the_copy_ends(tmp_path: Path, monkeypa
     files.bytes_read = 0
     assert not history.copy_metrics("job", "mem://run")
     assert files.bytes_read == 0
+    assert history.metrics("job") == rows
+
+
+def test_a_run_on_an_object_store_is_followed_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, history = CountingFiles(tmp_path), History(tmp_path / "data", 1 << 20)
+    monkeypatch.setattr("trialign_api.services.history.locate", _remote(files))
+    monkeypatch.setattr("trialign_api.services.runs.locate", _remote(files))
+    (tmp_path / "run").mkdir()
+    rows = [metrics_row(step) for step in range(1, 301)]
+    writer = MetricsFile(files.location("run/metrics.jsonl"), 0)
+    for row in rows:
+        writer.write(row)
+        if row["step"] % 100 == 0:
+            files.bytes_read = 0
+            writer.flush()
+            assert history.copy_metrics("job", "mem://run")
+            assert history.metrics("job") == rows[: row["step"]]
+    newest = (tmp_path / "run" / "metrics.jsonl.parts" / "000000000300.jsonl").stat().st_size
+    assert files.bytes_read < 1.5 * newest
+    [artifact] = runs.artifacts("mem://run")
+    download = b"".join(runs.chunks(runs.open_artifact("mem://run", "metrics.jsonl")))
+    assert artifact.bytes == len(download) == len((tmp_path / "data" / "job" / "metrics.jsonl").read_bytes())
+    writer.close()
+    history.copy_metrics("job", "mem://run")
     assert history.metrics("job") == rows
 
 

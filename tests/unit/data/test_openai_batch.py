@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from trialign_ray.data.openai_batch import Asked, is_batch, read_batch, request_line
+
 from trialign_ray.errors import DataError, RowError
 
 FINE = {"choices": [{"message": {"content": "Lima"}, "finish_reason": "stop"}]}

@@ -1,4 +1,4 @@
-"""A filesystem that counts the bytes that are read from its files."""
+"""A filesystem that counts the bytes that are read from its files and written to them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trialign_ray.io.storage import Location
 
 
 class CountingFiles(fs.FileSystemHandler):  # type: ignore[misc]
-    """The files of a local folder as those of a remote filesystem; `bytes_read` grows with every read."""
+    """The files of a local folder as those of a remote filesystem, with the bytes that were read and written."""
 
     def __init__(self, folder: Path, unreadable: str | None = None) -> None:
         """unreadable: name of files that are listed, and fail when they are opened."""
         self._unreadable = unreadable
         self._files = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         self._folder = folder
-        self.bytes_read = 0
+        self.bytes_read = self.bytes_written = 0
 
     def location(self, name: str) -> Location:
         """The file or folder `name`, remote as far as the package can tell."""
@@ -45,11 +45,19 @@ class CountingFiles(fs.FileSystemHandler):  # type: ignore[misc]
     def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
         return list(self._files.get_file_info(selector))
 
-    def _refuse(self, *_: Any) -> None:
-        raise NotImplementedError("only reads are counted")
+    def open_output_stream(self, path: str, metadata: object) -> pa.NativeFile:
+        return pa.PythonFile(_CountingFile(self, (self._folder / path).open("wb")), mode="w")
 
-    create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = delete_file = _refuse
-    move = copy_file = open_output_stream = open_append_stream = _refuse
+    def create_dir(self, path: str, recursive: bool) -> None:
+        self._files.create_dir(path, recursive=recursive)
+
+    def delete_dir(self, path: str) -> None:
+        self._files.delete_dir(path)
+
+    def _refuse(self, *_: Any) -> None:
+        raise NotImplementedError
+
+    delete_dir_contents = delete_root_dir_contents = delete_file = move = copy_file = open_append_stream = _refuse
 
 
 class _CountingFile:
@@ -60,6 +68,10 @@ class _CountingFile:
         piece = bytes(self._file.read(size))
         self._owner.bytes_read += len(piece)
         return piece
+
+    def write(self, data: bytes) -> int:
+        self._owner.bytes_written += len(data)
+        return int(self._file.write(data))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, BinaryIO
 import pytest
 from pyarrow import fs
 
+from tests.unit.io.counting import CountingFiles
 from trialign_ray.io import metrics_file
-from trialign_ray.io.metrics_file import MetricsFile, read_metrics
+from trialign_ray.io.metrics_file import JoinedParts, MetricsFile, metric_parts, read_metrics
 from trialign_ray.io.storage import Location, atomic_file, locate
 
 
@@ -114,3 +116,49 @@ def test_a_resume_replaces_the_file_so_that_its_readers_notice(tmp_path: Path) -
         write(location, range(3, 5), first_step=2).close()
         assert len(reader.read().splitlines()) == 5
     assert steps_of(location) == [1, 2, 3, 4]
+
+
+def written(folder: Path, steps: int) -> int:
+    """Bytes that an object store is sent by a run that writes a checkpoint after each 10 steps."""
+    folder.mkdir()
+    files = CountingFiles(folder)
+    file = MetricsFile(files.location("metrics.jsonl"), 0)
+    for step in range(1, steps + 1):
+        file.write(row(step))
+        if step % 10 == 0:
+            file.flush()
+            assert steps_of(files.location("metrics.jsonl"))[-1] == step
+    file.close()
+    assert read_metrics(files.location("metrics.jsonl")) == [row(step) for step in range(1, steps + 1)]
+    assert [path.name for path in folder.iterdir()] == ["metrics.jsonl"]
+    return files.bytes_written
+
+
+def test_an_object_store_is_sent_bytes_in_proportion_to_the_steps(tmp_path: Path) -> None:
+    """Sent whole at each checkpoint, twice the steps would cost four times the bytes."""
+    assert written(tmp_path / "long", 800) < 2.5 * written(tmp_path / "short", 400)
+
+
+def test_a_start_that_was_killed_before_it_deleted_old_parts_leaves_each_step_once(tmp_path: Path) -> None:
+    location = CountingFiles(tmp_path).location("metrics.jsonl")
+    write(location, range(1, 5)).flush()
+    (tmp_path / "metrics.jsonl").write_bytes((tmp_path / "metrics.jsonl.parts" / "000000000004.jsonl").read_bytes())
+    assert read_metrics(location) == [row(step) for step in range(1, 5)]
+    write(location, range(3, 5), first_step=2).close()
+    assert read_metrics(location) == [row(step) for step in range(1, 5)]
+
+
+def test_parts_are_read_as_one_file(tmp_path: Path) -> None:
+    location = CountingFiles(tmp_path).location("metrics.jsonl")
+    file = write(location, range(1, 4))
+    file.flush()
+    file.write(row(4))
+    file.flush()
+    parts = metric_parts(location)
+    assert [part.size > 0 for part in parts] == [False, True, True]
+    whole = JoinedParts(parts).read()
+    assert [json.loads(line)["step"] for line in whole.splitlines()] == [1, 2, 3, 4]
+    for start in (0, parts[1].size - 1, parts[1].size, len(whole) - 1, len(whole)):
+        joined = JoinedParts(parts)
+        joined.seek(start)
+        assert joined.read(2) + joined.read() == whole[start:]

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import fs
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from tests.unit.io.counting import CountingFiles
 from trialign_ray.config.seams import Imported
 from trialign_ray.errors import SpecError
 from trialign_ray.io.metrics_file import Row
@@ -82,7 +83,24 @@ def test_a_remote_folder_has_the_events_after_each_flush(tmp_path: Path) -> None
     board.write(row(2))
     board.close()
     assert {step for _, step in scalars(folder)} == {1, 2}
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.iterdir())) == 2
+    assert [event.step for event in events(folder) if event.session_log.status == SessionLog.START] == [1]
+
+
+def uploaded(folder: Path, steps: int) -> int:
+    folder.mkdir()
+    files = CountingFiles(folder)
+    board = TensorBoard(files.location("tensorboard"), 0)
+    for step in range(1, steps + 1):
+        board.write(row(step))
+        board.flush()
+    board.close()
+    assert {step for _, step in scalars(folder / "tensorboard")} == set(range(1, steps + 1))
+    return files.bytes_written
+
+
+def test_a_remote_folder_is_sent_bytes_in_proportion_to_the_steps(tmp_path: Path) -> None:
+    assert uploaded(tmp_path / "long", 80) < 2.5 * uploaded(tmp_path / "short", 40)
 
 
 class Recorded:
