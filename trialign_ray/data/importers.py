@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from trialign_ray.data.fields import FieldFault
+from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
 from trialign_ray.data.manifest import Manifest, check_groups
 from trialign_ray.data.normalisation import Completer, Completion
 from trialign_ray.data.readers import RawRow, read_rows
@@ -122,13 +122,17 @@ class RowChecker:
             yield {}, [raw.fault]
             return
         for row, found in self._completer.rows(raw):
-            faults = _causes(found, row_faults(row))
-            if not any(fault.field == "response" for fault in faults):
-                for fault in faults:
-                    if fault.field in self._spared:
-                        row.pop(fault.field, None)
-                faults = [fault for fault in faults if fault.field not in self._spared]
+            faults = self._without_spared(row, _causes(found, row_faults(row)))
             yield row, faults or self._checks.faults(raw, row)
+
+    def _without_spared(self, row: dict[str, Any], faults: list[FieldFault]) -> list[FieldFault]:
+        """Faults but those of spared fields, which leave the row; unless the response is hidden behind one."""
+        dropped = [fault for fault in faults if fault.field in self._spared]
+        if "response" not in row:
+            dropped = [fault for fault in dropped if fault.code == "missing"]
+        for fault in dropped:
+            row.pop(fault.field, None)
+        return [fault for fault in faults if fault not in dropped]
 
     def notes(self) -> tuple[str, ...]:
         """What was done to rows that the user should know of, a sentence each."""
@@ -161,6 +165,8 @@ def _causes(found: Sequence[FieldFault], others: Iterable[FieldFault]) -> list[F
 
     `found` came up while the row was completed, which ends there.
     """
+    if any(fault.field not in FIELD_CHECKS for fault in found):
+        return list(found)  # the form of the row is not known, so nothing was found in it
     first: dict[str, FieldFault] = {}
     for fault in (*found, *others):
         first.setdefault(fault.field, fault)

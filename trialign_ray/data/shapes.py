@@ -168,7 +168,7 @@ def _split_off_response(row: Row) -> None:
     if not messages or "response" in row or not is_chat(messages) or not _is_response(messages[-1]):
         return
     row["messages"], row["response"] = messages[:-1], messages[-1]["content"]
-    if len(messages) > 1 and "content" in messages[-2]:
+    if len(messages) > 1 and isinstance(messages[-2].get("content"), str):
         row.setdefault("question", messages[-2]["content"])
 
 
