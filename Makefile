@@ -70,7 +70,7 @@ $(TRL_VENV)/installed: constraints.txt Makefile | $(INSTALLED)
 constraints:
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(BIN)/python -m pip install --editable '.[dev,demo-data]'
+	$(BIN)/python -m pip install --editable '.[dev]'
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//' > constraints.txt
 
 $(BIN)/pip:

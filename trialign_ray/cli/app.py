@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trialign_ray.cli import audit, collect, doctor, export, jobs, keys, logs, model, openapi, schema, serve, train
+from trialign_ray.cli import audit, bench, collect, doctor, export, jobs, keys, logs, model, openapi, schema, serve, train
 from trialign_ray.errors import TrialignError
 
 INTERRUPTED = 130
@@ -53,6 +53,7 @@ app.command("train")(train.command)
 app.command("export")(export.command)
 app.command("model")(model.command)
 app.command("schema")(schema.command)
+app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.command)
 app.command("serve")(serve.command)
 app.command("openapi")(openapi.command)

@@ -42,6 +42,8 @@ class Question(Strict):
     options: tuple[str, ...] = Field(default=(), max_length=26)
     """What to choose from, lettered A, B, ... in this order; for verifier 'choice', whose references are options or
     their letters."""
+    misbelief: str = Field(default="", max_length=300)
+    """A wrong answer that a person may believe in; groups whose cue is a false belief state it."""
     split: Split = "heldout"
     topic: str = "general"
     source: str = ""

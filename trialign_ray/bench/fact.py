@@ -1,0 +1,86 @@
+"""Facts with their subjects, and the split by subject: what is asked of one subject is never in both splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Literal
+
+from trialign_ray.config.game import Question
+from trialign_ray.rewards.text import normalise
+
+SEED = 20261128
+HELDOUT_SHARE = 0.32
+"""Of the subjects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A question and whom or what it is about; what two questions share, such as a country, is one subject."""
+
+    subject: str
+    question: Question
+
+
+def fact(
+    subject: str,
+    kind: str,
+    text: str,
+    references: Sequence[str],
+    *,
+    verifier: Literal["vocabulary", "number", "open", "choice", "math"],
+    topic: str,
+    source: str,
+    options: Sequence[str] = (),
+    vocabulary: str | None = None,
+) -> Fact:
+    """A fact whose question is called 'kind-subject'; options stand lettered below the question."""
+    question = Question(
+        question_id=f"{kind}-{subject}",
+        text=with_options(text, options),
+        references=tuple(references),
+        verifier=verifier,
+        vocabulary=vocabulary,
+        options=tuple(options),
+        topic=topic,
+        source=source,
+    )
+    return Fact(subject, question)
+
+
+def with_options(text: str, options: Sequence[str]) -> str:
+    """The question with its options, one a line: 'A. Nile'."""
+    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+    return "\n".join([text, *lines])
+
+
+def options_with(truth: str, wrong: Iterable[str], count: int, key: str) -> list[str]:
+    """`truth` among `count` - 1 of the wrong ones, drawn and ordered by hash from `key`."""
+    others = sorted({name for name in wrong if normalise(name) != normalise(truth)}, key=lambda name: _rank(key, name))
+    return sorted([truth, *others[: count - 1]], key=lambda name: _rank(key, "order", name))
+
+
+def names_its_answer(question: Question) -> bool:
+    """Whether the question's own words, its options aside, hold its answer: an echo would be counted right."""
+    asked = question.text.partition("\nA. ")[0]
+    words = f" {normalise(asked)} "
+    return any(f" {word} " in words for reference in question.references for word in normalise(reference).split())
+
+
+def split(facts: Iterable[Fact]) -> list[Question]:
+    """Each question with its split, which depends on nothing but its subject."""
+    return [
+        fact.question.model_copy(update={"split": "heldout" if is_held_out(fact.subject) else "train"})
+        for fact in facts
+    ]
+
+
+def is_held_out(subject: str) -> bool:
+    """Drawn by hash, so that a subject stays in its split whatever else is asked."""
+    return int.from_bytes(_rank("split", subject)[:8], "big") / 2**64 < HELDOUT_SHARE
+
+
+def _rank(*parts: str) -> bytes:
+    return hashlib.sha256("\0".join((str(SEED), *parts)).encode()).digest()

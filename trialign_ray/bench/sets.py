@@ -1,0 +1,121 @@
+"""The question sets by name. A new one is an entry of SETS, and a module where its questions come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from trialign_ray.bench import elements, geography, loaded, puzzles, written
+from trialign_ray.bench.fact import Fact, split
+from trialign_ray.config.game import Question, QuestionSet
+from trialign_ray.errors import SpecError
+from trialign_ray.rewards.options import draw_options
+from trialign_ray.rewards.verifiers import AnswerReader
+
+Vocabularies = dict[str, dict[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSet:
+    """One question set that can be made."""
+
+    about: str
+    questions: Callable[[], Iterable[Question]]
+    licence: str
+    needs: str
+    """Where the questions come from when the set is made."""
+    vocabularies: Callable[[], Vocabularies] = dict
+
+
+def make(name: str) -> QuestionSet:
+    """The question set `name`, with a wrong answer to believe in where one can be drawn.
+
+    Raises SpecError for an unknown name, MissingExtraError, and DataError where a source cannot be had or differs.
+    """
+    if name not in SETS:
+        raise SpecError(f"question set '{name}': is not known. `trialign bench list` names them all.")
+    entry = SETS[name]
+    made = QuestionSet(name=name, vocabularies=entry.vocabularies(), questions=tuple(entry.questions()))
+    AnswerReader(made)  # refuses a question that nobody could get right
+    drawn = draw_options(made.questions, made, 2, seed=0).by_question
+    wrong = {name: next((o.text for o in options if not o.right), "") for name, options in drawn.items()}
+    return made.model_copy(
+        update={
+            "questions": tuple(
+                question.model_copy(update={"misbelief": wrong.get(question.question_id, "")})
+                for question in made.questions
+            )
+        }
+    )
+
+
+def _family(facts: Callable[[], Iterable[Fact]]) -> Callable[[], Iterable[Question]]:
+    return lambda: split(facts())
+
+
+def _capitals() -> Vocabularies:
+    return {"capitals": geography.capitals()}
+
+
+def _elements() -> Vocabularies:
+    return {"elements": elements.vocabulary()}
+
+
+_FAMILIES: dict[str, BenchSet] = {
+    "geography": BenchSet(
+        "countries and cities: capitals, continents, currencies, calling codes",
+        _family(geography.facts),
+        "GeoNames, CC BY 4.0",
+        "extra 'bench'",
+        _capitals,
+    ),
+    "elements": BenchSet(
+        "chemical elements: names, symbols, atomic numbers",
+        _family(elements.facts),
+        "public domain",
+        "extra 'bench'",
+        _elements,
+    ),
+    "puzzles": BenchSet(
+        "arithmetic and logic: sums, equations, sequences, syllogisms",
+        _family(puzzles.facts),
+        "Apache-2.0",
+        "extra 'bench'",
+    ),
+    "civics": BenchSet("institutions and their words", _family(partial(written.facts, "civics")), "Apache-2.0", "-"),
+    "everyday": BenchSet(
+        "what a child of twelve knows", _family(partial(written.facts, "everyday")), "Apache-2.0", "-"
+    ),
+}
+
+
+def _all_questions() -> Iterable[Question]:
+    for family in _FAMILIES.values():
+        yield from family.questions()
+
+
+def _loaded(name: str, about: str, licence: str) -> BenchSet:
+    source = loaded.SOURCES[name]
+    return BenchSet(about, partial(loaded.questions, name, source), licence, source.wheel.requirement)
+
+
+SETS: dict[str, BenchSet] = {
+    "default": BenchSet(
+        "all five families below",
+        _all_questions,
+        "GeoNames CC BY 4.0, else Apache-2.0",
+        "extra 'bench'",
+        lambda: _capitals() | _elements(),
+    ),
+    **_FAMILIES,
+    "openbookqa": _loaded("openbookqa", "elementary science, four options", "Apache-2.0"),
+    "commonsenseqa": _loaded("commonsenseqa", "common sense, five options", "MIT"),
+    "truthfulqa": _loaded("truthfulqa", "common misconceptions, free answers", "Apache-2.0"),
+    "mmlu": _loaded("mmlu", "57 school and university subjects, four options", "MIT"),
+    "bbq": _loaded("bbq", "social bias in question answering, three options", "CC BY 4.0"),
+    "stereoset": _loaded("stereoset", "sentences that make sense, with and without a stereotype", "CC BY-SA 4.0"),
+    "aime2025": _loaded("aime2025", "competition mathematics, whole numbers; for audits only", "MIT"),
+    "gsm8k": _loaded("gsm8k", "word problems for school children; for audits only", "MIT"),
+}
+"""Name -> question set."""

@@ -1,0 +1,46 @@
+"""`trialign bench list|make`: question sets that are made or loaded at run time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from trialign_ray.io import console
+
+app = typer.Typer(help="Question sets for audits and training.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_command() -> None:
+    """Name every question set, its licence and what it is made from."""
+    from rich.table import Table
+
+    from trialign_ray.bench.sets import SETS
+
+    table = Table("set", "what it asks", "licence", "from")
+    for name, entry in SETS.items():
+        table.add_row(name, entry.about, entry.licence, entry.needs)
+    console.show(table)
+
+
+@app.command("make")
+def make_command(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Its name in `trialign bench list`.")] = "default",
+    output: Annotated[str, Option(help="Question set to write, JSON; a path or URI.")] = "questions.json",
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Make a question set and write it as one file, for `--questions`."""
+    from trialign_ray.bench.sets import make
+    from trialign_ray.errors import SpecError
+    from trialign_ray.io.storage import atomic_file, locate, writing
+
+    target = locate(output)
+    if target.exists() and not overwrite:
+        raise SpecError(f"{output}: exists already. Name another file, or give --overwrite.")
+    made = make(name)
+    with writing(target.uri), atomic_file(target) as file:
+        file.write((made.model_dump_json(indent=1, exclude_defaults=True) + "\n").encode())
+    train, heldout = len(made.split("train")), len(made.split("heldout"))
+    typer.echo(f"{output}: {train} questions to train on, {heldout} held out")
