@@ -8,6 +8,7 @@ preference best first. All compete behind the group's turn-1 prompt, which is th
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,13 +25,16 @@ from trialign_ray.config.algorithm import UtilitySpec
 from trialign_ray.config.preferences import RULE
 from trialign_ray.config.train import CandidateSpec
 from trialign_ray.data.batch import NO_ANSWER, Flags, Floats, GroupBatch, Ints
-from trialign_ray.data.dataset import Dataset, open_dataset, read_logs
+from trialign_ray.data.dataset import Dataset, located_parts, open_dataset, part_batches
 from trialign_ray.data.partition import memory_mapped
 from trialign_ray.errors import DataError
 from trialign_ray.io.cache import cache_folder
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
 
+_KEPT_ENTRIES = 1024
+"""Built entries that a buffer holds at most: several steps' worth, whatever the size of the log."""
+_BATCH_ROWS = 4096
 _OFFERED = ("question_id", "turn", "response_ids", "response", "answer", "reward_truth", "split")
 
 
@@ -82,7 +86,8 @@ class RolloutBuffer:
 
     def __init__(self, spec: BufferSpec) -> None:
         self._spec = spec
-        self._entries: dict[str, Entry] = {}
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        """Those asked for last; the others are built again when their question is drawn in a later epoch."""
         self._reference: dict[str, Floats] = {}
         self.served = 0
         """Candidates handed out so far."""
@@ -152,9 +157,11 @@ class RolloutBuffer:
         self.served = state.served
 
     def _entry(self, question_id: str) -> Entry:
-        if question_id not in self._entries:
-            self._entries[question_id] = self._build(question_id)
-        return self._entries[question_id]
+        entry = self._entries.pop(question_id, None) or self._build(question_id)
+        self._entries[question_id] = entry
+        if len(self._entries) > _KEPT_ENTRIES:
+            self._entries.popitem(last=False)
+        return entry
 
     def _build(self, question_id: str) -> Entry:
         rows = self._rows_of(question_id)
@@ -193,9 +200,15 @@ class RolloutBuffer:
 
     @cached_property
     def _peers(self) -> pa.Table:
+        """The peers' right responses to training questions, filtered while they are read; no other row is held."""
         logs = open_dataset(self._spec.logs)
-        tables = [read_logs(logs, name, _OFFERED) for name in logs.manifest.names if name != self._spec.group]
-        right = [table.filter(pc.equal(table["reward_truth"], 1)) for table in tables]
+        peers = [name for name in logs.manifest.names if name != self._spec.group]
+        parts = (located for name in peers for located in located_parts(logs, name))
+        batches = (batch for located in parts for batch in part_batches(*located, _BATCH_ROWS, _OFFERED))
+        right = (
+            batch.filter(pc.and_(pc.equal(batch["reward_truth"], 1), pc.equal(batch["split"], "train")))
+            for batch in batches
+        )
         return pa.concat_tables([self._table.select(_OFFERED).slice(0, 0), *right])
 
     @cached_property

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.data.samples import table
+from trialign_ray.actors import replay_buffer
 from trialign_ray.actors.replay_buffer import RolloutBuffer, answer_number
 from trialign_ray.config.preferences import RULE
 from trialign_ray.data.batch import NO_ANSWER, GroupBatch
@@ -168,6 +169,33 @@ def test_held_out_rows_are_never_served(tmp_path: Path) -> None:
     assert found.question_ids == ("q0",)
     with pytest.raises(DataError, match="group 'nurse' has no first-turn response to 'q1'"):
         found.batch(["q1"])
+
+
+def test_of_the_peers_only_right_rows_of_training_questions_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the log, whatever the size of the batches in which it is read."""
+    wrongs = [said(group, "Cusco", [7, END], sample=k) for group in GROUPS for k in range(1, 40)]
+    held_out = [said("farmer", "Lima", [8, END], sample=k, question_id="q1", split="heldout") for k in range(40)]
+    rows = [*wrong(), *PEERS_RIGHT, *wrongs, *held_out]
+    monkeypatch.setattr(replay_buffer, "_BATCH_ROWS", 7)
+    nurse = buffer(tmp_path, rows)
+    assert nurse._peers.num_rows == len(PEERS_RIGHT)
+    assert own_and_borrowed(nurse.batch(["q0"]))[1] == [[23, END], [24, 25, END], [20, 21, 22, END]]
+
+
+def test_entries_do_not_grow_with_the_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those asked for last are kept, and one that is built again is the same."""
+    names = [f"q{index}" for index in range(6)]
+    rows = [row for name in names for row in wrong(name)]
+    served = [responses(buffer(tmp_path, rows).batch([name])) for name in names]
+    monkeypatch.setattr(replay_buffer, "_KEPT_ENTRIES", 2)
+    small = buffer(tmp_path, rows)
+    assert [responses(small.batch([name])) for name in [*names, *names]] == [*served, *served]
+    assert list(small._entries) == names[-2:]
+    small.batch(["q4"])
+    small.batch(["q0"])
+    assert list(small._entries) == ["q4", "q0"]
 
 
 def test_a_question_that_the_group_was_not_asked_is_refused(tmp_path: Path) -> None:
