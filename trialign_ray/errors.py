@@ -11,9 +11,9 @@ TrialignError                 code                 what happened
 ├── ExportError               export_mismatch      an exported model differs from the trained one
 ├── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
 ├── EndpointError             endpoint_failed      a server of answers cannot be reached, or keeps failing
-│   ├── EndpointRefusal       endpoint_refused     it refuses the request: the key, the model's name or a field
-│   ├── BadReply              bad_reply            what it sent is no chat completion, or too large
-│   └── MissingAnswers        missing_answers      a replay lacks answers
+│   ├── EndpointRefusedError  endpoint_refused     it refuses the request: the key, the model's name or a field
+│   ├── BadReplyError         bad_reply            what it sent is no chat completion, or too large
+│   └── MissingAnswersError   missing_answers      a replay lacks answers
 └── MissingExtraError         missing_extra        a command needs an extra of the package that is not installed
 
 Every message says what is wrong, where, and what to do next. `code` is stable: the CLI maps it to
@@ -114,19 +114,19 @@ class EndpointError(TrialignError):
     exit_status = 11
 
 
-class EndpointRefusal(EndpointError):
+class EndpointRefusedError(EndpointError):
     """A server of answers refuses a request, and would refuse it again."""
 
     code = "endpoint_refused"
 
 
-class BadReply(EndpointError):
+class BadReplyError(EndpointError):
     """What a server of answers sent is no chat completion, or larger than allowed."""
 
     code = "bad_reply"
 
 
-class MissingAnswers(EndpointError):
+class MissingAnswersError(EndpointError):
     """A replay asks for answers that were not given before."""
 
     code = "missing_answers"

@@ -51,7 +51,7 @@ def create_app(
     telemetry = Telemetry.new()
     store = Store(settings.database_url)
     history = History(settings.data / "jobs", settings.log_bytes)
-    specs = Specs(kinds, _roots(settings), store)
+    specs = Specs(kinds, _roots(settings), store, settings.endpoints)
     service = Jobs(store, specs, settings.retries)
     uploads = Datasets(store, settings.data.resolve() / "datasets")
     reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry)

@@ -34,6 +34,9 @@ class Settings(Strict):
     """
     roots: tuple[str, ...] = ()
     """Folders or URI prefixes from which a specification may read, besides `workspace` and the service's datasets."""
+    endpoints: tuple[str, ...] = ()
+    """Base URLs of servers that a specification may have asked ('endpoint.url'). None by default: a job asks from
+    inside the cluster's network, where a caller's URL could reach what no caller may."""
     python: str = "python"
     """The interpreter of jobs on the cluster; trialign_ray is installed there."""
 
@@ -74,6 +77,7 @@ class Settings(Strict):
         """Read TRIALIGN_<FIELD>, lists separated by commas; `changes` win. Raises SpecError."""
         env = os.environ if env is None else env
         given: dict[str, Any] = {name: env[key] for name in cls.model_fields if (key := _PREFIX + name.upper()) in env}
-        if "roots" in given:
-            given["roots"] = tuple(part for part in given["roots"].split(",") if part)
+        for name in ("roots", "endpoints"):
+            if name in given:
+                given[name] = tuple(part for part in given[name].split(",") if part)
         return parse(cls, {**given, **changes}, f"environment {_PREFIX}*")

@@ -11,7 +11,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trialign_ray.cli import audit, bench, collect, doctor, export, jobs, keys, logs, model, openapi, schema, serve, train
+from trialign_ray.cli import (
+    audit,
+    bench,
+    collect,
+    doctor,
+    export,
+    jobs,
+    keys,
+    logs,
+    model,
+    openapi,
+    questions,
+    schema,
+    serve,
+    train,
+)
 from trialign_ray.errors import TrialignError
 
 INTERRUPTED = 130
@@ -51,9 +66,10 @@ app.command("collect")(collect.command)
 app.add_typer(logs.app, name="logs")
 app.command("train")(train.command)
 app.command("export")(export.command)
+app.command("questions")(questions.command)
+app.add_typer(bench.app, name="bench")
 app.command("model")(model.command)
 app.command("schema")(schema.command)
-app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.command)
 app.command("serve")(serve.command)
 app.command("openapi")(openapi.command)

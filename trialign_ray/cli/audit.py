@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from trialign_ray.cli import endpoint as server
 from trialign_ray.cli import fields, specs
 from trialign_ray.io import console
 
@@ -18,14 +19,27 @@ SpecFile = Annotated[
 
 def command(
     spec: SpecFile = None,
-    model: Annotated[str | None, Option(help="Folder of a Hugging Face causal LM.")] = None,
+    model: Annotated[
+        str | None, Option(help="Folder of a Hugging Face causal LM; with --endpoint the server's name for it.")
+    ] = None,
     adapter: Annotated[str | None, Option(help="A PEFT adapter to put on the model.")] = None,
     template: Annotated[
         list[str] | None, Option(metavar="NAME=VALUE", help="Chat template argument: enable_thinking=false.")
     ] = None,
-    answers: Annotated[str | None, Option(help="Answers instead of a model: a log dataset, JSONL or Parquet.")] = None,
+    answers: Annotated[
+        str | None, Option(help="Answers instead of a model: a log dataset, JSONL, Parquet or a batch's output.")
+    ] = None,
     map_: fields.Map = None,
     ignore: fields.Ignore = None,
+    endpoint: server.Url = None,
+    key_env: server.KeyEnv = None,
+    concurrency: server.Concurrency = None,
+    requests_per_minute: server.RequestsPerMinute = None,
+    attempts: server.Attempts = None,
+    timeout: server.Timeout = None,
+    cache: server.Cache = None,
+    replay: server.Replay = None,
+    body: server.Body = None,
     questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
     groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
     split: Annotated[str | None, Option(help="Which questions: heldout (default), train or all.")] = None,
@@ -41,6 +55,9 @@ def command(
     fail_if: Annotated[
         list[str] | None, Option(metavar="CONDITION", help="Exit with status 8 if this holds: 'gap.low>0.05'.")
     ] = None,
+    summary: Annotated[
+        Path | None, Option(metavar="FILE", help='Append the tables as Markdown: "$GITHUB_STEP_SUMMARY" in an action.')
+    ] = None,
     runs: Annotated[str | None, Option("--runs", "--out", help="Folder that the run's folder is created in.")] = None,
     name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
 ) -> None:
@@ -50,9 +67,14 @@ def command(
     from trialign_ray.evaluation.gates import check_gates, parse_gates
 
     named = name if name is not None or spec is not None else specs.slug("audit", model or answers)
+    asking = {
+        **{"key_env": key_env, "concurrency": concurrency, "requests_per_minute": requests_per_minute},
+        **{"attempts": attempts, "timeout_seconds": timeout, "cache": cache, "replay": replay},
+    }
+    served = server.endpoint_part(endpoint, None if endpoint is None else model, body, asking)
     flags = {
-        **{"name": named, "model": model, "adapter": adapter, "answers": answers, "questions": questions},
-        **{"map": fields.paths(map_), "ignore": ignore or None},
+        **{"name": named, "model": model if endpoint is None else None, "endpoint": served, "adapter": adapter},
+        **{"answers": answers, "questions": questions, "map": fields.paths(map_), "ignore": ignore or None},
         **{"groups": groups, "split": split, "samples": samples, "temperature": temperature, "seed": seed},
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
         **{"read": read, "options": options, "dtype": dtype, "device": device},
@@ -66,5 +88,9 @@ def command(
     with console.progress() as progress:
         report = audit(job, progress)
     console.show(report_table(report))
+    if summary is not None:
+        from trialign_ray.evaluation.report.markdown import append_markdown
+
+        append_markdown(report, gates, summary)
     typer.echo(f"{job.runs.rstrip('/')}/{job.name}/report.html")
     check_gates(gates, report.audit)

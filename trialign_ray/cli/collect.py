@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from trialign_ray.cli import endpoint as server
 from trialign_ray.cli import specs
 from trialign_ray.cli.audit import SpecFile
 from trialign_ray.io import console
@@ -18,6 +19,21 @@ def command(
     template: Annotated[
         list[str] | None, Option(metavar="NAME=VALUE", help="Chat template argument: enable_thinking=false.")
     ] = None,
+    endpoint: server.Url = None,
+    served_model: Annotated[
+        str | None, Option(metavar="NAME", help="With --endpoint: the server's name for the model; by default --model.")
+    ] = None,
+    logprobs: Annotated[
+        str | None, Option(help="With --endpoint: absent (default), raw or processed, with the server's token ids.")
+    ] = None,
+    key_env: server.KeyEnv = None,
+    concurrency: server.Concurrency = None,
+    requests_per_minute: server.RequestsPerMinute = None,
+    attempts: server.Attempts = None,
+    timeout: server.Timeout = None,
+    cache: server.Cache = None,
+    replay: server.Replay = None,
+    body: server.Body = None,
     questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
     groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
     output: Annotated[str | None, Option(help="Log dataset to write, a path or URI.")] = None,
@@ -32,15 +48,23 @@ def command(
     seed: Annotated[int | None, Option(help="Random seed for sampling.")] = None,
     name: Annotated[str | None, Option(help="Name of the job.")] = None,
 ) -> None:
-    """Roll a model out as one agent a group and write offline logs."""
+    """Roll a model out as one agent a group and write offline logs.
+
+    With --endpoint a server answers, and --model is the folder of the tokenizer that makes token ids.
+    """
     from trialign_ray.config.tasks import CollectSpec
 
     named = name if name is not None or spec is not None else specs.slug("collect", output)
+    asking = {
+        **{"key_env": key_env, "concurrency": concurrency, "requests_per_minute": requests_per_minute},
+        **{"attempts": attempts, "timeout_seconds": timeout, "cache": cache, "replay": replay, "logprobs": logprobs},
+    }
+    served = server.endpoint_part(endpoint, served_model or (model if endpoint else None), body, asking)
     flags = {
-        **{"name": named, "model": model, "questions": questions, "groups": groups, "output": output},
+        **{"name": named, "model": model, "endpoint": served, "questions": questions, "groups": groups},
         **{"split": split, "protocol": protocol, "turns": turns, "samples": samples, "temperature": temperature},
         **{"max_new_tokens": max_new_tokens, "questions_per_batch": questions_per_batch, "seed": seed},
-        **{"overwrite": overwrite, "chat_template_kwargs": specs.template_arguments(template)},
+        **{"output": output, "overwrite": overwrite, "chat_template_kwargs": specs.template_arguments(template)},
     }
     job = specs.build(CollectSpec, spec, flags)
     from trialign_ray.entrypoints.collect import collect

@@ -32,15 +32,22 @@ def endpoint_part(
     url: str | None, model: str | None, body: str | None, options: Mapping[str, object]
 ) -> dict[str, Any] | None:
     """The fields that were given; None where none was. `options` are by name in the specification. Raises SpecError."""
-    fields = {"url": url, "model": model, "body": None if body is None else _mapping(body), **options}
+    fields = {"url": url, "model": model, "body": request_fields(body), **options}
     return {name: value for name, value in fields.items() if value is not None} or None
 
 
-def _mapping(text: str) -> dict[str, Any]:
+def request_fields(text: str | None) -> dict[str, Any] | None:
+    """The value of --body; raises SpecError."""
+    if text is None:
+        return None
+    from trialign_ray.config.endpoint import FIXED_FIELDS
+
     try:
         value = json.loads(text)
     except ValueError as error:
         raise SpecError(f"--body '{text}': not JSON: {error}. Give an object, '{{\"top_p\": 0.9}}'.") from None
     if not isinstance(value, dict):
         raise SpecError(f"--body '{text}': expected an object, such as '{{\"top_p\": 0.9}}'.")
+    if taken := [name for name in FIXED_FIELDS if name in value]:
+        raise SpecError(f"--body '{text}': must leave {', '.join(taken)} to the command. Remove it.")
     return value

@@ -17,11 +17,18 @@ Model = TypeVar("Model", bound="BaseModel")
 
 
 def build(model: type[Model], file: Path | None, flags: Mapping[str, Any], settings: Sequence[str] = ()) -> Model:
-    """A specification from `file`, if there is one, with every flag that is not None; raises SpecError."""
+    """A specification from `file`, if there is one, with every flag that is not None; raises SpecError.
+
+    A flag with fields of its own changes those of the file and leaves the others.
+    """
     from trialign_ray.config.base import parse
 
-    given = {name: value for name, value in flags.items() if value is not None}
-    data = override({**_read(file), **given}, settings)
+    data = _read(file)
+    for name, value in flags.items():
+        there = data.get(name)
+        if value is not None:
+            data[name] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+    data = override(data, settings)
     return parse(model, data, "the command line" if file is None else str(file))
 
 

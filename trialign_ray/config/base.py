@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,11 +122,14 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
             location = location[:-1] if fault["type"] == "extra_forbidden" else location
             fix = _UNQUOTED[fault["type"]]
         field = ".".join(map(str, location)) or "(top)"
-        given = "" if fault["type"] == "missing" or not quote else f" (given: {fault['input']!r:.80})"
+        shown = _CREDENTIALS.sub("//", repr(fault["input"]))
+        given = "" if fault["type"] == "missing" or not quote else f" (given: {shown:.80})"
         lines.append(f"{where}: field '{field}': {fix}{given}")
     return "\n".join(lines)
 
 
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+"""In a URL; a key that was put there by mistake is in no message."""
 FIXES = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
 """Replacements of pydantic's messages, by its error types."""
 _UNQUOTED = {

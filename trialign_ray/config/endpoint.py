@@ -12,7 +12,7 @@ from trialign_ray.config.train import PathOrUri
 
 KEY_ENV = "TRIALIGN_ENDPOINT_KEY"
 PATH = "/chat/completions"
-_FIXED = ("model", "messages", "n", "stream")
+FIXED_FIELDS = ("model", "messages", "n", "stream")
 """Fields of a request on which reading its reply depends."""
 
 
@@ -58,14 +58,9 @@ class EndpointSpec(Strict):
     @field_validator("body")
     @classmethod
     def _not_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        if taken := [name for name in _FIXED if name in body]:
+        if taken := [name for name in FIXED_FIELDS if name in body]:
             raise ValueError(f"must leave {', '.join(taken)} to the run; remove it")
         return body
-
-    @property
-    def origin(self) -> str:
-        """Host and port, as an operator lists them: 'api.openai.com', 'gpu7:8000'."""
-        return urlsplit(self.url).netloc.lower()
 
 
 class RecordedEndpointSpec(EndpointSpec):

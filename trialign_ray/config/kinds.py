@@ -56,7 +56,7 @@ JOB_KINDS: Mapping[str, JobKind] = {
         AuditSpec,
         "trialign_ray.entrypoints.audit:run_job",
         reads=("model", "adapter", "answers", "questions", "groups"),
-        writes=("runs",),
+        writes=("runs", "endpoint.cache"),
         run_folder=True,
         cpus=1.0,
     ),
@@ -64,7 +64,7 @@ JOB_KINDS: Mapping[str, JobKind] = {
         CollectSpec,
         "trialign_ray.entrypoints.collect:run_job",
         reads=("model", "questions", "groups"),
-        writes=("output",),
+        writes=("output", "endpoint.cache"),
         cpus=1.0,
     ),
 }

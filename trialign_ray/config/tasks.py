@@ -7,17 +7,28 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from trialign_ray.config.base import JobSpec
+from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
 from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
 from trialign_ray.config.train import PathOrUri, RunName
 
 _ABSENT = {"type": "null"}
 _ONE_SOURCE: dict[str, Any] = {
     "oneOf": [
-        {"required": ["model"], "properties": {"model": {"type": "string"}, "answers": _ABSENT}},
+        {
+            "required": ["model"],
+            "properties": {"model": {"type": "string"}, "answers": _ABSENT, "endpoint": _ABSENT},
+        },
         {
             "required": ["answers"],
             "properties": {
-                **{"answers": {"type": "string"}, "model": _ABSENT, "adapter": _ABSENT},
+                **{"answers": {"type": "string"}, "model": _ABSENT, "endpoint": _ABSENT, "adapter": _ABSENT},
+                "read": {"const": "generate"},
+            },
+        },
+        {
+            "required": ["endpoint"],
+            "properties": {
+                **{"endpoint": {"type": "object"}, "model": _ABSENT, "answers": _ABSENT, "adapter": _ABSENT},
                 "read": {"const": "generate"},
             },
         },
@@ -53,11 +64,13 @@ class AuditSpec(JobSpec):
     chat_template_kwargs: dict[str, JsonValue] = {}
     """Arguments of the model's chat template, 'enable_thinking' for instance; one that it does not read is refused."""
     answers: PathOrUri | None = None
-    """A log dataset, JSONL or Parquet of answers instead of a model."""
+    """A log dataset, JSONL, Parquet or the output of an OpenAI batch: answers instead of a model."""
     map: dict[str, str] = {}
     """Field of an answer -> where it lies in a row of 'answers': {response: output.content}."""
     ignore: tuple[str, ...] = ()
     """Fields of the rows of 'answers' to leave out."""
+    endpoint: EndpointSpec | None = None
+    """A server that is asked instead of a model."""
     questions: PathOrUri
     """Question set, YAML or JSON."""
     groups: PathOrUri
@@ -92,12 +105,12 @@ class AuditSpec(JobSpec):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.model is None) == (self.answers is None):
-            raise ValueError("give 'model' or 'answers', one of the two")
+        if sum(source is not None for source in (self.model, self.answers, self.endpoint)) != 1:
+            raise ValueError("give 'model', 'answers' or 'endpoint', one of the three")
         if self.adapter is not None and self.model is None:
             raise ValueError("'adapter' goes on a 'model'; give both")
         if self.read == "score" and self.model is None:
-            raise ValueError("read 'score' asks a model; give 'model' instead of 'answers'")
+            raise ValueError("read 'score' asks a model; give 'model' instead of 'answers' or 'endpoint'")
         if self.read == "score" and self.samples > 1:
             raise ValueError("read 'score' samples nothing; leave out 'samples'")
         if (self.map or self.ignore) and self.answers is None:
@@ -115,7 +128,9 @@ class CollectSpec(JobSpec):
     name: RunName
     """Name of the Ray job."""
     model: PathOrUri
-    """Folder of a Hugging Face causal LM (safetensors)."""
+    """Folder of a Hugging Face causal LM (safetensors); with an endpoint, of the tokenizer that makes token ids."""
+    endpoint: RecordedEndpointSpec | None = None
+    """A server that answers instead of the model in the folder."""
     chat_template_kwargs: dict[str, JsonValue] = {}
     """Arguments of the model's chat template, 'enable_thinking' for instance; one that it does not read is refused."""
     questions: PathOrUri
@@ -149,4 +164,9 @@ class CollectSpec(JobSpec):
     def _turns_of_protocol(self) -> Self:
         if (self.protocol == "independent") != (self.turns == 1):
             raise ValueError("protocol 'independent' has exactly one turn; 'cooperative' has at least two")
+        if self.endpoint is not None and self.endpoint.logprobs == "raw" and self.temperature not in (0, 1):
+            raise ValueError(
+                "logprobs 'raw' are those before temperature, and the log needs those of what was sampled; set "
+                "temperature 1, or logprobs 'absent'"
+            )
         return self

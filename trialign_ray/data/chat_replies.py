@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trialign_ray.errors import BadReply
+from trialign_ray.errors import BadReplyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,17 @@ class ChatReply:
 
 
 def read_reply(body: Any) -> ChatReply:
-    """The first choice of a chat completion. Raises BadReply.
+    """The first choice of a chat completion. Raises BadReplyError.
 
     A refusal that has a field of its own is the text. Reasoning that has one is not part of the answer.
     """
     choices = body.get("choices") if isinstance(body, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise BadReply(f"the reply is no chat completion: {error_text(body)}")
+        raise BadReplyError(f"the reply is no chat completion: {error_text(body)}")
     choice = choices[0]
     message = choice.get("message")
     if not isinstance(message, Mapping):
-        raise BadReply("the reply's first choice has no 'message'.")
+        raise BadReplyError("the reply's first choice has no 'message'.")
     logprobs = _logprobs(choice.get("logprobs"))
     ids = _ids(choice.get("token_ids")) or _ids([entry.get("id") for entry in logprobs])
     values: list[Any] = [entry.get("logprob") for entry in logprobs]

@@ -6,17 +6,18 @@ There are no token ids here: rows for an audit need none, and those to train on 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.envs.prompts import Messages, first_turn
+from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turn, refuse_equal_prompts
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.verifiers import AnswerReader
+from trialign_ray.rewards.verifiers.final import shown
 
 Row = dict[str, object]
 
@@ -44,7 +45,11 @@ Speaker = Callable[[Sequence[Ask]], Sequence[ChatReply]]
 
 
 def first_asks(questions: Sequence[Question], groups: GroupSet, samples: int, seed: int) -> list[Ask]:
-    """The deployment prompt of every question, group and sample."""
+    """The deployment prompt of every question, group and sample.
+
+    Raises DataError where two groups' prompts come out equal: who asks could not matter then.
+    """
+    refuse_equal_prompts(groups, questions)
     return [
         Ask(question, group, sample, 1, messages, response_seed(seed, question, group, sample, 1))
         for question in questions
@@ -61,10 +66,58 @@ def response_seed(seed: int, question: Question, group: Group, sample: int, turn
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One response, and what its prompt showed of the others."""
+
+    ask: Ask
+    reply: ChatReply
+    peers: tuple[tuple[str, str], ...] = ()
+    """Group and response of the turn before."""
+
+
+def converse(speaker: Speaker, first: Sequence[Ask], turns: int, seed: int) -> Iterator[list[Told]]:
+    """Play `turns` turns, all games together, from the deployment prompts on; gives each turn's responses.
+
+    In protocol 'cooperative' each later turn shows every group what the others said, as `QuestionGame` does.
+    """
+    told = [Told(ask, reply) for ask, reply in zip(first, speaker(first), strict=True)]
+    yield told
+    for turn in range(2, turns + 1):
+        said: dict[tuple[str, int], dict[str, str]] = {}
+        for one in told:
+            said.setdefault(_game(one.ask), {})[one.ask.group.name] = shown(one.reply.text)
+        asks = [_next_ask(ask, said[_game(ask)], turn, seed) for ask in first]
+        peers = [
+            tuple((name, text) for name, text in said[_game(ask)].items() if name != ask.group.name) for ask in asks
+        ]
+        told = [Told(*each) for each in zip(asks, speaker(asks), peers, strict=True)]
+        yield told
+
+
+def _game(ask: Ask) -> tuple[str, int]:
+    return ask.question.question_id, ask.sample
+
+
+def _others(ask: Ask, said: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in said.items() if name != ask.group.name}
+
+
+def _next_ask(first: Ask, said: dict[str, str], turn: int, seed: int) -> Ask:
+    peers = list(_others(first, said).values())
+    return replace(
+        first,
+        turn=turn,
+        messages=cooperative_turn(first.messages, said[first.group.name], peers),
+        seed=response_seed(seed, first.question, first.group, first.sample, turn),
+    )
+
+
 class Recorder:
     """Makes log rows of replies: names each answer, and scores truth and preference."""
 
-    def __init__(self, questions: QuestionSet, groups: GroupSet) -> None:
+    def __init__(self, questions: QuestionSet, groups: GroupSet, protocol: str = "independent") -> None:
+        self._protocol = protocol
         self._reader = AnswerReader(questions)
         self._groups = groups
 
@@ -77,7 +130,7 @@ class Recorder:
             "question_id": question.question_id,
             "question": question.text,
             "group": ask.group.name,
-            "protocol": "independent" if ask.turn == 1 else "cooperative",
+            "protocol": self._protocol,
             "turn": ask.turn,
             "sample": ask.sample,
             "messages": ask.messages,

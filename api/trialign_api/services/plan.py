@@ -66,7 +66,8 @@ def audit(spec: AuditSpec) -> Plan:
 def collect(spec: CollectSpec) -> Plan:
     """Prompts of a collection. Raises DataError, ModelError and SpecError."""
     questions, groups = _game(spec.questions, spec.groups)
-    _model_shape(spec.model)
+    if spec.endpoint is None:  # else the folder holds a tokenizer, and perhaps no weights
+        _model_shape(spec.model)
     asked = asked_questions(questions, spec.split, spec.questions)
     return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns)
 

@@ -17,6 +17,7 @@ from trialign_api.problems import ApiError, InvalidField, escape, faults_of, whe
 from trialign_api.store.engine import Store
 from trialign_api.store.models import Dataset
 from trialign_ray.config.base import Strict
+from trialign_ray.config.endpoint import KEY_ENV, EndpointSpec
 
 _IMPORT = "import_path"
 """Field and name with which a specification of the library names code of the user's own."""
@@ -42,11 +43,14 @@ class Specs:
     kinds: Mapping[str, ServedKind]
     roots: Roots
     store: Store
+    endpoints: tuple[str, ...] = ()
+    """Base URLs of the servers that may be asked."""
 
     def parse(self, given: Mapping[str, Any]) -> tuple[ServedKind, Strict]:
         """The kind and its validated specification; raises ApiError with a pointer to each wrong field.
 
-        An import path is refused before anything else is looked at: it would run a caller's code on the cluster.
+        An import path is refused before anything else is looked at: it would run a caller's code on the cluster. A
+        server is asked from inside the cluster's network and with its key, so only the operator's own are.
         """
         if imports := [_import_fault(pointer) for pointer in _imports(given)]:
             detail = f"The service runs built-in implementations only; remove the import path at {where(imports)}."
@@ -58,9 +62,14 @@ class Specs:
             fault = InvalidField(pointer="/body/spec/kind", code="bad_spec", detail=f"must be one of {known}")
             raise ApiError(422, "bad_spec", f"field 'kind' must be one of {known}.", [fault])
         try:
-            return kind, kind.spec.model_validate(given)
+            spec = kind.spec.model_validate(given)
         except ValidationError as error:
             faults = faults_of(error.errors(include_url=False), ("body", "spec"))
+        else:
+            if not (closed := list(_closed(getattr(spec, "endpoint", None), self.endpoints))):
+                return kind, spec
+            detail = f"The service asks only the servers that its operator lists; change {where(closed)}."
+            raise ApiError(422, "bad_spec", detail, closed)
         raise ApiError(422, "bad_spec", f"The specification is not valid at {where(faults)}.", faults)
 
     async def resolve(self, given: Mapping[str, Any], who: Principal, job_id: str) -> Resolved:
@@ -125,6 +134,19 @@ def _imports(value: Any, pointer: tuple[object, ...] = ()) -> Iterator[tuple[obj
             yield *pointer, name
         else:
             yield from _imports(part, (*pointer, name))
+
+
+def _closed(endpoint: EndpointSpec | None, allowed: Sequence[str]) -> Iterator[InvalidField]:
+    """Why a server may not be asked; another variable than the usual one could be any secret of the cluster."""
+    if endpoint is None:
+        return
+    if endpoint.url not in {url.rstrip("/") for url in allowed}:
+        listed = ", ".join(allowed) or "none"
+        detail = f"is not a server that may be asked here (TRIALIGN_ENDPOINTS: {listed})"
+        yield InvalidField(pointer="/body/spec/endpoint/url", code="bad_spec", detail=detail)
+    if endpoint.key_env != KEY_ENV:
+        detail = f"must be left out: jobs of the service take the key from {KEY_ENV}"
+        yield InvalidField(pointer="/body/spec/endpoint/key_env", code="bad_spec", detail=detail)
 
 
 def _import_fault(pointer: Sequence[object]) -> InvalidField:

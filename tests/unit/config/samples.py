@@ -15,6 +15,7 @@ from trialign_ray.config.algorithm import (
 )
 from trialign_ray.config.attention import MatmulSpec
 from trialign_ray.config.base import JobSpec, Strict
+from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import TransformersSpec
 from trialign_ray.config.losses import AwrSpec, CandidateLossSpec, DpoLossSpec, LikelihoodSpec
@@ -37,6 +38,7 @@ from trialign_ray.config.welfare import AlphaFairSpec, GiniSpec, ImportedWelfare
 
 TRAIN = {"kind": "train", "name": "demo", "model": "m", "logs": "demo/logs"}
 AUDIT = {"kind": "audit", "name": "demo", "model": "m", "questions": "q.json", "groups": "g.yaml"}
+SERVER = {"url": "https://llm.example/v1", "model": "m"}
 COLLECT = {
     "kind": "collect",
     "name": "demo",
@@ -59,6 +61,8 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     QuestionSet: QUESTIONS,
     Group: {"name": "nurse"},
     GroupSet: GROUPS,
+    EndpointSpec: SERVER,
+    RecordedEndpointSpec: SERVER,
     Preference: BRIEF,
     MaxWords: {"words": 5},
     MinWords: {"words": 5},

@@ -14,7 +14,7 @@ from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import SpecError
 
-from .samples import AUDIT, BRIEF, COLLECT, TRAIN
+from .samples import AUDIT, BRIEF, COLLECT, SERVER, TRAIN
 
 KINDS: dict[str, tuple[type[Strict], dict[str, Any]]] = {
     "train": (TrainSpec, TRAIN),
@@ -82,8 +82,10 @@ def test_a_value_out_of_range_is_refused_by_the_path_of_its_field(field, data):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"answers": "a"}, "give 'model' or 'answers', one of the two"),
-        ({"model": None}, "give 'model' or 'answers', one of the two"),
+        ({"answers": "a"}, "give 'model', 'answers' or 'endpoint', one of the three"),
+        ({"model": None}, "give 'model', 'answers' or 'endpoint', one of the three"),
+        ({"endpoint": SERVER}, "give 'model', 'answers' or 'endpoint', one of the three"),
+        ({"model": None, "endpoint": SERVER, "read": "score"}, "read 'score' asks a model; give 'model' instead"),
         ({"model": None, "answers": "a", "adapter": "x"}, "'adapter' goes on a 'model'; give both"),
         ({"split": "test"}, "field 'split'"),
         ({"bootstrap": 10}, "field 'bootstrap'"),
@@ -94,8 +96,10 @@ def test_an_audit_has_one_source(changes, message):
         parse(AuditSpec, AUDIT | changes, "audit.yaml")
 
 
-@pytest.mark.parametrize("changes", [{"model": None, "answers": "a"}, {"adapter": "x"}])
-def test_an_audit_is_of_a_model_an_adapted_model_or_answers(changes):
+@pytest.mark.parametrize(
+    "changes", [{"model": None, "answers": "a"}, {"adapter": "x"}, {"model": None, "endpoint": SERVER}]
+)
+def test_an_audit_is_of_a_model_an_adapted_model_answers_or_a_server(changes):
     assert SPEC.validate_python(AUDIT | changes).kind == "audit"
 
 

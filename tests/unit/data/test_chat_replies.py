@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trialign_ray.data.chat_replies import ChatReply, error_text, read_reply
-from trialign_ray.errors import BadReply
+from trialign_ray.errors import BadReplyError
 
 
 def reply(message: Any, top: dict[str, Any] | None = None, **choice: Any) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_log_probs_are_had_where_each_has_its_token_id(
     ],
 )
 def test_what_is_no_chat_completion_is_refused_with_what_the_server_says(body: Any, said: str) -> None:
-    with pytest.raises(BadReply, match=said):
+    with pytest.raises(BadReplyError, match=said):
         read_reply(body)
 
 

@@ -12,7 +12,14 @@ import pytest
 
 from tests.chat_server import HANGS, ChatServer, Reply, failed, said
 from trialign_ray.config.endpoint import KEY_ENV, EndpointSpec
-from trialign_ray.errors import BadReply, DataError, EndpointError, EndpointRefusal, MissingAnswers, SpecError
+from trialign_ray.errors import (
+    BadReplyError,
+    DataError,
+    EndpointError,
+    EndpointRefusedError,
+    MissingAnswersError,
+    SpecError,
+)
 from trialign_ray.inference.base import Sampling
 from trialign_ray.inference.endpoint import ChatRequest, Endpoint, chat_body
 from trialign_ray.inference.endpoint.client import _Asking
@@ -180,7 +187,7 @@ def test_a_server_that_asks_for_hours_is_not_waited_for(tmp_path: Path) -> None:
 )
 def test_a_refusal_ends_the_run_at_once_and_says_what_to_do(tmp_path: Path, refusal: Reply, said_of_it: str) -> None:
     with scripted(refusal) as server:
-        with pytest.raises(EndpointRefusal, match=said_of_it) as failure:
+        with pytest.raises(EndpointRefusedError, match=said_of_it) as failure:
             ask(endpoint(server, tmp_path), ["a", "b", "c"])
         assert server.requests == 1
     assert "'a'" in str(failure.value)
@@ -191,7 +198,7 @@ def test_a_refusal_ends_the_run_at_once_and_says_what_to_do(tmp_path: Path, refu
 @pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
 def test_a_reply_that_is_too_large_is_not_read_to_its_end(tmp_path: Path, headers: dict[str, str]) -> None:
     with scripted(Reply(b"x" * 3_000_000, headers=headers)) as server:
-        with pytest.raises(BadReply, match=r"more than 2048 bytes|compressed"):
+        with pytest.raises(BadReplyError, match=r"more than 2048 bytes|compressed"):
             ask(endpoint(server, tmp_path, reply_bytes=2048), ["a"])
         assert server.requests == 1
         assert server.headers[0]["accept-encoding"] == "identity"
@@ -209,7 +216,7 @@ def test_a_failure_keeps_what_was_answered_and_what_is_on_its_way(tmp_path: Path
 
     with ChatServer(answer) as server:
         asked = endpoint(server, tmp_path, concurrency=2)
-        with pytest.raises(EndpointRefusal, match="1 of 4 requests were answered and are kept"):
+        with pytest.raises(EndpointRefusedError, match="1 of 4 requests were answered and are kept"):
             ask(asked, ["good", "bad", "never", "asked"])
         assert server.requests == 2
         assert ask(asked, ["good"]) == ["you said good"]
@@ -221,7 +228,9 @@ def test_a_replay_takes_answers_from_the_cache_alone(tmp_path: Path) -> None:
         ask(endpoint(server, tmp_path), ["a", "b"])
         replay = endpoint(server, tmp_path, replay=True)
         assert ask(replay, ["b", "a"]) == ["you said b", "you said a"]
-        with pytest.raises(MissingAnswers, match=r"2 of 4 answers are missing, the first to 'c'.*--replay.*--cache"):
+        with pytest.raises(
+            MissingAnswersError, match=r"2 of 4 answers are missing, the first to 'c'.*--replay.*--cache"
+        ):
             ask(replay, ["a", "b", "c", "d"])
         assert server.requests == 2
 
@@ -255,7 +264,7 @@ def test_the_key_is_sent_and_is_in_no_file_and_no_message(tmp_path: Path, monkey
 
     monkeypatch.setenv(KEY_ENV, KEY)
     with ChatServer(leaking) as server:
-        with pytest.raises(EndpointRefusal, match=r"the key \*\*\* is wrong") as failure:
+        with pytest.raises(EndpointRefusedError, match=r"the key \*\*\* is wrong") as failure:
             ask(endpoint(server, tmp_path), ["a", "b"])
         assert [headers["authorization"] for headers in server.headers] == [f"Bearer {KEY}"] * 2
     assert KEY not in str(failure.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 from pydantic import JsonValue
@@ -14,10 +14,11 @@ from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
-from trialign_ray.envs.talk import Ask, Recorder, first_asks
+from trialign_ray.envs.served import ServedSpeaker
+from trialign_ray.envs.talk import Recorder, first_asks
 from trialign_ray.errors import naming
 from trialign_ray.inference.base import Sampling
-from trialign_ray.inference.endpoint import ChatRequest, Endpoint, chat_body
+from trialign_ray.inference.endpoint import Endpoint
 from trialign_ray.io.storage import Location, atomic_file, locate, writing
 from trialign_ray.progress import Progress
 
@@ -34,28 +35,11 @@ def answers_of_endpoint(
     asks = first_asks(asked, groups, spec.samples, spec.seed)
     sampling = Sampling(spec.max_new_tokens, spec.temperature if spec.samples > 1 else 0.0, spec.samples)
     with naming("endpoint"):
-        server = Endpoint(endpoint)
-        requests = requests_of(server, asks, sampling)
-        progress.begin("answering", len({request.key for request in requests}))
-        replies = server.ask(requests, progress)
-        progress.end()
+        replies = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress)(asks)
     table = recorder.table(asks, [reply.text for reply in replies])
     _write(table, locate(spec.runs).child(spec.name).child("answers.jsonl"))
-    return AuditedAnswers(table, {"endpoint": endpoint.url, **facts_of(replies)}, tuple(_notes(replies)))
-
-
-def requests_of(server: Endpoint, asks: Sequence[Ask], sampling: Sampling) -> list[ChatRequest]:
-    """What is sent for each prompt."""
-    spec = server.spec
-    return [
-        ChatRequest(
-            server.url,
-            chat_body(spec.model, ask.messages, sampling, ask.seed, spec.body),
-            ask.sample if sampling.temperature > 0 else 0,
-            ask.label,
-        )
-        for ask in asks
-    ]
+    facts = {"endpoint": endpoint.url, "endpoint_model": endpoint.model, **facts_of(replies)}
+    return AuditedAnswers(table, facts, notes_of(replies))
 
 
 def facts_of(replies: Sequence[ChatReply]) -> dict[str, JsonValue]:
@@ -65,11 +49,14 @@ def facts_of(replies: Sequence[ChatReply]) -> dict[str, JsonValue]:
     return {"endpoint_models": models, "finish_reasons": ends}
 
 
-def _notes(replies: Sequence[ChatReply]) -> Iterator[str]:
+def notes_of(replies: Sequence[ChatReply]) -> tuple[str, ...]:
+    """How many responses did not end by themselves, which are read as far as they go."""
     ends = Counter(reply.finish for reply in replies if reply.finish != "stop")
-    meaning = {"length": "cut at --max-new-tokens"}
-    for finish, count in ends.items():
-        yield f"{count} of {len(replies)} responses did not end by themselves: {meaning.get(finish, finish)}"
+    meaning = {"length": "cut at the most tokens (--max-new-tokens)"}
+    return tuple(
+        f"{count} of {len(replies)} responses did not end by themselves: {meaning.get(finish, finish)}"
+        for finish, count in ends.items()
+    )
 
 
 def _write(table: pa.Table, target: Location) -> None:

@@ -8,7 +8,9 @@ from pydantic import JsonValue
 
 from trialign_ray.config.game import load_game, load_groups
 from trialign_ray.config.tasks import AuditSpec
+from trialign_ray.data.openai_batch import is_batch
 from trialign_ray.entrypoints.audit.answer_file import answers_of_file
+from trialign_ray.entrypoints.audit.batch_file import answers_of_batch
 from trialign_ray.errors import DataError, naming, require
 from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, publish
 from trialign_ray.evaluation.report.report import AuditReport
@@ -28,7 +30,12 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     questions, groups = load_game(spec.questions, spec.groups)
     if spec.answers is not None:
         with naming("answers"):
-            found = answers_of_file(spec.answers, spec, questions, groups)
+            read = answers_of_batch if is_batch(spec.answers) else answers_of_file
+            found = read(spec.answers, spec, questions, groups)
+    elif spec.endpoint is not None:
+        from trialign_ray.entrypoints.audit.endpoint import answers_of_endpoint
+
+        found = answers_of_endpoint(spec, spec.endpoint, questions, groups, progress)
     elif spec.read == "score":
         from trialign_ray.entrypoints.audit.scored_options import answers_of_options  # PyTorch, which a file needs not
 

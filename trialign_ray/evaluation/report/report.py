@@ -7,7 +7,7 @@ Top level of an audit: `audit`, `split_questions`, `run`. Of a training run: `ba
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -19,8 +19,12 @@ from trialign_ray.evaluation.closed_set import ScoredOptions, closed_set
 from trialign_ray.evaluation.compare import difference
 from trialign_ray.evaluation.figures import Audit, Difference
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.report.frame import to_frame
 from trialign_ray.evaluation.split_questions import SplitQuestion, split_questions
 from trialign_ray.evaluation.stats.intervals import Bootstrap
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Run = dict[str, JsonValue]
 """What the caller knows of the run: seed, versions, model_hash, wall_seconds and the like."""
@@ -34,6 +38,10 @@ class AuditReport(Strict):
     split_questions: tuple[SplitQuestion, ...]
     run: Run
 
+    def to_frame(self) -> pd.DataFrame:
+        """All figures as a pandas table; see `evaluation.report.frame`."""
+        return to_frame({"audit": self.audit})
+
 
 class TrainingReport(Strict):
     """The truth reports of a model before and after training, on the same questions."""
@@ -44,6 +52,10 @@ class TrainingReport(Strict):
     difference: Difference
     split_questions: tuple[SplitQuestion, ...]
     run: Run
+
+    def to_frame(self) -> pd.DataFrame:
+        """All figures of base, trained and their difference as a pandas table; see `evaluation.report.frame`."""
+        return to_frame({"base": self.base, "trained": self.trained, "difference": self.difference})
 
 
 Report = AuditReport | TrainingReport

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from trialign_ray.data.chat_replies import error_code, error_text, read_reply
-from trialign_ray.errors import BadReply, EndpointRefusal
+from trialign_ray.errors import BadReplyError, EndpointRefusedError
 from trialign_ray.inference.endpoint.request import ChatRequest
 
 _AGAIN = (408, 409, 425, 429)
@@ -35,7 +35,10 @@ class Transient(Exception):  # noqa: N818 a reason, not a failure
 
 
 async def attempt(http: httpx.AsyncClient, request: ChatRequest, timeout: float, most_bytes: int) -> Any:
-    """The reply's JSON, which `read_reply` accepts. Raises Transient, and EndpointRefusal or BadReply for the end."""
+    """The reply's JSON, which `read_reply` accepts.
+
+    Raises Transient where another attempt may succeed, and EndpointRefusedError or BadReplyError where none will.
+    """
     try:
         async with asyncio.timeout(timeout), http.stream("POST", request.url, json=request.body) as response:
             content = await _content(response, most_bytes)
@@ -51,12 +54,12 @@ async def attempt(http: httpx.AsyncClient, request: ChatRequest, timeout: float,
 async def _content(response: httpx.Response, most_bytes: int) -> bytes:
     """The body as it is sent: one that is compressed may be a thousand times its size."""
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise BadReply("the reply is compressed, which was not asked for. Turn compression off at the server.")
+        raise BadReplyError("the reply is compressed, which was not asked for. Turn compression off at the server.")
     content = bytearray()
     async for chunk in response.aiter_raw(_CHUNK):
         content += chunk
         if len(content) > most_bytes:
-            raise BadReply(f"the reply has more than {most_bytes} bytes. Is this a chat model? Or raise 'reply_bytes'.")
+            raise BadReplyError(f"the reply has more than {most_bytes} bytes. Check the URL, or raise 'reply_bytes'.")
     return _without_key(bytes(content), response.request)
 
 
@@ -74,7 +77,7 @@ def _reply(content: bytes) -> Any:
     body = _decoded(content)
     try:
         read_reply(body)
-    except BadReply as error:
+    except BadReplyError as error:
         raise Transient(str(error)) from None
     return body
 
@@ -83,13 +86,13 @@ def _failure(response: httpx.Response, content: bytes) -> Exception:
     status, body = response.status_code, _decoded(content)
     said = f"status {status}: {error_text(body)}"
     if response.is_redirect:
-        return EndpointRefusal(f"redirects to {_target(response)}, which is not followed. Give the final URL.")
+        return EndpointRefusedError(f"redirects to {_target(response)}, which is not followed. Give the final URL.")
     if status in _AGAIN or status >= 500:
         if error_code(body) in _SPENT:
-            return EndpointRefusal(f"{said} Raise the account's limit, then start again.")
+            return EndpointRefusedError(f"{said} Raise the account's limit, then start again.")
         return Transient(said, _retry_after(response.headers), busy=status in (429, 503))
     fix = _FIXES.get(status, "Change the request: its fields are set by 'body'.")
-    return EndpointRefusal(f"{said} {fix}")
+    return EndpointRefusedError(f"{said} {fix}")
 
 
 _FIXES: Mapping[int, str] = {

@@ -19,7 +19,7 @@ import httpx
 
 from trialign_ray.config.endpoint import KEY_ENV, PATH, EndpointSpec
 from trialign_ray.data.chat_replies import ChatReply, read_reply
-from trialign_ray.errors import EndpointError, MissingAnswers, SpecError, TrialignError
+from trialign_ray.errors import EndpointError, MissingAnswersError, SpecError, TrialignError
 from trialign_ray.inference.endpoint.attempt import Transient, attempt
 from trialign_ray.inference.endpoint.cache import AnswerCache
 from trialign_ray.inference.endpoint.pace import Pace
@@ -44,7 +44,7 @@ class Endpoint:
     def ask(self, requests: Sequence[ChatRequest], progress: Progress) -> list[ChatReply]:
         """The replies in order; equal requests are one. Progress counts different ones.
 
-        Raises EndpointError, after what was answered is kept, and MissingAnswers where a replay lacks answers.
+        Raises EndpointError, after what was answered is kept, and MissingAnswersError where a replay lacks answers.
         """
         replies: dict[str, ChatReply] = {}
         missing: dict[str, ChatRequest] = {}
@@ -56,7 +56,7 @@ class Endpoint:
                 replies[request.key] = read_reply(kept)
         progress.advance(len(replies))
         if missing and self.spec.replay:
-            raise MissingAnswers(_lacking(len(missing), len(missing) + len(replies), self.cache.uri, missing))
+            raise MissingAnswersError(_lacking(len(missing), len(missing) + len(replies), self.cache.uri, missing))
         if missing:
             asking = _Asking(self, list(missing.values()), progress)
             _run(asking.run())

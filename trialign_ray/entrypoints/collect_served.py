@@ -1,0 +1,108 @@
+"""Logs of a server's responses, with token ids of the model that will be trained.
+
+Where the server gives token ids and log-probs they are taken; else the ids are those of the text, by the tokenizer in
+the model's folder, and log-probs are absent. No built-in loss reads behaviour log-probs, so such logs train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import JsonValue
+
+from trialign_ray.config.endpoint import RecordedEndpointSpec
+from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.tasks import CollectSpec
+from trialign_ray.data.chat_replies import ChatReply
+from trialign_ray.data.schema import SCHEMA
+from trialign_ray.envs.served import ServedSpeaker
+from trialign_ray.envs.talk import Recorder, Row, Told, converse, first_asks
+from trialign_ray.errors import DataError, ModelError, naming
+from trialign_ray.inference.base import Sampling
+from trialign_ray.inference.endpoint import Endpoint
+from trialign_ray.models.chat_tokens import ChatTokens
+from trialign_ray.models.loading import chat_tokens
+from trialign_ray.progress import Progress
+
+
+def served_logs(
+    spec: CollectSpec,
+    endpoint: RecordedEndpointSpec,
+    folder: Path,
+    asked: Sequence[Question],
+    game: tuple[QuestionSet, GroupSet],
+    progress: Progress,
+) -> Iterator[pa.Table]:
+    """Rows in the log schema, one table a turn. `folder` holds the tokenizer.
+
+    Raises ModelError where the server's prompt is another than the folder's chat template makes, and EndpointError.
+    """
+    questions, groups = game
+    with naming("model"):
+        ids = _Ids(chat_tokens(folder, spec.chat_template_kwargs), endpoint)
+    sampling = Sampling(spec.max_new_tokens, spec.temperature, spec.samples)
+    recorder = Recorder(questions, groups, spec.protocol)
+    with naming("endpoint"):
+        wanted: dict[str, JsonValue] = (
+            {} if endpoint.logprobs == "absent" else {"logprobs": True, "return_token_ids": True}
+        )
+        speaker = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress, wanted)
+        for told in converse(speaker, first_asks(asked, groups, spec.samples, spec.seed), spec.turns, spec.seed):
+            yield pa.Table.from_pylist([row for one in told if (row := ids.row(one, recorder))], schema=SCHEMA)
+    for note in ids.notes():
+        progress.note(note)
+
+
+class _Ids:
+    """Puts token ids to responses, and counts those that have none of the server's, or cannot have any."""
+
+    def __init__(self, tokens: ChatTokens, endpoint: RecordedEndpointSpec) -> None:
+        self._tokens, self._endpoint = tokens, endpoint
+        self._responses = self._retokenised = self._without_logprobs = 0
+        self._left_out: list[str] = []
+
+    def row(self, told: Told, recorder: Recorder) -> Row | None:
+        """The row of a response; None, and counted, for one whose text has no token ids."""
+        self._responses += 1
+        prompt_ids = self._tokens.prompt(told.ask.messages)
+        if told.reply.prompt_ids not in (None, prompt_ids):
+            raise ModelError(
+                f"{told.ask.label}: the server's prompt has other token ids than the chat template of this folder "
+                "gives. Give the folder of the model that is served, and its template's arguments."
+            )
+        try:
+            text, response_ids, logprobs = self._response(told.reply)
+        except DataError as error:
+            self._left_out.append(f"{told.ask.label}: {error}")
+            return None
+        self._without_logprobs += logprobs is None
+        peers = [{"group": group, "response": response} for group, response in told.peers]
+        ids = {"prompt_ids": prompt_ids, "response_ids": response_ids, "behaviour_logprobs": logprobs}
+        return recorder.row(told.ask, text) | ids | {"peers": peers}
+
+    def _response(self, reply: ChatReply) -> tuple[str, list[int], list[float] | None]:
+        """Text, ids and log-probs. Ids that the server gives hold reasoning too, which its text may lack."""
+        if reply.ids is not None:
+            text = self._tokens.decode(reply.ids)
+            if reply.cut or reply.ids[-1] in self._tokens.stop_ids:
+                logprobs = None if reply.logprobs is None else [min(value, 0.0) for value in reply.logprobs]
+                return text, reply.ids, logprobs
+            return text, [*reply.ids, self._tokens.end_of_turn], None
+        self._retokenised += 1
+        ids = self._tokens.response(reply.text)
+        kept = ids[:-1] if reply.cut else ids
+        if not kept:
+            raise DataError("it was cut before its first token of text. Allow more tokens.")
+        return reply.text, kept, None
+
+    def notes(self) -> Iterator[str]:
+        """What the user should know of the ids, a sentence each."""
+        if self._endpoint.logprobs != "absent" and self._without_logprobs:
+            yield (
+                f"{self._without_logprobs} of {self._responses} responses came without log-probs and token ids; the "
+                "ids of these are the tokenizer's."
+            )
+        if self._left_out:
+            yield f"{len(self._left_out)} of {self._responses} responses left out, the first: {self._left_out[0]}"
