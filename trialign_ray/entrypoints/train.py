@@ -107,7 +107,7 @@ def _published(folder: RunFolder) -> TrainingReport | None:
 def _evaluation(run: ResolvedRun) -> _Evaluation | None:
     if run.game is None or run.spec.evaluation is None:
         return None
-    require("report", "matplotlib", "moocore")
+    require("report", "matplotlib", "moocore", "py3langid")
     return _Evaluation(run, run.game, run.spec.evaluation)
 
 

@@ -109,6 +109,8 @@ class Figures(Strict):
     """Share of the responses that give two answers, or one that can be read in two ways."""
     unextracted_by_group: ByGroup | None
     """Share of the responses in which no answer was found."""
+    language_drift_by_group: ByGroup | None
+    """Share of the responses that are clearly in another language than the question."""
     hypervolume: MaybeFigure
     """Volume that (worst-group accuracy, agreement, preference) spans from the origin."""
 

@@ -11,6 +11,7 @@ from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.closed_set import OF_FORM, closed_set_notes
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
 from trialign_ray.evaluation.figures import Audit, ClosedSet, Figure, Key
+from trialign_ray.evaluation.language import drifts, language_statistics
 from trialign_ray.evaluation.naming import naming_by_group, naming_statistics
 from trialign_ray.evaluation.references import reference_rows
 from trialign_ray.evaluation.stats.extremes import Extreme, estimate_extremes
@@ -56,6 +57,7 @@ def statistics(answers: Answers) -> dict[Key, Statistic]:
         **consistency_statistics(answers),
         **preference_statistics(answers),
         **rate_statistics(answers),
+        **language_statistics(answers),
     }
 
 
@@ -77,6 +79,7 @@ def _shares_by_group(answers: Answers) -> dict[Key, Figure | None]:
     shares = {"accuracy_by_group": (answers.correct_qgs[asked], int(asked.sum()))}
     for metric, kind in RATES.items():
         shares[metric] = ((answers.kind_qgs == kind).astype(np.float64), len(asked))
+    shares["language_drift_by_group"] = (drifts(answers), len(asked))
     return {
         (metric, name): wilson(float(hit_qgs[:, g].mean()), questions)
         for metric, (hit_qgs, questions) in shares.items()

@@ -31,6 +31,7 @@ SLIM = {
     "matplotlib": "trialign_ray/evaluation/report",
     "moocore": "trialign_ray/evaluation/stats",
     "py3langid": "trialign_ray/evaluation",
+    "py3langid": "trialign_ray/evaluation",
     "textstat": "trialign_ray/rewards",
 }
 """Libraries of extras, and the one room of the library that imports each."""

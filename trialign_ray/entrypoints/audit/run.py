@@ -25,7 +25,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     The caller checks the gates of `spec.fail_if`, so that a failed gate still leaves its report. Raises SpecError,
     DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
     """
-    require("report", "matplotlib", "moocore")
+    require("report", "matplotlib", "moocore", "py3langid")
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
     questions, groups = load_game(spec.questions, spec.groups)
     if spec.answers is not None:

@@ -39,6 +39,7 @@ _UNNAMED = {
     "refusal_by_group": "refused",
     "ambiguous_by_group": "ambiguous",
     "unextracted_by_group": "no answer found",
+    "language_drift_by_group": "other language",
 }
 """The columns of the two tables by group, which together are wider than a terminal."""
 _PREFERENCE = METRICS["preference"]
@@ -100,7 +101,7 @@ def _group_tables(side: str, audit: Audit) -> list[Table]:
     facts = _group_table(f"By group{side}", audit, _FACTS)
     if audit.closed_set is not None:
         return [facts]
-    return [facts, _group_table(f"Responses that name no answer{side}", audit, _UNNAMED)]
+    return [facts, _group_table(f"Responses by kind{side}", audit, _UNNAMED)]
 
 
 def _group_table(title: str, audit: Audit, columns: Mapping[str, str]) -> Table:

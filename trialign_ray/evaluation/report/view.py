@@ -39,6 +39,7 @@ GROUP_COLUMNS = {
     "refusal_by_group": "Refused",
     "ambiguous_by_group": "Ambiguous",
     "unextracted_by_group": "No answer found",
+    "language_drift_by_group": "Other language",
 }
 _BARS = ("any_correct", "accuracy_mean", "accuracy_worst", "correct_unanimity", "breakage")
 _CUES = ("preference", "preference_explicit", "preference_implicit")
