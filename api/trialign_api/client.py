@@ -20,7 +20,6 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent
 from pydantic import BaseModel
 
-from trialign_api.problems import Problem
 from trialign_api.schemas import (
     Artifact,
     Checkpoint,
@@ -33,6 +32,7 @@ from trialign_api.schemas import (
     MetricsPage,
     Out,
     Page,
+    Problem,
     Validated,
 )
 from trialign_ray.errors import ClusterError, TrialignError

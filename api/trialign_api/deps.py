@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from trialign_api import ids
 from trialign_api.auth import Keys, Principal, Scope
-from trialign_api.problems import ApiError, InvalidField, escape
+from trialign_api.problems import ApiError, escape
+from trialign_api.schemas import InvalidField
 from trialign_api.services import idempotency
 from trialign_api.services.cluster import Cluster
 from trialign_api.services.datasets import Datasets
@@ -61,9 +62,9 @@ async def only_known_query(request: Request) -> None:
     twice = [name for name, times in given.items() if times > 1 and known.get(name) != "array"]
     if unknown:
         named = ", ".join(sorted(known)) or "none"
-        raise _query_fault(unknown, "unknown", f"is no query parameter here; there are {named}.")
+        raise _query_fault(unknown, "unknown", f"unknown query parameter; known: {named}.")
     if twice:
-        raise _query_fault(twice, "repeated", "is given more than once; give it once.")
+        raise _query_fault(twice, "repeated", "given more than once; give it once.")
 
 
 def _query_of(request: Request) -> dict[str, str | None]:
@@ -75,7 +76,7 @@ def _query_of(request: Request) -> dict[str, str | None]:
 
 def _query_fault(names: list[str], code: str, detail: str) -> ApiError:
     faults = [InvalidField(pointer=f"/query/{escape(name)}", code=code, detail=detail) for name in names]
-    return ApiError(422, "bad_request", f"{names[0]!r} {detail}", faults)
+    return ApiError(422, "bad_request", f"{names[0]!r}: {detail}", faults)
 
 
 _BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys create`.")

@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from trialign_api.kinds import ServedKind
-from trialign_api.problems import Problem
+from trialign_api.schemas import Problem
 
 COMMITTED = Path(__file__).with_name("openapi.json")
 """The copy in the repository; `trialign openapi --write` replaces it."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from trialign_api.problems import InvalidField, escape
+from trialign_api.problems import escape
+from trialign_api.schemas import InvalidField
 
 _DATASET = re.compile(r"datasets/(ds-[0-9a-f]{28})")
 _OWNER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,78}[a-z0-9])?")

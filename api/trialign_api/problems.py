@@ -9,11 +9,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from trialign_api.schemas import InvalidField, Problem
 from trialign_ray.config.base import FIXES
 from trialign_ray.errors import TrialignError
 
@@ -29,25 +29,6 @@ _STATUS = {
     "cluster_unavailable": 503,
 }
 _HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-
-
-class InvalidField(BaseModel):
-    """One wrong field."""
-
-    pointer: str = Field(description="JSON pointer into the request, such as /body/spec/name")
-    code: str
-    detail: str
-
-
-class Problem(BaseModel):
-    """An RFC 9457 problem."""
-
-    type: str = Field(description="urn:trialign:problem:<code>")
-    title: str
-    status: int
-    detail: str
-    code: str = Field(description="stable, for programs")
-    errors: list[InvalidField] = []
 
 
 class ApiError(Exception):

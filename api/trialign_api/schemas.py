@@ -1,14 +1,17 @@
-"""What goes over the wire."""
+"""What goes over the wire. The client imports it, so nothing here needs the packages of the extra `server`."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from trialign_api.states import Status
-from trialign_api.store import models
+from trialign_ray.config.kinds import JOB_KINDS
+
+if TYPE_CHECKING:
+    from trialign_api.store import models
 
 Item = TypeVar("Item", bound=BaseModel)
 LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
@@ -26,6 +29,25 @@ class Out(BaseModel):
     """Base of every answer."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
+
+
+class InvalidField(BaseModel):
+    """One wrong field."""
+
+    pointer: str = Field(description="JSON pointer into the request, such as /body/spec/name")
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str = Field(description="urn:trialign:problem:<code>")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="stable, for programs")
+    errors: list[InvalidField] = []
 
 
 class JobCreate(BaseModel):
@@ -69,6 +91,8 @@ class JobOut(Out):
     retries: int
     """How many automatic retries it may use."""
     retries_used: int
+    resumable: bool
+    """Whether jobs of this kind write checkpoints, so that a resume goes on where it stopped."""
     submission_id: str | None
     """What Ray calls the current attempt."""
     progress: dict[str, Any] | None
@@ -82,10 +106,12 @@ class JobOut(Out):
     @classmethod
     def of(cls, job: models.Job) -> Self:
         """What callers see of a row."""
-        return cls(**{name: getattr(job, name) for name in _SAME}, error=_error_of(job))
+        kind = JOB_KINDS.get(job.kind)
+        same = {name: getattr(job, name) for name in _SAME}
+        return cls(**same, resumable=kind is not None and kind.resumable, error=_error_of(job))
 
 
-_SAME = tuple(name for name in JobOut.model_fields if name not in ("object", "error"))
+_SAME = tuple(name for name in JobOut.model_fields if name not in ("object", "error", "resumable"))
 
 
 def _error_of(job: models.Job) -> JobError | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trialign_ray.cli import options
-from trialign_ray.cli.store import require_server
 
 if TYPE_CHECKING:
     from trialign_api.client import Client
@@ -119,7 +118,6 @@ def resume_job(job_id: str, key: options.Key, url: options.Url = options.LOCAL_U
 
 
 def _client(url: str, key: str) -> Client:
-    require_server()
     from trialign_api.client import Client
 
     return Client(url, key)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trialign_ray.errors import SpecError
+from trialign_ray.errors import require
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,17 +15,19 @@ if TYPE_CHECKING:
     from trialign_api.settings import Settings
 
 T = TypeVar("T")
-_SERVER = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "sse_starlette", "httpx", "prometheus_client")
+_SERVER = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "sse_starlette", "prometheus_client")
 
 
 def require_server() -> None:
-    """Raises SpecError where the packages of the extra `server` are not installed."""
-    if missing := [name for name in _SERVER if find_spec(name) is None]:
-        raise SpecError(f"this command needs {missing[0]}: install trialign-ray[server], and run it again.")
+    """Raises MissingExtraError where the packages of the extra `server` are not installed."""
+    require("server", *_SERVER)
 
 
 def open_settings(data: Path) -> Settings:
-    """The settings of the environment, with the folder `data` and an up-to-date database; raises SpecError."""
+    """The settings of the environment, with the folder `data` and an up-to-date database.
+
+    Raises SpecError and MissingExtraError.
+    """
     require_server()
     from trialign_api.settings import Settings
     from trialign_api.store.migrate import upgrade

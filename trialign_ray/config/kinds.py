@@ -40,6 +40,8 @@ class JobKind:
     writes: tuple[str, ...] = ()
     run_folder: bool = False
     """Whether the job has a run folder, `<runs>/<name>`."""
+    resumable: bool = False
+    """Whether the job writes a checkpoint when it is stopped, and TRIALIGN_RESUME=1 makes it go on from there."""
     cpus: float = 0.0
     """CPUs that the job's own process asks Ray for; 0 where the workers that it starts ask instead."""
 
@@ -51,6 +53,7 @@ JOB_KINDS: Mapping[str, JobKind] = {
         reads=("model", "logs", "evaluation.questions", "evaluation.groups"),
         writes=("runs",),
         run_folder=True,
+        resumable=True,
     ),
     "audit": JobKind(
         AuditSpec,

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from trialign_ray.config.base import Strict
 from trialign_ray.config.preferences import RULE, RULES, ImportedRule
 from trialign_ray.config.seams import build
-from trialign_ray.errors import SpecError
+from trialign_ray.errors import SpecError, require
 from trialign_ray.rewards.trust import require_trusted
 from trialign_ray.rewards.verifiers.final import shown
 
@@ -79,16 +79,12 @@ def min_words(words: int) -> RewardFunction:
 def reading_level(grade: float) -> RewardFunction:
     """Full reward up to a Flesch-Kincaid grade of `grade`, falling to 0 over _GRADE_SPAN years above it.
 
-    Raises SpecError where the extra 'readability' is not installed.
+    Raises MissingExtraError where the extra 'readability' is not installed.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # textstat imports pkg_resources, which warns of its deprecation
-            import textstat
-    except ImportError as error:
-        raise SpecError(
-            "rule 'reading_level': needs textstat. Install trialign-ray[readability], or use another rule."
-        ) from error
+    require("readability", "textstat")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # textstat imports pkg_resources, which warns of its deprecation
+        import textstat
 
     def reward(response: str) -> float:
         without_names = _NAME.sub("it", response)

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from trialign_api import threads
 from trialign_api.auth import Principal
 from trialign_api.ids import new_dataset_id
-from trialign_api.problems import ApiError, InvalidField, escape
-from trialign_api.schemas import DatasetOut, Page
+from trialign_api.problems import ApiError, escape
+from trialign_api.schemas import DatasetOut, InvalidField, Page
 from trialign_api.store import records
 from trialign_api.store.engine import Store
 from trialign_api.store.models import Dataset, now

@@ -13,7 +13,8 @@ from trialign_api import paths, threads
 from trialign_api.auth import Principal
 from trialign_api.kinds import ServedKind
 from trialign_api.paths import Refused, Roots
-from trialign_api.problems import ApiError, InvalidField, escape, faults_of, where
+from trialign_api.problems import ApiError, escape, faults_of, where
+from trialign_api.schemas import InvalidField
 from trialign_api.store.engine import Store
 from trialign_api.store.models import Dataset
 from trialign_ray.config.base import Strict

@@ -7,9 +7,9 @@ import { isActive } from "./format.js";
 /** A job that came by `ray job submit` has no specification that the service could run again. */
 const again = (job) => ["failed", "cancelled"].includes(job.status) && job.kind !== "external";
 
-function whatCancelDoes({ status, kind }) {
+function whatCancelDoes({ status, resumable }) {
   if (["validating", "queued"].includes(status)) return "It has not started yet. You can resume it later.";
-  if (kind === "train") return "It writes a checkpoint first and then ends. You can resume it later.";
+  if (resumable) return "It writes a checkpoint first and then ends. You can resume it later.";
   return "What it has done so far is not finished and may have to be done again.";
 }
 
@@ -29,7 +29,10 @@ const ACTIONS = {
     busy: "Resuming …",
     fits: again,
     title: "Resume this job?",
-    text: () => "It goes on from its last checkpoint and keeps its history.",
+    text: ({ resumable }) =>
+      resumable
+        ? "It goes on from its last checkpoint and keeps its history."
+        : "It starts from the beginning and keeps its history.",
     yes: "Resume the job",
   },
   retry: {

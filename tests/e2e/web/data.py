@@ -45,6 +45,7 @@ def job(job_id: str, name: str, status: str, **changes: Any) -> dict[str, Any]:
         "attempt": 1,
         "retries": 2,
         "retries_used": 0,
+        "resumable": changes.get("kind", "train") == "train",
         "submission_id": f"{job_id}-a1",
         "progress": {"step": STEPS, "steps": STEPS},
         "error": None,

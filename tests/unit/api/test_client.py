@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +18,8 @@ from tests.unit.api.fake import plane
 from trialign_api.client import Client, RefusedError
 from trialign_api.problems import ApiError
 from trialign_api.schemas import EventOut, Page
-from trialign_ray.errors import ClusterError
+from trialign_ray.cli import store
+from trialign_ray.errors import ClusterError, MissingExtraError
 
 T = TypeVar("T")
 
@@ -218,3 +221,31 @@ def test_pings_are_no_lines() -> None:
     stream = "event: log\nid: 1-4\ndata: one\ndata: two\n\n: ping\n\n\nevent: end\ndata: succeeded\n\n"
     with answering(lambda _: streamed(stream)) as client:
         assert list(client.follow("job-1")) == ["one", "two"]
+
+
+WITHOUT_SERVER = """
+import importlib.abc, sys
+
+class Refused(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in ("fastapi", "starlette", "sqlalchemy", "alembic", "uvicorn", "sse_starlette"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Refused())
+from trialign_ray.cli import main
+main()
+"""
+
+
+def test_the_client_and_its_commands_need_no_package_of_the_extra_server() -> None:
+    """They fail for want of a service, not for want of what the service is made of."""
+    command = [sys.executable, "-c", WITHOUT_SERVER, "jobs", "show", "job-1", "--url", "http://127.0.0.1:1"]
+    done = subprocess.run([*command, "--key", "tk_x_y"], capture_output=True, text=True, check=False)
+    assert done.returncode == ClusterError.exit_status, done.stderr
+    assert "http://127.0.0.1:1" in done.stderr
+
+
+def test_a_command_of_the_service_names_the_extra_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trialign_ray.errors.find_spec", lambda name: None if name == "fastapi" else name)
+    with pytest.raises(MissingExtraError, match=r"fastapi: not installed. Run: pip install 'trialign-ray\[server\]'"):
+        store.require_server()

@@ -10,6 +10,8 @@ import pytest
 
 from tests.unit.api.fake import Plane, plane
 from trialign_api.backend import RayStatus
+from trialign_api.schemas import JobOut
+from trialign_api.store import models
 
 pytestmark = pytest.mark.anyio
 
@@ -198,3 +200,13 @@ async def test_a_wrong_specification_is_a_problem_that_points_at_the_field(
     assert pointer in [fault["pointer"] for fault in problem["errors"]]
     assert problem["type"] == f"urn:trialign:problem:{problem['code']}"
     assert (await control.client.get("/v1/jobs", headers=ada)).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "resumable"), [("train", True), ("audit", False), ("collect", False), ("external", False)]
+)
+async def test_a_job_says_whether_a_resume_goes_on_where_it_stopped(kind: str, resumable: bool) -> None:
+    columns: dict[str, Any] = dict.fromkeys(column.key for column in models.Job.__table__.columns)
+    filled = {"id": "job-1", "kind": kind, "name": "n", "owner": "ada", "status": "failed", "spec": {}, "labels": {}}
+    numbers = {"attempt": 1, "retries": 0, "retries_used": 0, "created_at": models.now(), "updated_at": models.now()}
+    assert JobOut.of(models.Job(**columns | filled | numbers)).resumable == resumable

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -167,6 +167,24 @@ def test_a_kind_of_the_users_own_is_named_by_import_path(
     assert run(monkeypatch, spec) == 7
     assert run(monkeypatch, spec | {"steps": "many"}) == SpecError.exit_status
     assert "TRIALIGN_SPEC: field 'steps': " in capsys.readouterr().err
+
+
+class TallySpec(JobSpec):
+    """Its kind has one value, as the specifications of the table have."""
+
+    kind: Literal["tally"] = "tally"
+    steps: int
+
+
+def tally(spec: TallySpec, _: Progress) -> int:
+    return spec.steps if spec.kind == "tally" else 1
+
+
+TALLY = JobKind(TallySpec, f"{__name__}:tally")
+
+
+def test_a_kind_of_the_users_own_may_name_its_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, {"kind": f"{__name__}:TALLY", "name": "mine", "steps": 7}) == 7
 
 
 @pytest.mark.parametrize(
