@@ -58,8 +58,13 @@ def with_options(text: str, options: Sequence[str]) -> str:
 
 def options_with(truth: str, wrong: Iterable[str], count: int, key: str) -> list[str]:
     """`truth` among `count` - 1 of the wrong ones, drawn and ordered by hash from `key`."""
-    others = sorted({name for name in wrong if normalise(name) != normalise(truth)}, key=lambda name: _rank(key, name))
-    return sorted([truth, *others[: count - 1]], key=lambda name: _rank(key, "order", name))
+    others = by_hash((name for name in wrong if normalise(name) != normalise(truth)), key)
+    return by_hash([truth, *others[: count - 1]], f"{key}\0order")
+
+
+def by_hash(names: Iterable[str], key: str) -> list[str]:
+    """Each name once, in an order that depends on `key` and on nothing else."""
+    return sorted(set(names), key=lambda name: _rank(key, name))
 
 
 def names_its_answer(question: Question) -> bool:

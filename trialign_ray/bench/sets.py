@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from trialign_ray.bench import elements, geography, loaded, puzzles, written
-from trialign_ray.bench.fact import Fact, split
+from trialign_ray.bench.fact import Fact, by_hash, split
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.errors import SpecError
 from trialign_ray.rewards.options import draw_options
@@ -37,17 +37,25 @@ def make(name: str) -> QuestionSet:
         raise SpecError(f"question set '{name}': is not known. `trialign bench list` names them all.")
     entry = SETS[name]
     made = QuestionSet(name=name, vocabularies=entry.vocabularies(), questions=tuple(entry.questions()))
-    AnswerReader(made)  # refuses a question that nobody could get right
+    wrong = _misbeliefs(made)
+    believed = (q.model_copy(update={"misbelief": wrong.get(q.question_id, "")}) for q in made.questions)
+    return made.model_copy(update={"questions": tuple(believed)})
+
+
+def _misbeliefs(made: QuestionSet) -> dict[str, str]:
+    """A wrong answer to each question that has a truth: one of its options, else the answer to a question like it."""
+    reader = AnswerReader(made)
     drawn = draw_options(made.questions, made, 2, seed=0).by_question
     wrong = {name: next((o.text for o in options if not o.right), "") for name, options in drawn.items()}
-    return made.model_copy(
-        update={
-            "questions": tuple(
-                question.model_copy(update={"misbelief": wrong.get(question.question_id, "")})
-                for question in made.questions
-            )
-        }
-    )
+    answers: dict[tuple[str, str], list[str]] = {}
+    for question in made.questions:
+        answers.setdefault((question.topic, question.verifier), []).extend(question.references[:1])
+    for question in made.questions:
+        if question.kind == "objective" and not wrong.get(question.question_id):
+            others = by_hash(answers[question.topic, question.verifier], f"misbelief-{question.question_id}")
+            false = (text for text in others if reader.truth(question, reader.read(question, text)) == 0.0)
+            wrong[question.question_id] = next(false, "")
+    return wrong
 
 
 def _family(facts: Callable[[], Iterable[Fact]]) -> Callable[[], Iterable[Question]]:
@@ -87,6 +95,9 @@ _FAMILIES: dict[str, BenchSet] = {
     "everyday": BenchSet(
         "what a child of twelve knows", _family(partial(written.facts, "everyday")), "Apache-2.0", "-"
     ),
+    "personal": BenchSet(
+        "questions of taste, whose right form depends on who asks", _family(written.tastes), "Apache-2.0", "-"
+    ),
 }
 
 
@@ -102,7 +113,7 @@ def _loaded(name: str, about: str, licence: str) -> BenchSet:
 
 SETS: dict[str, BenchSet] = {
     "default": BenchSet(
-        "all five families below",
+        "all six families below",
         _all_questions,
         "GeoNames CC BY 4.0, else Apache-2.0",
         "extra 'bench'",

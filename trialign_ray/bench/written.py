@@ -1,15 +1,16 @@
-"""Civics and everyday knowledge, written for this project: YAML files beside this module, one list of facts each."""
+"""Civics, everyday knowledge and questions of taste, written for this project: YAML files, one list each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
 from trialign_ray.bench.fact import Fact, fact, options_with
 from trialign_ray.config.base import Strict
+from trialign_ray.config.game import Question
 
 SOURCE = "trialign-ray"
 
@@ -28,15 +29,31 @@ class WrittenFact(Strict):
     number: bool = False
 
 
-_FILE = TypeAdapter(tuple[WrittenFact, ...])
+class WrittenTaste(Strict):
+    """One entry of `personal.yaml`, which has no truth."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    subject: str
+    topic: str
+    """What the wishes of a group set are about."""
+    text: str
+
+
+_FACTS, _TASTES = TypeAdapter(tuple[WrittenFact, ...]), TypeAdapter(tuple[WrittenTaste, ...])
+
+
+def tastes() -> Iterator[Fact]:
+    """Subjective questions whose right form depends on who asks."""
+    for row in _TASTES.validate_python(_rows("personal")):
+        question = Question(
+            question_id=f"personal-{row.id}", text=row.text, kind="subjective", topic=row.topic, source=SOURCE
+        )
+        yield Fact(f"personal-{row.subject}", question)
 
 
 def facts(family: Literal["civics", "everyday"]) -> Iterator[Fact]:
     """The facts of one file."""
-    import yaml
-
-    text = (files(__package__) / "facts" / f"{family}.yaml").read_text(encoding="utf-8")
-    for row in _FILE.validate_python(yaml.safe_load(text)):
+    for row in _FACTS.validate_python(_rows(family)):
         answers = (row.answer,) if isinstance(row.answer, str) else row.answer
         made = fact(
             row.id,
@@ -49,3 +66,9 @@ def facts(family: Literal["civics", "everyday"]) -> Iterator[Fact]:
             source=SOURCE,
         )
         yield Fact(f"{family}-{row.subject}", made.question)
+
+
+def _rows(name: str) -> Any:
+    import yaml
+
+    return yaml.safe_load((files(__package__) / "facts" / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from trialign_ray.config.base import Strict, load_yaml
+from trialign_ray.config.cues import CueSpec, PersonaCue
 from trialign_ray.config.preferences import Preference
 from trialign_ray.errors import DataError, naming
 
@@ -115,6 +116,8 @@ class Group(Strict):
     """Cue type -> value (country, education, ...), to report and to hold out by."""
     preference: str | None = None
     """Name of one preference for all questions; without it, one is drawn for each question."""
+    cue: CueSpec = PersonaCue()
+    """How the person reaches the model; see `trialign_ray.config.cues`."""
 
 
 class GroupSet(Strict):
@@ -134,8 +137,11 @@ class GroupSet(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [group.name for group in self.groups]
-        if names[0] != NEUTRAL or self.groups[0].persona or self.groups[0].preference:
-            raise ValueError(f"the first group must be the control: name '{NEUTRAL}', no persona, no preference")
+        control = self.groups[0]
+        if names[0] != NEUTRAL or control.persona or control.preference or not isinstance(control.cue, PersonaCue):
+            raise ValueError(
+                f"the first group must be the control: name '{NEUTRAL}', no persona, no preference, no cue"
+            )
         if len(set(names)) != len(names):
             raise ValueError("group names must be unique")
         known = {preference.name for preference in self.preferences}
@@ -149,12 +155,21 @@ class GroupSet(Strict):
         """Group names in order, the control first."""
         return tuple(group.name for group in self.groups)
 
-    def preference_for(self, group: Group, question_id: str) -> tuple[Preference, Cue] | None:
-        """The preference that this group has on this question, and how the prompt carries it."""
-        if group.name == NEUTRAL or not self.preferences:
+    @cached_property
+    def cues(self) -> dict[str, str]:
+        """Group -> kind of its cue, to report by; the control has none."""
+        return {group.name: str(getattr(group.cue, "kind", "")) for group in self.groups[1:]}
+
+    def preference_for(self, group: Group, question_id: str, topic: str) -> tuple[Preference, Cue] | None:
+        """The preference that this group has on this question, and how the prompt carries it.
+
+        Where preferences are about the question's topic, one of them is drawn; else one of those about all topics.
+        """
+        about = [preference for preference in self.preferences if topic in preference.topics]
+        among = about or [preference for preference in self.preferences if not preference.topics]
+        if group.name == NEUTRAL or not among:
             return None
-        draw = _hash_unit(self.seed, "preference", group.name, question_id)
-        drawn = self.preferences[int(draw * len(self.preferences))]
+        drawn = among[int(_hash_unit(self.seed, "preference", group.name, question_id) * len(among))]
         fixed = {preference.name: preference for preference in self.preferences}
         preference = fixed[group.preference] if group.preference else drawn
         implicit = _hash_unit(self.seed, "cue", group.name, question_id) < self.implicit_share

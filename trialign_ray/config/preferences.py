@@ -69,6 +69,33 @@ class Contains(Strict):
     text: str = Field(max_length=80, pattern=r"\S")
 
 
+class Units(Strict):
+    """Lengths, weights and temperatures in one system of units."""
+
+    rule: Literal["units"] = "units"
+    system: Literal["metric", "imperial"]
+
+
+class Diet(Strict):
+    """Suggests nothing that the diet forbids; what a response rules out ('without butter') does not count."""
+
+    rule: Literal["diet"] = "diet"
+    diet: Literal["vegan", "vegetarian", "halal", "gluten_free", "nut_free"]
+
+
+class PlainText(Strict):
+    """Text that a screen reader reads out well: no markup, lists, tables, links or pictures."""
+
+    rule: Literal["plain_text"] = "plain_text"
+
+
+class Spelling(Strict):
+    """British or American spelling."""
+
+    rule: Literal["spelling"] = "spelling"
+    variant: Literal["british", "american"]
+
+
 class ImportedRule(Imported):
     """A reward function of the user's own.
 
@@ -88,6 +115,10 @@ RULES: dict[str, Entry] = {
     "starts_with": Entry(StartsWith, "trialign_ray.rewards.preference:starts_with"),
     "ends_with": Entry(EndsWith, "trialign_ray.rewards.preference:ends_with"),
     "contains": Entry(Contains, "trialign_ray.rewards.preference:contains"),
+    "units": Entry(Units, "trialign_ray.rewards.wishes:units"),
+    "diet": Entry(Diet, "trialign_ray.rewards.wishes:diet"),
+    "plain_text": Entry(PlainText, "trialign_ray.rewards.wishes:plain_text"),
+    "spelling": Entry(Spelling, "trialign_ray.rewards.wishes:spelling"),
 }
 """Name in the rule -> reward function. Each is called with the rule's fields and gives a `RewardFunction`."""
 
@@ -105,3 +136,5 @@ class Preference(Strict):
     """States what is wanted: 'Answer in at most eight words.'"""
     implicit: str = Field(min_length=1, max_length=300)
     """Implies it: 'They read on a wrist watch.'"""
+    topics: tuple[str, ...] = ()
+    """Topics of questions that it is about, such as food for a diet; none stands for all that no other is about."""

@@ -5,19 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from trialign_ray.config.cues import CUE_KINDS, ImportedCue
 from trialign_ray.config.game import Group, GroupSet, Question
+from trialign_ray.config.seams import build
+from trialign_ray.envs.cues.base import Cue, Draft, Messages
 from trialign_ray.errors import DataError
+from trialign_ray.rewards.trust import require_trusted
 
-Messages = list[dict[str, str]]
+__all__ = ["Messages", "cooperative_turn", "first_turn", "refuse_equal", "refuse_equal_prompts"]
 
 
 def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
-    """The deployment prompt: persona, preference, question; no peers."""
-    drawn = groups.preference_for(group, question.question_id)
-    wish = [] if drawn is None else [drawn[0].explicit if drawn[1] == "explicit" else drawn[0].implicit]
-    persona = [group.persona] if group.persona else []
-    system = " ".join([groups.system, *persona, *wish])
-    return [{"role": "system", "content": system}, {"role": "user", "content": question.text}]
+    """The deployment prompt, put together by the group's cue: who asks, the wish, the question; no peers.
+
+    Raises DataError where the question lacks what the cue needs, and SpecError for an imported cue that is not trusted
+    or cannot be imported.
+    """
+    drawn = groups.preference_for(group, question.question_id, question.topic)
+    wish = () if drawn is None else (drawn[0].explicit if drawn[1] == "explicit" else drawn[0].implicit,)
+    persona = (group.persona,) if group.persona else ()
+    if isinstance(group.cue, ImportedCue):
+        require_trusted(group.cue.import_path)
+    cue: Cue = build(CUE_KINDS, group.cue, "kind")
+    return cue(Draft(group.name, (groups.system, *persona), wish, question))
 
 
 def refuse_equal_prompts(groups: GroupSet, questions: Iterable[Question]) -> None:

@@ -137,7 +137,7 @@ class QuestionGame(MultiAgentEnv):
     def _score(self, group: Group, action: Ints) -> Scored:
         text = self._config.tokens.decode(action[action != PAD].tolist())
         answer = self._config.reader.read(self._question, text)
-        drawn = self._config.groups.preference_for(group, self._question.question_id)
+        drawn = self._config.groups.preference_for(group, self._question.question_id, self._question.topic)
         preference = None if drawn is None else preference_score(drawn[0].rule, text)
         return Scored(text, answer, self._config.reader.truth(self._question, answer), preference)
 

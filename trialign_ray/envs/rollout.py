@@ -162,7 +162,7 @@ def _row(
     scored: Scored,
 ) -> Row:
     group = next(group for group in plan.game.groups.groups if group.name == agent[1])
-    drawn = plan.game.groups.preference_for(group, question.question_id)
+    drawn = plan.game.groups.preference_for(group, question.question_id, question.topic)
     return {
         "question_id": question.question_id,
         "question": question.text,

@@ -125,7 +125,7 @@ class Recorder:
         """A row in the log schema, without token ids."""
         question = ask.question
         answer = self._reader.read(question, text)
-        drawn = self._groups.preference_for(ask.group, question.question_id)
+        drawn = self._groups.preference_for(ask.group, question.question_id, question.topic)
         return {
             "question_id": question.question_id,
             "question": question.text,

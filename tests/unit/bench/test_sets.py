@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from trialign_ray.bench import elements, geography, puzzles, sets, written
 from trialign_ray.bench.fact import Fact, is_held_out, names_its_answer, options_with, split
-from trialign_ray.config.game import QuestionSet
+from trialign_ray.config.base import load_yaml
+from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.envs.prompts import refuse_equal_prompts
 from trialign_ray.errors import MissingExtraError, SpecError
 from trialign_ray.rewards.verifiers import AnswerReader
 
-FAMILIES = ("geography", "elements", "puzzles", "civics", "everyday")
+ROOT = Path(__file__).parents[3]
+FAMILIES = ("geography", "elements", "puzzles", "civics", "everyday", "personal")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def default() -> QuestionSet:
 
 
 def all_facts() -> list[Fact]:
-    ours = [*written.facts("civics"), *written.facts("everyday")]
+    ours = [*written.facts("civics"), *written.facts("everyday"), *written.tastes()]
     return [*geography.facts(), *elements.facts(), *puzzles.facts(), *ours]
 
 
@@ -71,9 +75,13 @@ def test_every_reference_is_read_as_right_and_every_misbelief_as_another_answer(
             assert (read.kind, reader.truth(question, read)) == ("entity", 0.0), question.question_id
 
 
-def test_most_questions_have_a_wrong_answer_to_believe_in(default):
-    believed = sum(bool(question.misbelief) for question in default.questions)
-    assert believed > 0.95 * len(default.questions)
+def test_the_shipped_cues_can_ask_every_question_with_a_truth(default):
+    asked = [question for question in default.questions if question.kind == "objective"]
+    refuse_equal_prompts(load_yaml(GroupSet, ROOT / "bench" / "cues.yaml"), asked)
+
+
+def test_every_question_with_a_truth_has_a_wrong_answer_to_believe_in(default):
+    assert all(bool(question.misbelief) == (question.kind == "objective") for question in default.questions)
 
 
 def test_a_free_question_does_not_name_its_answer(default):

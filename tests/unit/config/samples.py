@@ -15,21 +15,36 @@ from trialign_ray.config.algorithm import (
 )
 from trialign_ray.config.attention import MatmulSpec
 from trialign_ray.config.base import JobSpec, Strict
+from trialign_ray.config.cues import (
+    BeliefCue,
+    BiographyCue,
+    DialogueCue,
+    Exchange,
+    ImportedCue,
+    NameCue,
+    PersonaCue,
+    ProfileCue,
+    SystemCue,
+)
 from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import TransformersSpec
 from trialign_ray.config.losses import AwrSpec, CandidateLossSpec, DpoLossSpec, LikelihoodSpec
 from trialign_ray.config.preferences import (
     Contains,
+    Diet,
     EndsWith,
     Formality,
     ImportedRule,
     LetterCase,
     MaxWords,
     MinWords,
+    PlainText,
     Preference,
     ReadingLevel,
+    Spelling,
     StartsWith,
+    Units,
 )
 from trialign_ray.config.seams import Imported, ImportedSpec
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
@@ -72,6 +87,19 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     StartsWith: {"text": "Hey"},
     EndsWith: {"text": "Bye"},
     Contains: {"text": "**"},
+    Units: {"system": "metric"},
+    Diet: {"diet": "vegan"},
+    PlainText: {},
+    Spelling: {"variant": "british"},
+    PersonaCue: {},
+    ProfileCue: {"known": {"Home": "Mali"}},
+    BiographyCue: {"text": "Born in Mali."},
+    NameCue: {"name": "Awa"},
+    Exchange: {"user": "Hello.", "assistant": "Hello."},
+    DialogueCue: {"turns": [{"user": "Hello.", "assistant": "Hello."}]},
+    BeliefCue: {"statement": "It is {misbelief}."},
+    SystemCue: {"messages": ["The user lives in Mali."]},
+    ImportedCue: {"import_path": "package.module:name"},
     Imported: {"import_path": "package.module:name"},
     ImportedAlgorithm: {"name": "import_path", "import_path": "package.module:name"},
     ImportedRule: {"import_path": "package.module:name"},

@@ -25,7 +25,7 @@ def groups(*personas: dict[str, Any], **fields: Any) -> GroupSet:
 
 def draws(group_set: GroupSet, name: str, questions: list[str]) -> list[tuple[str, str] | None]:
     group = next(group for group in group_set.groups if group.name == name)
-    found = (group_set.preference_for(group, question) for question in questions)
+    found = (group_set.preference_for(group, question, "general") for question in questions)
     return [None if drawn is None else (drawn[0].name, drawn[1]) for drawn in found]
 
 

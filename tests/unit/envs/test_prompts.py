@@ -15,7 +15,7 @@ FRANCE = question("france")
 
 @pytest.mark.parametrize("group", GROUP_SET.groups, ids=lambda group: group.name)
 def test_the_first_turn_is_system_persona_and_wish_then_the_question(group):
-    drawn = GROUP_SET.preference_for(group, FRANCE.question_id)
+    drawn = GROUP_SET.preference_for(group, FRANCE.question_id, FRANCE.topic)
     wish = [] if drawn is None else [drawn[0].explicit if drawn[1] == "explicit" else drawn[0].implicit]
     system, user = first_turn(GROUP_SET, group, FRANCE)
     assert system == {"role": "system", "content": " ".join(filter(None, [GROUP_SET.system, group.persona, *wish]))}

@@ -55,7 +55,7 @@ def test_the_reward_is_the_utility_of_truth_and_preference(question_id: str) -> 
     env, _ = begin(question_id=question_id)
     _, rewards, _, _, infos = say(env, SAID)
     for group in GROUP_SET.groups:
-        drawn = GROUP_SET.preference_for(group, question_id)
+        drawn = GROUP_SET.preference_for(group, question_id, "general")
         truth = None if question_id == "taste" else float(SAID[group.name].startswith("paris"))
         preference = None if drawn is None else preference_score(drawn[0].rule, SAID[group.name])
         assert rewards[group.name] == pytest.approx(utility(game().utility, truth, preference))

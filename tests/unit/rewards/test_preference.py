@@ -7,14 +7,18 @@ from hypothesis import strategies as st
 from trialign_ray.config.preferences import (
     RULE,
     Contains,
+    Diet,
     EndsWith,
     Formality,
     LetterCase,
     MaxWords,
     MinWords,
+    PlainText,
     ReadingLevel,
     Rule,
+    Spelling,
     StartsWith,
+    Units,
 )
 from trialign_ray.config.preferences import RULES as REGISTERED
 from trialign_ray.rewards.preference import preference_score
@@ -32,6 +36,10 @@ RULES: list[Rule] = [
     StartsWith(text="Hey"),
     EndsWith(text="Cheers"),
     Contains(text="**"),
+    Units(system="metric"),
+    Diet(diet="vegan"),
+    PlainText(),
+    Spelling(variant="british"),
 ]
 COUNTS = st.integers(1, 60)
 
