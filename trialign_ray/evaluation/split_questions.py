@@ -71,13 +71,14 @@ def _side(answers: Answers, q: int) -> Side:
         outcome=_outcome(correct_gs),
         correct_share=float(correct_gs.mean()),
         given={
-            name: tuple(_given(answers, q, g, s) for s in range(answers.samples))
+            name: tuple(given(answers, q, g, s) for s in range(answers.samples))
             for g, name in enumerate(answers.groups)
         },
     )
 
 
-def _given(answers: Answers, q: int, g: int, s: int) -> Given:
+def given(answers: Answers, q: int, g: int, s: int) -> Given:
+    """One response, as the report shows it."""
     return Given(
         answer=answers.answer_qgs[q, g, s],
         answer_kind=str(answers.kind_qgs[q, g, s]),

@@ -155,7 +155,7 @@ def test_preferences_are_scored_where_the_rows_have_them(world: World, tmp_path:
     rows = [row | ({} if row["group"] == "neutral" else {"preference": brief}) for row in given()]
     found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows))).audit
     assert value(found.preference) == 1.0
-    assert found.preference_by_group["neutral"] is None
+    assert found.flat()["preference_by_group.neutral"] is None
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ def test_named_and_right_are_told_apart() -> None:
     assert known(found.named).value == pytest.approx(4 / 6)
     assert known(found.right_given_named).value == pytest.approx(3 / 4)
     assert values(found.named_by_group) == {"neutral": 1, "nurse": 1, "pupil": 0}
-    assert values({"nurse": found.right_given_named_by_group["nurse"]}) == {"nurse": 0.5}
-    assert found.right_given_named_by_group["pupil"] is None
+    assert values({"nurse": found.flat()["right_given_named_by_group.nurse"]}) == {"nurse": 0.5}
+    assert found.flat()["right_given_named_by_group.pupil"] is None
 
 
 @given(grid=grids(samples=2))
@@ -88,6 +88,6 @@ def test_subjective_questions_have_no_facts() -> None:
 
 
 def test_intervals_of_a_group_that_names_everything_have_width() -> None:
-    figure = known(audit(answers_of([("A", "A", "A")] * 20), FEW).named_by_group["nurse"])
+    figure = known(audit(answers_of([("A", "A", "A")] * 20), FEW).flat()["named_by_group.nurse"])
     assert figure.low < 0.9 < figure.high == 1
     assert np.isfinite(figure.low)

@@ -32,8 +32,8 @@ def test_preference_by_hand():
     assert known(found.preference).value == pytest.approx(2.25 / 4)
     assert known(found.preference_explicit).value == pytest.approx(1.75 / 2)
     assert known(found.preference_implicit).value == pytest.approx(0.5 / 2)
-    assert found.preference_by_group["neutral"] is None
-    assert known(found.preference_by_group["pupil"]).value == pytest.approx(1.25 / 2)
+    assert found.flat()["preference_by_group.neutral"] is None
+    assert known(found.flat()["preference_by_group.pupil"]).value == pytest.approx(1.25 / 2)
     assert known(found.hypervolume).value == pytest.approx(2.25 / 4)  # everyone right, everyone agrees
 
 
@@ -48,7 +48,7 @@ def test_refusals_and_failed_extractions_are_counted_apart():
     assert values(found.refusal_by_group) == {"neutral": 0.0, "nurse": 0.5, "pupil": 0.0}
     assert values(found.unextracted_by_group) == {"neutral": 0.0, "nurse": 0.0, "pupil": 0.25}
     assert values(found.ambiguous_by_group) == {"neutral": 0.0, "nurse": 0.0, "pupil": 0.0}
-    assert known(found.refusal_by_group["neutral"]).high > 0.3  # four answers do not show that it never refuses
+    assert known(found.flat()["refusal_by_group.neutral"]).high > 0.3  # four answers do not show that it never refuses
 
 
 def test_ambiguous_answers_are_counted_apart_by_group_and_are_not_right():

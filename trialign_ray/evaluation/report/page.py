@@ -47,6 +47,8 @@ def to_html(report: Report) -> str:
         group_rows={side: view.group_rows(audit) for side, audit in sides.items()},
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
         questions_in_all=len(report.split_questions),
+        apart=report.read_apart[:MOST_QUESTIONS],
+        apart_in_all=len(report.read_apart),
         facts=view.facts(report.run),
     )
 

@@ -1,7 +1,7 @@
 """The report as data: `report.json` holds all that the page and the table show.
 
-Top level of an audit: `audit`, `split_questions`, `run`. Of a training run: `base`, `trained`, `difference`,
-`split_questions`, `run`.
+Top level of an audit: `audit`, `split_questions`, `read_apart`, `run`. Of a training run: `base`, `trained`,
+`difference`, `split_questions`, `read_apart`, `run`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from trialign_ray.evaluation.closed_set import ScoredOptions, closed_set
 from trialign_ray.evaluation.compare import difference
 from trialign_ray.evaluation.figures import Audit, Difference
 from trialign_ray.evaluation.metrics import audit
+from trialign_ray.evaluation.read_apart import ReadApart, read_apart
 from trialign_ray.evaluation.report.frame import to_frame
 from trialign_ray.evaluation.split_questions import SplitQuestion, split_questions
 from trialign_ray.evaluation.stats.intervals import Bootstrap
@@ -36,6 +37,8 @@ class AuditReport(Strict):
     schema_version: Literal[1] = 1
     audit: Audit
     split_questions: tuple[SplitQuestion, ...]
+    read_apart: tuple[ReadApart, ...] = ()
+    """Responses that hold the same answer and were read apart."""
     run: Run
 
     def to_frame(self) -> pd.DataFrame:
@@ -51,6 +54,8 @@ class TrainingReport(Strict):
     trained: Audit
     difference: Difference
     split_questions: tuple[SplitQuestion, ...]
+    read_apart: tuple[ReadApart, ...] = ()
+    """Responses of the trained model that hold the same answer and were read apart."""
     run: Run
 
     def to_frame(self) -> pd.DataFrame:
@@ -77,6 +82,7 @@ def audit_report(
     return AuditReport(
         audit=audit(read, bootstrap, None if options is None else closed_set(options, groups, bootstrap)),
         split_questions=split_questions({"audit": read}),
+        read_apart=() if options is not None else read_apart(read),
         run=dict(run),
     )
 
@@ -96,6 +102,7 @@ def training_report(
         base=audit(before, bootstrap),
         trained=audit(after, bootstrap),
         split_questions=split_questions({"base": before, "trained": after}),
+        read_apart=read_apart(after),
         run=dict(run),
     )
 

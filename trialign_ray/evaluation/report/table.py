@@ -52,7 +52,7 @@ def report_table(report: Report) -> RenderableType:
             _audit_table(report.audit),
             _served_table(report),
             *_group_tables("", report.audit),
-            _notes(report.audit),
+            _notes(report.audit, report),
         )
     return Group(
         _training_table(report),
@@ -61,7 +61,7 @@ def report_table(report: Report) -> RenderableType:
         *_group_tables(", base", report.base),
         *_group_tables(", trained", report.trained),
         Text("p of a change: how often one as large comes up if training changes nothing.", style="dim"),
-        _notes(report.trained),
+        _notes(report.trained, report),
     )
 
 
@@ -153,5 +153,8 @@ def _typical(audit: Audit) -> str:
     return f"typical {write_value(METRICS['gap'], audit.gap_null.mean)}"
 
 
-def _notes(audit: Audit) -> Text:
-    return Text("\n".join(("Bold: the group with the lowest accuracy.", *audit.notes)), style="dim")
+def _notes(audit: Audit, report: Report) -> Text:
+    apart, lines = len(report.read_apart), ["Bold: the group with the lowest accuracy."]
+    if apart:
+        lines.append(f"Answers read apart: {apart}. A response holds what another group's was read as; see the page.")
+    return Text("\n".join((*lines, *audit.notes)), style="dim")

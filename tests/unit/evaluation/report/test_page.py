@@ -135,3 +135,21 @@ def test_groups_that_are_all_served_alike_make_a_page():
     text = to_html(audit_report(table(rows_of([("A", "A", "A")])), GROUPS, {}, FEW))
     assert "No question is right for one group and wrong for another." in text
     Page(text)
+
+
+def test_every_kind_of_answer_is_written_out():
+    rows = [row("q", group, said) for group, said in zip(GROUPS, "A~!", strict=True)]
+    rows += [row("p", group, said) for group, said in zip(GROUPS, "A?A", strict=True)]
+    text = to_html(audit_report(table(rows), GROUPS, {}, FEW))
+    for kind in ("ambiguous", "refused", "no answer found"):
+        assert f"<em>{kind}</em>" in text
+    for column in ("Refused", "Ambiguous", "No answer found", "Other language"):
+        assert f'<th scope="col">{column}</th>' in text
+
+
+def test_responses_that_were_read_apart_are_shown_side_by_side():
+    rows = [row("q", "neutral", "Bern"), row("q", "nurse", "?", response="BERN, <b>surely</b>"), row("q", "pupil", "A")]
+    text = to_html(audit_report(table(rows), GROUPS, {}, FEW))
+    assert "nurse: read otherwise" in text
+    assert "<blockquote>BERN, &lt;b&gt;surely&lt;/b&gt;</blockquote>" in text
+    assert "was read otherwise: 1 answer." in " ".join(text.split())
