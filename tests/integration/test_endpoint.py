@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.world import World
-from trialign_ray.evaluation import AuditReport, from_json
+from trialign_ray.evaluation.report.report import AuditReport, from_json
 
 pytestmark = pytest.mark.integration
 BIN = Path(sys.executable).parent

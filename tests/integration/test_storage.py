@@ -21,8 +21,7 @@ from trialign_ray.data.dataset import read_logs
 from trialign_ray.entrypoints.export import export
 from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import DataError
-from trialign_ray.evaluation import from_json
-from trialign_ray.evaluation.report.report import TrainingReport
+from trialign_ray.evaluation.report.report import TrainingReport, from_json
 from trialign_ray.io.cache import local_folder, upload_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import locate

@@ -11,8 +11,7 @@ from tests.world import LONG, LONG_STEPS, Losses, World, losses, steps
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import CheckpointError, SpecError
-from trialign_ray.evaluation import from_json
-from trialign_ray.evaluation.report.report import TrainingReport
+from trialign_ray.evaluation.report.report import TrainingReport, from_json
 
 pytestmark = pytest.mark.integration
 

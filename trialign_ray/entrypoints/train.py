@@ -13,9 +13,10 @@ from trialign_ray.cluster.resources import check_resources
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
 from trialign_ray.data.dataset import read_logs, write_logs
 from trialign_ray.errors import require
-from trialign_ray.evaluation import Bootstrap, publish, training_report
 from trialign_ray.evaluation.evaluator import EvaluationTask, evaluate
-from trialign_ray.evaluation.report.report import TrainingReport, from_json
+from trialign_ray.evaluation.report.publish import publish
+from trialign_ray.evaluation.report.report import TrainingReport, from_json, training_report
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 from trialign_ray.inference.base import Sampling
 from trialign_ray.io.cache import absolute
 from trialign_ray.io.metrics_file import read_metrics

@@ -18,7 +18,9 @@ from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet, Split, asked_questions
 from trialign_ray.envs.talk import Recorder, first_asks
 from trialign_ray.errors import GateError, require
-from trialign_ray.evaluation import AuditReport, Bootstrap, audit_report, check_gates, parse_gates
+from trialign_ray.evaluation.gates import check_gates, parse_gates
+from trialign_ray.evaluation.report.report import AuditReport, audit_report
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 Assistant = Callable[[list[dict[str, str]]], str]
 """Chat messages, each with 'role' and 'content', to an answer."""

@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.random import Generator
 
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.evaluation import Bootstrap, training_report
 from trialign_ray.evaluation.report.page import to_html
-from trialign_ray.evaluation.report.report import TrainingReport, to_json
+from trialign_ray.evaluation.report.report import TrainingReport, to_json, training_report
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 GROUPS = (
     "neutral", "farmer_india", "professor_germany", "student_usa",

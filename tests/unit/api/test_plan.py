@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +144,13 @@ async def test_tokens_are_not_read_to_plan_a_run(control: Plane, inputs: Path) -
     size = sum(file.stat().st_size for file in (inputs / "logs-10000").rglob("*.parquet"))
     assert size > 3_000_000
     assert many - few < size / 20
+
+
+def test_a_plan_is_made_without_what_measures_answers() -> None:
+    """The service imports it; statistics and plots are for jobs."""
+    program = (
+        "import sys, trialign_api.services.plan; "
+        "print(*{'scipy', 'matplotlib', 'torch', 'ray', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -12,8 +12,10 @@ from trialign_ray.data.openai_batch import is_batch
 from trialign_ray.entrypoints.audit.answer_file import answers_of_file
 from trialign_ray.entrypoints.audit.batch_file import answers_of_batch
 from trialign_ray.errors import DataError, naming, require
-from trialign_ray.evaluation import Bootstrap, audit_report, check_gates, parse_gates, publish
-from trialign_ray.evaluation.report.report import AuditReport
+from trialign_ray.evaluation.gates import check_gates, parse_gates
+from trialign_ray.evaluation.report.publish import publish
+from trialign_ray.evaluation.report.report import AuditReport, audit_report
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import Location, locate
 from trialign_ray.progress import Progress, Silent

@@ -6,8 +6,9 @@ import pytest
 
 from tests.unit.evaluation.samples import GROUPS, rows_of, table
 from trialign_ray import errors
-from trialign_ray.evaluation import AuditReport, Bootstrap, audit_report, training_report
 from trialign_ray.evaluation.figures import figure_names
+from trialign_ray.evaluation.report.report import AuditReport, audit_report, training_report
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 GRID, OTHER = [("A", "A", "B"), ("A", "B", "B"), ("?", "A", "!")], [("A", "A", "A"), ("A", "B", "A"), ("A", "A", "!")]
 FEW = Bootstrap(resamples=50)

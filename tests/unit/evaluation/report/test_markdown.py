@@ -8,8 +8,10 @@ import pytest
 
 from tests.unit.evaluation.samples import GROUPS, rows_of, table
 from trialign_ray.errors import DataError
-from trialign_ray.evaluation import AuditReport, Bootstrap, audit_report, parse_gates
+from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.evaluation.report.markdown import append_markdown, to_markdown
+from trialign_ray.evaluation.report.report import AuditReport, audit_report
+from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 
 def report(name: str = "mine") -> AuditReport:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.unit.evaluation.samples import GROUPS, random_grid, row, rows_of, table
-from trialign_ray.evaluation import audit_report, to_html, training_report
-from trialign_ray.evaluation.report.page import MOST_QUESTIONS
+from trialign_ray.evaluation.report.page import MOST_QUESTIONS, to_html
+from trialign_ray.evaluation.report.report import audit_report, training_report
 from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 FEW = Bootstrap(resamples=30)

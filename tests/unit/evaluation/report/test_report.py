@@ -8,10 +8,11 @@ import pytest
 from pydantic import JsonValue
 from rich.console import Console
 
-import trialign_ray.evaluation as evaluation
 from tests.unit.evaluation.samples import GROUPS, random_grid, row, rows_of, table
 from trialign_ray.errors import DataError
-from trialign_ray.evaluation import audit_report, from_json, publish, report_table, to_json, training_report
+from trialign_ray.evaluation.report.publish import publish
+from trialign_ray.evaluation.report.report import audit_report, from_json, to_json, training_report
+from trialign_ray.evaluation.report.table import report_table
 from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 RUN: dict[str, JsonValue] = {
@@ -123,15 +124,6 @@ def test_the_table_fits_a_terminal_and_shows_names_as_they_are(training):
     assert f"{100 * training.trained.gap.value:.1f} %" in text
     assert f"p = {training.difference.gap_p.value:.3f}" in text
     assert max(map(len, text.splitlines())) <= 80
-
-
-def test_the_public_surface():
-    assert set(evaluation.__all__) == {
-        "Answers", "Audit", "AuditReport", "Bootstrap", "Figure", "Figures", "Gate", "Report", "TrainingReport",
-        "audit_report", "check_gates", "from_json", "hypervolume", "known_metrics", "parse_gates", "publish",
-        "read_answers", "report_table", "to_html", "to_json", "training_report",
-    }  # fmt: skip
-    assert all(hasattr(evaluation, name) for name in evaluation.__all__)
 
 
 def test_markup_in_a_group_name_is_text():
