@@ -18,7 +18,7 @@ from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
-from trialign_ray.envs.prompts import Messages, first_turn
+from trialign_ray.envs.prompts import Messages, first_turn, refuse_equal, refuse_equal_prompts
 from trialign_ray.errors import DataError, naming
 from trialign_ray.evaluation.closed_set import ScoredOptions
 from trialign_ray.io.cache import local_folder
@@ -51,7 +51,7 @@ def answers_of_options(spec: AuditSpec, questions: QuestionSet, groups: GroupSet
     sets = _option_sets(spec, questions)
     with naming("model"):
         model = local_folder(str(spec.model))
-        asked = _prompts(questions, groups, sets, chat_tokens(model))
+        asked = _prompts(questions, groups, sets, chat_tokens(model, spec.chat_template_kwargs))
         facts: dict[str, JsonValue] = {"read": spec.read, "model_hash": model_hash(model)}
         device = device_of(spec.device)
         dtype = dtype_of(spec.dtype, device)
@@ -84,12 +84,16 @@ def _option_sets(spec: AuditSpec, questions: QuestionSet) -> OptionSets:
 
 def _prompts(questions: QuestionSet, groups: GroupSet, sets: OptionSets, tokens: ChatTokens) -> list[_Asked]:
     found = []
+    refuse_equal_prompts(groups, [questions.by_id[question_id] for question_id in sets.by_question])
     for question_id, options in sets.by_question.items():
         question = questions.by_id[question_id]
         responses = [tokens.response(option.text) for option in options]
+        asked = {group.name: first_turn(groups, group, question) for group in groups.groups}
+        prompts = {name: tuple(tokens.prompt(messages)) for name, messages in asked.items()}
+        refuse_equal(question, prompts, "The model's chat template drops what tells them apart; correct it.")
         for group in groups.groups:
-            messages = first_turn(groups, group, question)
-            found.append(_Asked(question, group, messages, Tree(tokens.prompt(messages), responses), options))
+            tree = Tree(prompts[group.name], responses)
+            found.append(_Asked(question, group, asked[group.name], tree, options))
     return found
 
 
