@@ -10,6 +10,8 @@ from trialign_ray.rewards.text import words
 
 _START = 4
 """Words by which a question is found within a text; a shorter question is only found as the whole of one."""
+_SHORT = 4_000
+"""Longest text, in characters, whose words are kept: a prompt is that of many rows."""
 Words = tuple[str, ...]
 
 
@@ -18,24 +20,24 @@ class AskedTexts:
 
     def __init__(self, questions: QuestionSet) -> None:
         self._whole: dict[Words, str] = {}
-        self._by_start: dict[Words, list[Words]] = defaultdict(list)
+        self._lengths: dict[Words, set[int]] = defaultdict(set)
+        """The first words of questions -> how many words they have."""
         for question in questions.questions:
             text = words(question.text)
-            if text not in self._whole and len(text) >= _START:
-                self._by_start[text[:_START]].append(text)
             self._whole.setdefault(text, question.question_id)
-        self._find = lru_cache(maxsize=1 << 12)(self._found)
+            if len(text) >= _START:
+                self._lengths[text[:_START]].add(len(text))
+        self._cached_words = lru_cache(maxsize=1 << 12)(words)
 
     def other(self, question: Question, text: str) -> str | None:
         """The id of another question that `text` asks instead of `question`; None where it asks `question` or none."""
-        spoken, other = self._find(text)
-        return None if other is None or f" {' '.join(words(question.text))} " in spoken else other
+        said = self._cached_words(text) if len(text) <= _SHORT else words(text)
+        own = f" {' '.join(words(question.text))} "
+        return None if own in f" {' '.join(said)} " else self._first(said)
 
-    def _found(self, text: str) -> tuple[str, str | None]:
-        """The words of `text` with spaces around them, and the first question whose text is among them."""
-        said = words(text)
+    def _first(self, said: Words) -> str | None:
         for at in range(len(said)):
-            for asked in self._by_start.get(said[at : at + _START], ()):
-                if said[at : at + len(asked)] == asked:
-                    return f" {' '.join(said)} ", self._whole[asked]
-        return f" {' '.join(said)} ", self._whole.get(said)
+            for length in self._lengths.get(said[at : at + _START], ()):
+                if (found := self._whole.get(said[at : at + length])) is not None:
+                    return found
+        return self._whole.get(said)

@@ -49,7 +49,7 @@ def field_faults(row: Mapping[str, Any]) -> list[FieldFault]:
     """Faults of single fields, in the schema's order, unknown fields last. A null is the same as an absent field."""
     faults = [fault for name, check in FIELD_CHECKS.items() if (fault := _fault(name, row.get(name), check))]
     unknown = [name for name, value in row.items() if value is not None and name not in FIELD_CHECKS]
-    reason = "is not a field of the log schema; fix its name, or leave it out (--ignore {})."
+    reason = "is not a field of the log schema; fix its name, or leave it out (on the command line: --ignore {})."
     return faults + [FieldFault(str(name), "unknown", reason.format(name)) for name in unknown]
 
 

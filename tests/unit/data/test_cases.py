@@ -239,7 +239,7 @@ def test_extra_columns_of_answers_are_left_out_by_name(tmp_path: Path) -> None:
     with pytest.raises(RowError) as refused:
         audited(tmp_path, rows)
     assert [one.field for one in refused.value.problems] == ["latency_ms", "model"] * 3
-    assert "(--ignore latency_ms)" in str(refused.value)
+    assert "--ignore latency_ms)" in str(refused.value)
     assert "trialign logs import" not in str(refused.value)
     table = audited(tmp_path, rows, ignore=["latency_ms", "model"]).table
     assert table["reward_truth"].to_pylist() == [1.0] * 3
@@ -287,7 +287,7 @@ def test_other_words_for_the_question_and_a_prompt_that_holds_it_are_none(tmp_pa
 
 def test_one_answer_that_is_labelled_right_and_wrong_is_a_fault_that_names_both(tmp_path: Path) -> None:
     """Also without a question set: the labels contradict each other."""
-    ids = {"prompt_ids": [1], "response_ids": [2], "references": ["Fuji"], "answer_kind": "entity"}
+    ids: Row = {"prompt_ids": [1], "response_ids": [2], "references": ["Fuji"], "answer_kind": "entity"}
     rows = [chat("japan", group, "Fuji", answer="FUJI", reward_truth=1, **ids) for group in GROUPS[:2]]
     rows[1] |= {"answer": "the Fuji", "reward_truth": 0}
     [fault] = validate_sources([file_of(tmp_path, rows)]).problems
