@@ -10,7 +10,15 @@ import pytest
 from docs.diagram import PAGE, current
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "demo/README.md", "docs/architecture.md", "docs/logs.md", "docs/operations.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "demo/README.md",
+    "docs/architecture.md",
+    "docs/assistants.md",
+    "docs/logs.md",
+    "docs/operations.md",
+)
 MADE_BY_THE_READER = {"docker/.env"}
 _FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo"
 
