@@ -8,9 +8,10 @@ since it would run a caller's code.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,23 @@ def build(entries: Mapping[str, Entry], spec: Strict, key: str = "name") -> Any:
             f"import_path '{spec.import_path}': cannot be called with its options {spec.options}: {error}. "
             "Correct 'options', or the signature."
         ) from error
+
+
+def with_options(spec: Imported, *arguments: object) -> Callable[..., Any]:
+    """The callable that `spec` names, its options bound by keyword.
+
+    Raises SpecError where it cannot be imported, or does not take `arguments` and the options. It is not called, so
+    that a specification is refused before anything is started.
+    """
+    make: Callable[..., Any] = load_object(spec.import_path)
+    try:
+        inspect.signature(make).bind(*arguments, **spec.options)
+    except TypeError as error:
+        raise SpecError(
+            f"import_path '{spec.import_path}': cannot be called with {len(arguments)} arguments and its options "
+            f"{spec.options}: {error}. Correct 'options', or the signature."
+        ) from None
+    return partial(make, **spec.options)
 
 
 def load_object(import_path: str) -> Any:

@@ -144,6 +144,8 @@ class RowIndex:
         self._database = TemporaryDatabase(_INDEX_TABLES)
         self._numbers: dict[str, int] = {}
         """Of groups, protocols and files. They are few; the tables hold integers in their place."""
+        self._names: list[str] = []
+        """By number."""
 
     def find(self, row: Row) -> Known | None:
         """What is known of the question of `row`, None where no row of it was added."""
@@ -207,10 +209,13 @@ class RowIndex:
         return self._number(row["group"]), self._number(row["protocol"]), row["turn"], row["sample"]
 
     def _number(self, name: str) -> int:
-        return self._numbers.setdefault(name, len(self._numbers))
+        number = self._numbers.setdefault(name, len(self._names))
+        if number == len(self._names):
+            self._names.append(name)
+        return number
 
     def _location(self, file: int, line: int) -> str:
-        return f"{list(self._numbers)[file]}:{line}"
+        return f"{self._names[file]}:{line}"
 
 
 def _digest(answer: str | None) -> bytes:

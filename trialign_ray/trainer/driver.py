@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from trialign_ray.actors.group_actor import group_actors
 from trialign_ray.actors.handle import GroupActorHandle
@@ -21,7 +20,7 @@ from trialign_ray.io.cache import upload_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.progress import Progress
 from trialign_ray.trainer.checkpoint import read_state
-from trialign_ray.trainer.failures import cause
+from trialign_ray.trainer.failures import cause, is_start_timeout
 from trialign_ray.trainer.recovery import recover
 from trialign_ray.trainer.resolve import ResolvedRun
 from trialign_ray.trainer.train_loop import LoopInputs, train_loop
@@ -97,7 +96,7 @@ def _named(trainer: TorchTrainer, spec: TrainSpec, groups: int) -> Callable[[], 
             return trainer.fit()
         except Exception as error:
             found = cause(error)
-        if isinstance(found, WorkerGroupStartupTimeoutError):
+        if is_start_timeout(found):
             found = insufficient(spec.learner, groups)
         raise found
 

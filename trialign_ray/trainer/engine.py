@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from trialign_ray.config.train import LearnerSpec, OptimizerSpec
+from trialign_ray.trainer.checkpoint import CheckpointEngine
 from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.policy import Policy
 
@@ -46,14 +47,8 @@ class Engine(Protocol):
         """L2 norm of the last step's gradient over all ranks, before it was clipped."""
 
 
-class ZeroEngine(Engine, Protocol):
+class ZeroEngine(Engine, CheckpointEngine, Protocol):
     """A `deepspeed.DeepSpeedEngine`, which also writes and reads its shards."""
-
-    def save_checkpoint(self, save_dir: str, tag: str, *, exclude_frozen_parameters: bool) -> object:
-        """Write this rank's shards below `<save_dir>/<tag>`."""
-
-    def load_checkpoint(self, load_dir: str, tag: str, load_module_strict: bool) -> tuple[str | None, object]:
-        """Read them again; the path is None where there are none."""
 
 
 def initialize(

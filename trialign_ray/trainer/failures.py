@@ -1,4 +1,8 @@
-"""What a failed training is reported as: the error that was raised on purpose, or one that names the worker."""
+"""What a failed training is reported as: the error that was raised on purpose, or one that names the worker.
+
+Ray Train does not export its errors: this is the only module that imports them from where they are. So the range of
+Ray in `pyproject.toml` ends with the release that was tested.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,8 @@ from trialign_ray.errors import CheckpointError, TrialignError, WorkerError
 def cause(error: Exception) -> Exception:
     """The error that a worker raised on purpose, else one that names the worker and its last words."""
     failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
-    controller = getattr(error, "controller_failure", None)
-    if isinstance(controller, WorkerGroupStartupTimeoutError):
+    controller: Exception | None = getattr(error, "controller_failure", None)
+    if controller is not None and is_start_timeout(controller):
         return controller
     if not failures and "CheckpointManagerInitializationError" in repr(error):
         return CheckpointError(
@@ -30,6 +34,11 @@ def cause(error: Exception) -> Exception:
     failed = WorkerError(f"worker died: {texts or _last_line(error)}. Continue from the last checkpoint with --resume.")
     failed.__cause__ = error
     return failed
+
+
+def is_start_timeout(error: Exception) -> bool:
+    """Whether Ray Train waited in vain for the resources of its workers."""
+    return isinstance(error, WorkerGroupStartupTimeoutError)
 
 
 def _last_line(failure: Exception) -> str:

@@ -5,17 +5,14 @@ A writer is a class with the methods of `MetricWriter`; rank 0 makes each anew w
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from tensorboardX import SummaryWriter
 
-from trialign_ray.config.seams import Imported, load_object
-from trialign_ray.errors import SpecError
+from trialign_ray.config.seams import Imported, with_options
 from trialign_ray.io.cache import upload_folder
 from trialign_ray.io.metrics_file import MetricsFile, Row
 from trialign_ray.io.run_folder import RunFolder
@@ -152,23 +149,10 @@ WRITERS: dict[str, Callable[[RunFolder, int], MetricWriter]] = {
 """What every run has: name -> from the run's folder and the step that the attempt starts from, a writer."""
 
 
-def writer_maker(spec: Imported) -> Callable[[RunFolder, int], MetricWriter]:
-    """Makes a writer of the user's own, as an entry of WRITERS does; its options are passed by keyword.
-
-    Raises SpecError where it cannot be imported, or cannot be called with these arguments.
-    """
-    make: Callable[..., MetricWriter] = load_object(spec.import_path)
-    try:
-        inspect.signature(make).bind("folder", 0, **spec.options)
-    except TypeError as error:
-        raise SpecError(
-            f"import_path '{spec.import_path}': cannot be called with a run folder, a step and its options "
-            f"{spec.options}: {error}. Correct 'options', or the signature."
-        ) from None
-    return partial(make, **spec.options)
-
-
 def metric_writers(folder: RunFolder, first_step: int, imported: Sequence[Imported]) -> list[MetricWriter]:
-    """The writers of `WRITERS` and the user's own. Raises SpecError as `writer_maker` does."""
-    makers = [*WRITERS.values(), *map(writer_maker, imported)]
+    """The writers of `WRITERS` and the user's own, which get the same arguments and their options by keyword.
+
+    Raises SpecError where one cannot be imported, or cannot be called so.
+    """
+    makers = [*WRITERS.values(), *(with_options(spec, folder, first_step) for spec in imported)]
     return [make(folder, first_step) for make in makers]

@@ -13,7 +13,7 @@ from trialign_ray.config.base import Strict
 from trialign_ray.config.derived import Derived, derive
 from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
 from trialign_ray.config.generators import GENERATORS
-from trialign_ray.config.seams import build
+from trialign_ray.config.seams import build, with_options
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
 from trialign_ray.data.dataset import Dataset, open_dataset, training_questions
 from trialign_ray.data.held_out import refuse_held_out
@@ -21,7 +21,6 @@ from trialign_ray.errors import DataError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.loading import chat_tokens, model_hash, tokenizer_hash
-from trialign_ray.trainer.metric_writers import writer_maker
 from trialign_ray.trainer.question_sampler import QuestionSampler
 
 
@@ -101,7 +100,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
         compose(spec.algorithm)
     with naming("metrics"):
         for writer in spec.metrics:
-            writer_maker(writer)
+            with_options(writer, folder, 0)
     with naming("learner.attention"):
         build(ATTENTION, spec.learner.attention)
     game = None if spec.evaluation is None else _game(spec.evaluation)

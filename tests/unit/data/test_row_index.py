@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,3 +94,29 @@ def test_a_later_turn_counts_the_group_and_the_first_turn_its_prompt() -> None:
     known = index.find(first)
     assert known is not None
     assert (known.twin, known.prompt) == ("a.jsonl:2", Prompt("a.jsonl:2", b"asked"))
+
+
+class Names(dict[str, int]):
+    """Counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        Names.passes += 1
+        return super().__iter__()
+
+
+def test_to_name_a_row_does_not_go_through_all_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of many files, each of one row: going through them at every row would be quadratic."""
+    monkeypatch.setattr(Names, "passes", 0)
+    index = RowIndex()
+    index._numbers = Names()
+    for number in range(300):
+        one = row(question_id="q", sample=number)
+        known = index.find(one)
+        assert known is None or known.first_row == "0.jsonl:1"
+        index.add(RawRow(f"{number}.jsonl", 1, one), one, known, b"")
+    assert Names.passes == 0
+    last = index.find(row(question_id="q", sample=299))
+    assert last is not None
+    assert last.twin == "299.jsonl:1"
