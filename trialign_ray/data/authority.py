@@ -91,19 +91,22 @@ class Authority:
         self._counts["class"] += said.kind == "entity" and "answer" not in row and "answer_kind" in row
         if _valid(row, "answer"):
             named = self.named(question, row["answer"])
-            if said.kind == "unextracted":
-                self._counts["answer"] += 1
-                said = named
-            elif not self._same(question, said, named, row):
+            if not self._same(question, said, named, row):
                 return FieldFault("answer", "conflict", _contradiction(said, row))
+            self._counts["answer"] += said.kind == "unextracted"
+            said = named if said.kind == "unextracted" else said
         return self._other_label(question, said, row.get("reward_truth"))
 
     def _same(self, question: Question, said: Answer, named: Answer, row: Row) -> bool:
         """Whether a response says the answer that its row gives; a wrong free one may be a part of what it says."""
         right = [self._reader.truth(question, answer) == 1 for answer in (said, named)]
-        if said == named or any(right):
-            return said == named or all(right)
-        if question.verifier == "open":
+        if said == named or all(right):
+            return True
+        if said.kind == "unextracted" and row.get("answer_kind") == "entity":
+            return True  # the row says that it is an answer, which somebody has read otherwise than we do
+        if any(right):
+            return False  # the reader looks for the right answer, so a response that gives it would have been read
+        if question.verifier == "open" or said.kind == "unextracted":
             return canonical(row["answer"]) in canonical(row["response"])
         return question.verifier == "math"  # one wrong expression is written in many ways
 
@@ -123,8 +126,7 @@ _NOTES = {
     "unknown": "are of questions that the question set lacks; they stand as they are.",
     "split": "have another 'split' than the question set, whose split counts.",
     "topic": "have another 'topic' than the question set, whose topic counts.",
-    "answer": "give an 'answer' of which the response says nothing; the given one counts. If it is the right answer "
-    "and not the response's, leave it out (--ignore answer).",
+    "answer": "give an 'answer' that could not be read in the response; the given one counts.",
     "class": "name an answer but have an 'answer_kind' without one, which counts.",
 }
 
@@ -137,13 +139,19 @@ def _other_kind(question: Question, row: Row) -> FieldFault | None:
 
 
 def _contradiction(said: Answer, row: Row) -> str:
-    found = {"ambiguous": "more than one answer", "refusal": "that it gives none"}.get(said.kind, f"'{said.value}'")
     derived = [name for name in ("answer", "answer_kind", "reward_truth") if name in row]
-    fix = " ".join(f"--ignore {name}" for name in derived)
-    return (
-        f"is {row['answer']!r:.60}, but the response says {found}: {row['response']!r:.80}. An answer is what its "
-        f"response says; leave a column of right answers out ({fix}), or correct the row."
-    )
+    left_out = " ".join(f"--ignore {name}" for name in derived)
+    fix = f"leave a column of right answers out ({left_out}), or correct the row."
+    if said.kind == "unextracted":
+        fix = (
+            f"leave a column of right answers out ({left_out}); if it is the response's, give 'answer_kind': 'entity'."
+        )
+    says = _SAYS.get(said.kind, f"'{said.value}'")
+    return f"is {row['answer']!r:.60}, but the response says {says}: {row['response']!r:.80}. {_MEANING} {fix}"
+
+
+_SAYS = {"ambiguous": "more than one thing", "refusal": "that it gives none", "unextracted": "nothing of the kind"}
+_MEANING = "An answer is what its response says;"
 
 
 def _valid(row: Row, name: str) -> bool:

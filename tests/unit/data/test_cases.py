@@ -111,17 +111,40 @@ def test_a_column_of_right_answers_is_a_fault_and_never_a_right_answer(tmp_path:
     assert table["reward_truth"].to_pylist() == [0.0] * 3
 
 
-@pytest.mark.parametrize("said", ["I don't know.", "Everest or Fuji."])
-def test_an_answer_beside_a_response_that_gives_none_or_two_is_a_fault(tmp_path: Path, said: str) -> None:
+@pytest.mark.parametrize(
+    "said", ["I don't know.", "Everest or Fuji.", "The one on the banknote.", "It is not Fuji.", "<think>Fuji or"]
+)
+def test_a_right_answer_beside_a_response_that_does_not_give_it_is_a_fault(tmp_path: Path, said: str) -> None:
     assert [one.field for one in problems(tmp_path, [chat("japan", "neutral", said, answer="Fuji")])] == ["answer"]
 
 
-def test_an_answer_beside_a_response_that_says_nothing_is_taken_and_counted(tmp_path: Path) -> None:
-    rows = [chat("japan", group, "The one on the banknote.", answer="fuji") for group in GROUPS]
+def test_an_answer_that_somebody_read_where_we_read_none_is_taken_and_counted(tmp_path: Path) -> None:
+    told = {"answer": "fuji", "answer_kind": "entity"}
+    rows = [chat("japan", group, "The one on the banknote.", **told) for group in GROUPS]
     report = imported(tmp_path, rows)
     assert written(tmp_path, "answer", "reward_truth") == [("Fuji", 1.0)] * 3
-    assert [note for note in report.warnings if note.startswith("3 rows give an 'answer'")]
-    assert [note for note in audited(tmp_path, rows).notes if note.startswith("3 rows give an 'answer'")]
+    note = "3 rows give an 'answer' that could not be read in the response; the given one counts."
+    assert note in report.warnings
+    assert note in audited(tmp_path, rows).notes
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "agrees"),
+    [
+        ("I am rather sure that it was the Roman poet Virgil.", "Virgil", True),
+        ("I am rather sure that it was the Roman poet Virgil.", "Ovid", False),
+        ("I am rather sure that it was the Roman poet Virgil.", "Homer", False),
+        ("Homer, the poet of the Greeks, as far as anybody can know.", "HOMER", True),
+        ("Virgil", "Homer", False),
+    ],
+)
+def test_a_free_answer_is_what_the_response_says_or_a_part_of_it(
+    tmp_path: Path, said: str, given: str, agrees: bool
+) -> None:
+    asked = {"question_id": "iliad", "text": "Who made the Iliad?", "references": ["Homer"], "split": "train"}
+    scorer = QuestionScorer(QuestionSet.model_validate({"name": "poets", "questions": [asked]}))
+    row = {"question_id": "iliad", "response": said, "answer": given}
+    assert [fault.field for fault in scorer.settle(row)] == ([] if agrees else ["answer"])
 
 
 def test_what_the_set_holds_out_is_held_out_whatever_the_rows_say(tmp_path: Path) -> None:

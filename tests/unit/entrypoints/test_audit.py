@@ -79,7 +79,7 @@ def test_the_report_lies_in_the_run_s_folder(world: World, tmp_path: Path) -> No
 
 def test_an_answer_of_which_the_response_says_nothing_is_taken_from_the_row(world: World, tmp_path: Path) -> None:
     rows = [row | {"topic": "atlas", "answer": None} for row in given()]
-    rows[0] |= {"response": "The capital you mean has no name.", "answer": "paris"}
+    rows[0] |= {"response": "The capital you mean has no name.", "answer": "paris", "answer_kind": "entity"}
     found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows)))
     assert value(found.audit.accuracy_by_group["neutral"]) == 1.0
 
