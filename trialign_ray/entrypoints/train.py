@@ -156,4 +156,5 @@ class _Evaluation:
             "versions": {name: version(name) for name in PACKAGES},
             "specification": spec.model_dump(mode="json"),
         }
-        return training_report(base, trained, self._game.groups.names, run, Bootstrap(self._spec.bootstrap))
+        groups = self._game.groups
+        return training_report(base, trained, groups.names, run, Bootstrap(self._spec.bootstrap), groups.cues)

@@ -26,7 +26,7 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
     """Named, right given named, contradiction and shared falsehood; with several samples the excess contradiction."""
     named_qgs = named(answers)
     groups = range(len(answers.groups))
-    differ_q, both_q = _sum(_differing(answers, g, h) for g, h in combinations(groups, 2))
+    differ_q, both_q = _sum(differing(answers, g, h) for g, h in combinations(groups, 2))
     share, right = _product(answers)
     found: dict[Key, Statistic] = {
         ("named", None): share,
@@ -39,7 +39,7 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
         found["named_by_group", name] = ratio(count_q, answers.objective_q * answers.samples)
         found["right_given_named_by_group", name] = ratio(right_q, count_q)
     if answers.samples > 1:
-        own = ratio(*_sum(_differing(answers, g, g) for g in groups))
+        own = ratio(*_sum(differing(answers, g, g) for g in groups))
         found["contradiction_excess", None] = less(found["contradiction", None], own)
     return found
 
@@ -101,7 +101,7 @@ def _factors(answers: Answers) -> Factors:
     return factors
 
 
-def _differing(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
+def differing(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
     """Pairs of samples [q] of two groups that name different answers, and that name any; of one group with itself."""
     said = named(answers)
     both_qss = said[:, g, :, None] * said[:, h, None, :]

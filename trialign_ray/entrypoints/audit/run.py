@@ -50,7 +50,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
         progress.note(note)
     facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed, **found.facts}
     facts["wall_seconds"] = time.monotonic() - started
-    report = audit_report(found.table, groups.names, facts, Bootstrap(spec.bootstrap), found.closed_set)
+    report = audit_report(found.table, groups.names, facts, Bootstrap(spec.bootstrap), found.closed_set, groups.cues)
     publish(report, folder)
     return report
 

@@ -22,6 +22,15 @@ class Metric:
     share: bool = True
 
 
+CUE_COLUMNS = {
+    "accuracy": "accuracy",
+    "named": "named",
+    "right_given_named": "right/named",
+    "contradicts_control": "other than neutral",
+    "preference": "preference",
+}
+"""Figures of a `CueRow` and their headings."""
+
 _ALL = (
     Metric("accuracy_mean", "Mean accuracy", "higher", "Questions a group gets right, averaged over the groups."),
     Metric("named", "Answer named", "higher", "Responses that name an answer, right or wrong: form, not fact."),

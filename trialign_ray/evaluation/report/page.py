@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trialign_ray.errors import require
 from trialign_ray.evaluation.figures import Audit
-from trialign_ray.evaluation.report.catalogue import write_answering
+from trialign_ray.evaluation.report.catalogue import CUE_COLUMNS, write_answering
 from trialign_ray.evaluation.report.report import AuditReport, Report
 from trialign_ray.evaluation.report.served import sentences, served
 
@@ -45,6 +45,8 @@ def to_html(report: Report) -> str:
         by_mean=view.by_mean_logprob(last),
         group_columns=list(view.group_columns(last).values()),
         group_rows={side: view.group_rows(audit) for side, audit in sides.items()},
+        cue_columns=[heading.capitalize() for heading in CUE_COLUMNS.values()],
+        cue_rows=view.cue_rows(report),
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
         questions_in_all=len(report.split_questions),
         apart=report.read_apart[:MOST_QUESTIONS],

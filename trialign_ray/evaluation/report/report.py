@@ -15,6 +15,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from trialign_ray.config.base import Strict, explain
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.answers import read_answers
+from trialign_ray.evaluation.by_cue import CueRow, by_cue
 from trialign_ray.evaluation.closed_set import ScoredOptions, closed_set
 from trialign_ray.evaluation.compare import difference
 from trialign_ray.evaluation.figures import Audit, Difference
@@ -39,6 +40,8 @@ class AuditReport(Strict):
     split_questions: tuple[SplitQuestion, ...]
     read_apart: tuple[ReadApart, ...] = ()
     """Responses that hold the same answer and were read apart."""
+    by_cue: dict[str, tuple[CueRow, ...]] = {}
+    """Under 'audit' the figures of each kind of cue, where the groups have several."""
     run: Run
 
     def to_frame(self) -> pd.DataFrame:
@@ -56,6 +59,8 @@ class TrainingReport(Strict):
     split_questions: tuple[SplitQuestion, ...]
     read_apart: tuple[ReadApart, ...] = ()
     """Responses of the trained model that hold the same answer and were read apart."""
+    by_cue: dict[str, tuple[CueRow, ...]] = {}
+    """Under 'base' and 'trained' the figures of each kind of cue, where the groups have several."""
     run: Run
 
     def to_frame(self) -> pd.DataFrame:
@@ -73,8 +78,11 @@ def audit_report(
     run: Mapping[str, JsonValue],
     bootstrap: Bootstrap | None = None,
     options: ScoredOptions | None = None,
+    cues: Mapping[str, str] | None = None,
 ) -> AuditReport:
     """Measure one table of answers (log schema); `options` says that they are options that were scored.
+
+    cues: group -> kind of its cue (`GroupSet.cues`), to report by.
 
     Raises DataError where it cannot be audited.
     """
@@ -83,6 +91,7 @@ def audit_report(
         audit=audit(read, bootstrap, None if options is None else closed_set(options, groups, bootstrap)),
         split_questions=split_questions({"audit": read}),
         read_apart=() if options is not None else read_apart(read),
+        by_cue={"audit": by_cue(read, cues or {}, bootstrap)},
         run=dict(run),
     )
 
@@ -93,6 +102,7 @@ def training_report(
     groups: Sequence[str],
     run: Mapping[str, JsonValue],
     bootstrap: Bootstrap | None = None,
+    cues: Mapping[str, str] | None = None,
 ) -> TrainingReport:
     """Measure both tables of answers and their paired difference. Raises DataError where they do not match."""
     before, after = read_answers(base, groups, "base answers"), read_answers(trained, groups, "trained answers")
@@ -103,6 +113,7 @@ def training_report(
         trained=audit(after, bootstrap),
         split_questions=split_questions({"base": before, "trained": after}),
         read_apart=read_apart(after),
+        by_cue={side: by_cue(read, cues or {}, bootstrap) for side, read in (("base", before), ("trained", after))},
         run=dict(run),
     )
 

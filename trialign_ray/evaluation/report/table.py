@@ -11,6 +11,7 @@ from rich.text import Text
 
 from trialign_ray.evaluation.figures import Audit, ByGroup, Figure, MaybeFigure
 from trialign_ray.evaluation.report.catalogue import (
+    CUE_COLUMNS,
     METRICS,
     Metric,
     Verdict,
@@ -52,6 +53,7 @@ def report_table(report: Report) -> RenderableType:
             _audit_table(report.audit),
             _served_table(report),
             *_group_tables("", report.audit),
+            *_cue_tables(report),
             _notes(report.audit, report),
         )
     return Group(
@@ -60,6 +62,7 @@ def report_table(report: Report) -> RenderableType:
         Text("\n".join(sentences(report))),
         *_group_tables(", base", report.base),
         *_group_tables(", trained", report.trained),
+        *_cue_tables(report),
         Text("p of a change: how often one as large comes up if training changes nothing.", style="dim"),
         _notes(report.trained, report),
     )
@@ -113,6 +116,18 @@ def _group_table(title: str, audit: Audit, columns: Mapping[str, str]) -> Table:
         name = Text(group, style="bold" if group == audit.worst_group else "")
         table.add_row(name, *(_ABSENT if figure is None else _short(figure) for figure in figures))
     return table
+
+
+def _cue_tables(report: Report) -> list[Table]:
+    tables = []
+    for side, rows in report.by_cue.items():
+        if rows:
+            table = _table("By cue" if side == "audit" else f"By cue, {side}", "cue", *CUE_COLUMNS.values())
+            for row in rows:
+                figures: list[MaybeFigure] = [getattr(row, name) for name in CUE_COLUMNS]
+                table.add_row(row.cue, *(_ABSENT if figure is None else _short(figure) for figure in figures))
+            tables.append(table)
+    return tables
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from trialign_ray.evaluation.figures import Audit, Difference, Figure, MaybeFigure
 from trialign_ray.evaluation.report import plots
 from trialign_ray.evaluation.report.catalogue import (
+    CUE_COLUMNS,
     HEADLINES,
     METRICS,
     Metric,
@@ -108,6 +109,15 @@ def group_rows(audit: Audit) -> dict[str, list[Written | None]]:
     """Group -> its figures in the order of `group_columns`."""
     columns = [getattr(audit, name) or {} for name in group_columns(audit)]
     return {group: [_written(_SHARE, column.get(group)) for column in columns] for group in audit.groups}
+
+
+def cue_rows(report: Report) -> dict[str, dict[str, list[Written | None]]]:
+    """Side -> kind of cue -> its figures in the order of CUE_COLUMNS; sides without several cues are left out."""
+    return {
+        side: {row.cue: [_written(_SHARE, getattr(row, name)) for name in CUE_COLUMNS] for row in rows}
+        for side, rows in report.by_cue.items()
+        if rows
+    }
 
 
 def charts(sides: Sides) -> dict[str, Markup]:
