@@ -23,7 +23,10 @@ def submit_job(
     key: options.Key,
     url: options.Url = options.LOCAL_URL,
     label: Annotated[list[str] | None, typer.Option(help="key=value, may be repeated.")] = None,
-    retries: int | None = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(help="Automatic retries after a failure that a retry may cure; default: the service's."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the log until the end.")] = False,
 ) -> None:
     """Submit a job and print its id."""
@@ -42,7 +45,7 @@ def list_jobs(
     key: options.Key,
     url: options.Url = options.LOCAL_URL,
     status: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
-    limit: int = 50,
+    limit: Annotated[int, typer.Option(help="Show at most N jobs.")] = 50,
 ) -> None:
     """The newest jobs."""
     from itertools import islice
@@ -86,7 +89,7 @@ def job_logs(
     key: options.Key,
     url: options.Url = options.LOCAL_URL,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job is over.")] = False,
-    tail: Annotated[int | None, typer.Option(help="Only so many of the lines that are there.")] = None,
+    tail: Annotated[int | None, typer.Option(help="Show only the last N lines.")] = None,
 ) -> None:
     """The log of a job. With -f the exit status is 1 where the job does not succeed."""
     with _client(url, key) as client:

@@ -38,7 +38,7 @@ def list_keys(data: options.Data = options.DATA_FOLDER) -> None:
 
 @app.command("revoke")
 def revoke_key(key_id: str, data: options.Data = options.DATA_FOLDER) -> None:
-    """End a key, by its id (`tk_<id>_...`)."""
+    """Revoke a key. KEY_ID is the part between the underscores of `tk_<id>_...`."""
     from trialign_ray.errors import SpecError
 
     if not asyncio.run(store.revoke_key(store.open_settings(data), key_id)):

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 def command(
     data: options.Data = options.DATA_FOLDER,
     address: Annotated[str | None, typer.Option(envvar="TRIALIGN_RAY_ADDRESS", help="Ray's dashboard URL.")] = None,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    cpus: Annotated[int | None, typer.Option(help="Of the local Ray; all without it.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 is every network of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    cpus: Annotated[int | None, typer.Option(help="CPUs of the local Ray (default: all).")] = None,
 ) -> None:
     """Run the control plane, and a local Ray unless --address names a cluster.
 

@@ -103,8 +103,8 @@ def _factors(answers: Answers) -> Factors:
 
 def differing(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
     """Pairs of samples [q] of two groups that name different answers, and that name any; of one group with itself."""
-    said = named(answers)
-    both_qss = said[:, g, :, None] * said[:, h, None, :]
+    named_qgs = named(answers)
+    both_qss = named_qgs[:, g, :, None] * named_qgs[:, h, None, :]
     if g == h:
         both_qss = both_qss * (1 - np.eye(answers.samples))
     differ_qss = both_qss * (answers.code_qgs[:, g, :, None] != answers.code_qgs[:, h, None, :])

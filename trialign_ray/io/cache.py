@@ -66,7 +66,7 @@ def _state(location: Location) -> str:
         for info in sorted(_files(location), key=lambda info: info.path):
             if info.mtime_ns is None:
                 raise DataError(
-                    f"{location.uri}: its storage tells no modification times, so a copy may be out of date. "
+                    f"{location.uri}: the storage reports no modification times, so a copy may be out of date. "
                     "Copy the folder to this machine and give the local path."
                 )
             digest.update(f"{info.path.removeprefix(location.path)}\0{info.size}\0{info.mtime_ns}\n".encode())

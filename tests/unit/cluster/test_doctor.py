@@ -126,3 +126,22 @@ def test_findings_that_ask_for_something_say_what(monkeypatch: pytest.MonkeyPatc
     checks = (doctor.python, doctor.packages, doctor.cores, doctor.memory, doctor.shared_memory)
     for finding in [check() for check in (*checks, doctor.disk, doctor.model_cache)]:
         assert (finding.status == "ok") == (finding.fix == ""), finding
+
+
+OLD_CPU = "model name : x\nflags : fpu avx2 avx512f avx512_vnni\n"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cpuinfo", "status"),
+    [
+        ("", OLD_CPU, "attention"),
+        ("NVIDIA H100", OLD_CPU, "ok"),
+        ("", OLD_CPU.replace("avx512_vnni", "avx512_bf16"), "ok"),
+        ("", OLD_CPU.replace("avx512_vnni", "amx_bf16 amx_tile"), "ok"),
+        ("", "Features : fp asimd bf16\n", "ok"),
+    ],
+)
+def test_a_cpu_without_bfloat16_is_told_to_train_in_float32(gpus: str, cpuinfo: str, status: str) -> None:
+    finding = doctor.judge_accelerator(gpus, cpuinfo)
+    assert finding.status == status
+    assert ("learner.dtype: float32" in finding.fix) == (status == "attention")

@@ -13,6 +13,7 @@ from tests.unit.deploy.manifests import ROOT, named, templates
 from trialign_api.settings import Settings
 from trialign_api.telemetry import Telemetry
 from trialign_ray.cli.app import app
+from trialign_ray.config.endpoint import KEY_ENV
 
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
@@ -56,7 +57,8 @@ def test_the_job_of_kuberay_runs_a_command_that_exists():
 
 
 def test_every_setting_and_metric_of_the_page_exists():
-    settings = set(re.findall(r"TRIALIGN_([A-Z_]+)", PAGE)) - {"CACHE"}
+    of_the_library = {"CACHE", KEY_ENV.removeprefix("TRIALIGN_")}
+    settings = set(re.findall(r"TRIALIGN_([A-Z_]+)", PAGE)) - of_the_library
     assert settings <= {field.upper() for field in Settings.model_fields}
     metrics = {re.sub("_total$", "", name) for name in re.findall(r"trialign_api_\w+", PAGE)}
     assert metrics == {metric.name for metric in Telemetry.new().registry.collect()}
