@@ -19,7 +19,7 @@ FIXED_FIELDS = ("model", "messages", "n", "stream")
 def _base_url(url: str) -> str:
     """The URL without what is added to it; raises ValueError for one that holds a secret, or has no host."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or " " in url:
         raise ValueError("needs http:// or https:// and a host, such as https://api.openai.com/v1")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must have no user, query or fragment; put a key into an environment variable ('key_env')")

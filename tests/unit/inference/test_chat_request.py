@@ -24,7 +24,8 @@ def test_a_sampled_request_has_a_seed_and_a_greedy_one_has_none() -> None:
 
 
 def test_changes_are_put_over_and_null_leaves_a_field_out() -> None:
-    changed = body(max_tokens=None, max_completion_tokens=9, seed=None, temperature=1)
+    changes = {"max_tokens": None, "max_completion_tokens": 9, "seed": None, "temperature": 1}
+    changed = chat_body("m", ASKED, Sampling(48, 0.7), 3, changes)
     assert changed == {"model": "m", "messages": ASKED, "temperature": 1, "max_completion_tokens": 9}
 
 

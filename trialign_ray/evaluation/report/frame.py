@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trialign_ray.errors import require
-from trialign_ray.evaluation.figures import Figures, figure_names, is_by_group
+from trialign_ray.evaluation.figures import Figures, MaybeFigure, figure_names, is_by_group
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def to_frame(sides: Mapping[str, Figures]) -> pd.DataFrame:
     return frame.astype({"value": float, "low": float, "high": float})
 
 
-def _by_group(figures: Figures, metric: str) -> list[tuple[str | None, object]]:
+def _by_group(figures: Figures, metric: str) -> list[tuple[str | None, MaybeFigure]]:
     value = getattr(figures, metric)
     if isinstance(value, dict):
         return list(value.items())

@@ -20,6 +20,7 @@ _AGAIN = (408, 409, 425, 429)
 _SPENT = ("insufficient_quota", "billing_hard_limit_reached")
 """Codes of a 429 that no waiting ends."""
 _CHUNK = 1 << 16
+_JSON = {"Content-Type": "application/json"}
 _SHORTEST_KEY = 12
 
 
@@ -39,11 +40,14 @@ async def attempt(http: httpx.AsyncClient, request: ChatRequest, timeout: float,
 
     Raises Transient where another attempt may succeed, and EndpointRefusedError or BadReplyError where none will.
     """
+    sent = json.dumps(request.body)  # in ASCII: a text may hold half of a surrogate pair, which UTF-8 has not
     try:
-        async with asyncio.timeout(timeout), http.stream("POST", request.url, json=request.body) as response:
+        async with asyncio.timeout(timeout), http.stream("POST", request.url, content=sent, headers=_JSON) as response:
             content = await _content(response, most_bytes)
     except TimeoutError:
         raise Transient(f"no whole reply within {timeout:g} s") from None
+    except httpx.InvalidURL as error:
+        raise EndpointRefusedError(f"is no URL: {error}. Correct it.") from None
     except httpx.TransportError as error:
         raise Transient(f"{type(error).__name__}: {error}") from None
     if response.status_code == 200:

@@ -30,18 +30,16 @@ class AnswerCache:
     def get(self, request: ChatRequest) -> Any:
         """The reply's JSON; None where there is none. Raises DataError for a file that is damaged."""
         file = self._file(request)
-        try:
-            with file.filesystem.open_input_stream(file.path) as stream:
-                text = stream.read()
-        except FileNotFoundError:
-            return None
         with reading(file.uri):
             try:
-                return json.loads(text)["reply"]
-            except (ValueError, KeyError, TypeError):
-                raise DataError(
-                    f"{file.uri}: is not an answer that was kept. Delete it: it is asked for again."
-                ) from None
+                with file.filesystem.open_input_stream(file.path) as stream:
+                    text = stream.read()
+            except FileNotFoundError:
+                return None
+        try:
+            return json.loads(text)["reply"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{file.uri}: is not an answer that was kept. Delete it, then start again.") from None
 
     def put(self, request: ChatRequest, reply: Any) -> None:
         """Keep a reply; raises DataError where the folder cannot be written."""

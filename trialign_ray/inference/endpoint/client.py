@@ -29,16 +29,18 @@ from trialign_ray.progress import Progress
 _LONGEST_WAIT = 600.0
 """Seconds; a server that asks for more is come back to by a later run."""
 _FIRST_WAIT, _LONGEST_BACKOFF = 0.5, 60.0
+_MOST_NOTES = 10
+"""Different reasons that are told; a server may put a number of its own into each."""
 
 
 class Endpoint:
     """A server, and the answers that it gave before."""
 
-    def __init__(self, spec: EndpointSpec, cache: AnswerCache | None = None) -> None:
+    def __init__(self, spec: EndpointSpec) -> None:
         """Raises SpecError where the variable that is to hold the key is not set."""
         self.spec = spec
         self.url = spec.url + PATH
-        self.cache = cache or AnswerCache(spec.cache)
+        self.cache = AnswerCache(spec.cache)
         self._headers = {} if spec.replay else _headers(spec)
 
     def ask(self, requests: Sequence[ChatRequest], progress: Progress) -> list[ChatReply]:
@@ -105,45 +107,48 @@ class _Asking:
         while self._queue and not self._stop.is_set():
             request = self._queue.popleft()
             try:
-                body = await self._answer(http, request)
+                await self._answer(http, request)
             except TrialignError as error:
                 self._failure = self._failure or _of(request, self._endpoint.url, error)
                 self._stop.set()
-                return
             except BaseException:
                 self._stop.set()
                 raise
-            if body is not None:
-                await asyncio.to_thread(self._endpoint.cache.put, request, body)
-                self.replies[request.key] = read_reply(body)
-                self._progress.advance(1)
 
-    async def _answer(self, http: httpx.AsyncClient, request: ChatRequest) -> Any:
-        """The reply's JSON; None where asking had to stop before it came."""
-        spec, why = self._endpoint.spec, Transient("")
-        for tried in range(spec.attempts):
-            if not await self._pace.turn(self._stop.is_set):
-                return None
-            self._under_way += 1
+    async def _answer(self, http: httpx.AsyncClient, request: ChatRequest) -> None:
+        """Get one reply and keep it, unless asking has to stop before it is asked for."""
+        tried, most = 0, self._endpoint.spec.attempts
+        while await self._pace.turn(self._stop.is_set):
+            tried += 1
             try:
-                return await attempt(http, request, spec.timeout_seconds, spec.reply_bytes)
+                body = await self._attempt(http, request)
             except Transient as error:
-                why = error
-            finally:
-                self._under_way -= 1
-            if tried + 1 < spec.attempts:
-                await self._before_next(why, tried, request)
-        raise EndpointError(f"failed {spec.attempts} times, last with: {why}. Try later, or allow more attempts.")
+                if tried == most:
+                    said = f"failed {most} times, last with: {error}. Try later, or allow more attempts."
+                    raise EndpointError(said) from None
+                await self._before_next(error, tried, request)
+                continue
+            await asyncio.to_thread(self._endpoint.cache.put, request, body)
+            self.replies[request.key] = read_reply(body)
+            self._progress.advance(1)
+            return
+
+    async def _attempt(self, http: httpx.AsyncClient, request: ChatRequest) -> Any:
+        spec = self._endpoint.spec
+        self._under_way += 1
+        try:
+            return await attempt(http, request, spec.timeout_seconds, spec.reply_bytes)
+        finally:
+            self._under_way -= 1
 
     async def _before_next(self, why: Transient, tried: int, request: ChatRequest) -> None:
-        seconds = why.retry_after
-        if seconds is None:
-            # The request's own hash spreads requests that failed together, and tests see the same wait again.
-            share = 0.5 + int(request.key[:8], 16) / 2**33
-            seconds = share * min(_LONGEST_BACKOFF, _FIRST_WAIT * 2**tried)
+        """Wait as long as the server asks, and longer each time."""
+        # The request's own hash spreads requests that failed together.
+        share = 0.5 + int(request.key[:8], 16) / 2**33
+        seconds = max(why.retry_after or 0.0, share * min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** (tried - 1)))
         if seconds > _LONGEST_WAIT:
             raise EndpointError(f"asks to wait for {seconds:.0f} s ({why}). Start again after that.")
-        if str(why) not in self._noted:
+        if str(why) not in self._noted and len(self._noted) < _MOST_NOTES:
             self._noted.add(str(why))
             self._progress.note(f"{self._endpoint.url}: {why}; trying again after {seconds:.1f} s")
         if why.busy:
@@ -166,8 +171,8 @@ class _Asking:
             return
         self._stop.set()
         if self._under_way:
-            waiting = f"Stopping: waiting for {self._under_way} answers that are on their way"
-            self._progress.note(f"{waiting}. Ctrl-C again gives them up.")
+            self._progress.note(f"Stopping when the requests under way are answered ({self._under_way}); Ctrl-C again "
+                                "gives them up.")  # fmt: skip
 
 
 @contextmanager
@@ -206,6 +211,8 @@ def _headers(spec: EndpointSpec) -> dict[str, str]:
     key = os.environ.get(spec.key_env, "").strip()
     if not key and spec.key_env != KEY_ENV:
         raise SpecError(f"environment variable {spec.key_env}, which is to hold the API key, is not set. Set it.")
+    if not (key.isascii() and key.isprintable()):
+        raise SpecError(f"environment variable {spec.key_env}: holds characters that no API key has. Set it again.")
     headers = {"Accept-Encoding": "identity"}
     return {**headers, "Authorization": f"Bearer {key}"} if key else headers
 
