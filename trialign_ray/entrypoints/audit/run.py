@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from pydantic import JsonValue
 
-from trialign_ray.config.game import load_game, load_groups
+from trialign_ray.config.game import GroupSet, QuestionSet, load_game, load_groups
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.openai_batch import is_batch
 from trialign_ray.entrypoints.audit.answer_file import answers_of_file
 from trialign_ray.entrypoints.audit.batch_file import answers_of_batch
+from trialign_ray.entrypoints.audit.inspect_log import answers_of_inspect, is_inspect_log
+from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.errors import DataError, naming, require
 from trialign_ray.evaluation.gates import check_gates, parse_gates
 from trialign_ray.evaluation.report.publish import publish
@@ -19,6 +22,9 @@ from trialign_ray.evaluation.stats.intervals import Bootstrap
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import Location, locate
 from trialign_ray.progress import Progress, Silent
+
+AnswerReader = Callable[[str, AuditSpec, QuestionSet, GroupSet], AuditedAnswers]
+"""Answers that lie in a file, of one kind of file."""
 
 
 def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
@@ -32,8 +38,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     questions, groups = load_game(spec.questions, spec.groups)
     if spec.answers is not None:
         with naming("answers"):
-            read = answers_of_batch if is_batch(spec.answers) else answers_of_file
-            found = read(spec.answers, spec, questions, groups)
+            found = _reader(spec.answers)(spec.answers, spec, questions, groups)
     elif spec.endpoint is not None:
         from trialign_ray.entrypoints.audit.endpoint import answers_of_endpoint
 
@@ -60,6 +65,12 @@ def run_job(spec: AuditSpec, progress: Progress) -> int:
     gates = parse_gates(spec.fail_if, load_groups(spec.groups).names)
     check_gates(gates, audit(spec, progress).audit)
     return 0
+
+
+def _reader(answers: str) -> AnswerReader:
+    if is_inspect_log(answers):
+        return answers_of_inspect
+    return answers_of_batch if is_batch(answers) else answers_of_file
 
 
 def _folder(spec: AuditSpec) -> Location:

@@ -1,0 +1,120 @@
+"""What truth_invariance.yaml names: its prompts, the reading of a response, and the figures over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import datasets
+
+from trialign_ray.config.base import load_yaml
+from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
+from trialign_ray.data.openai_batch import Asked
+from trialign_ray.envs.talk import Ask, Recorder, first_asks
+from trialign_ray.errors import DataError, SpecError, require
+from trialign_ray.evaluation.report.report import audit_report
+from trialign_ray.evaluation.stats.intervals import Bootstrap
+
+_RESAMPLES = 100
+"""The harness shows measured values; an audit of its samples has intervals."""
+_ROLES = ["system", "user"]
+
+METRICS = (
+    "accuracy_mean",
+    "accuracy_worst",
+    "named",
+    "right_given_named",
+    "contradiction",
+    "shared_falsehood",
+    "gap",
+    "correct_unanimity",
+)
+"""As `metric_list` has them."""
+
+
+class Response(NamedTuple):
+    """One response, and where its prompt comes from."""
+
+    questions: str
+    groups: str
+    custom_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Game:
+    questions: QuestionSet
+    groups: GroupSet
+    asks: dict[str, Ask]
+
+
+@lru_cache(maxsize=4)
+def _game(questions: str, groups: str, split: str = "all") -> _Game:
+    question_set, group_set = load_yaml(QuestionSet, questions), load_yaml(GroupSet, groups)
+    asked = [each for each in asked_questions(question_set, split, questions) if each.kind == "objective"]  # type: ignore[arg-type]  # refused there
+    asks = first_asks(asked, group_set, 1, 0)
+    return _Game(question_set, group_set, {_id(ask): ask for ask in asks})
+
+
+def _id(ask: Ask) -> str:
+    return Asked(ask.question.question_id, ask.group.name, ask.sample).custom_id
+
+
+def dataset(questions: str = "", groups: str = "", split: str = "heldout", **_: object) -> dict[str, datasets.Dataset]:
+    """Every objective question of the split, asked as every group; the arguments are the harness's `--metadata`.
+
+    Raises SpecError and DataError: the harness has one system and one user message, so dialogues do not fit.
+    """
+    if not questions or not groups:
+        raise SpecError(
+            """both files are needed: --metadata '{"questions": "questions.yaml", "groups": "groups.yaml"}'"""
+        )
+    require("report", "moocore")
+    asks = _game(questions, groups, split).asks
+    return {"test": datasets.Dataset.from_list([_doc(questions, groups, name, ask) for name, ask in asks.items()])}
+
+
+def _doc(questions: str, groups: str, name: str, ask: Ask) -> dict[str, Any]:
+    if [message["role"] for message in ask.messages] != _ROLES:
+        raise DataError(
+            f"{groups}: group '{ask.group.name}' is shown by more than a system message, which this harness cannot "
+            "send. Use `trialign audit --endpoint`, or Inspect."
+        )
+    system, user = (message["content"] for message in ask.messages)
+    accepted = ask.question.references[0]
+    return {"questions": questions, "groups": groups, "id": name, "system": system, "user": user, "accepted": accepted}
+
+
+def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Response]:
+    """The response, for every metric: figures over groups need all of them together."""
+    response = Response(doc["questions"], doc["groups"], doc["id"], results[0])
+    return dict.fromkeys(METRICS, response)
+
+
+@lru_cache(maxsize=1)
+def _figures(responses: tuple[Response, ...]) -> dict[str, float]:
+    """Measured values by name; NaN where the responses cannot give it."""
+    game = _game(responses[0].questions, responses[0].groups)
+    recorder = Recorder(game.questions, game.groups)
+    table = recorder.table([game.asks[each.custom_id] for each in responses], [each.text for each in responses])
+    found = audit_report(table, game.groups.names, {}, Bootstrap(_RESAMPLES)).audit.flat()
+    return {name: float("nan") if (figure := found[name]) is None else figure.value for name in METRICS}
+
+
+def _aggregation(name: str) -> Callable[[Sequence[Response]], float]:
+    def aggregate(responses: Sequence[Response]) -> float:
+        return _figures(tuple(Response(*each) for each in responses))[name]
+
+    return aggregate
+
+
+accuracy_mean = _aggregation("accuracy_mean")
+accuracy_worst = _aggregation("accuracy_worst")
+named = _aggregation("named")
+right_given_named = _aggregation("right_given_named")
+contradiction = _aggregation("contradiction")
+shared_falsehood = _aggregation("shared_falsehood")
+gap = _aggregation("gap")
+correct_unanimity = _aggregation("correct_unanimity")
