@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,18 @@ PAGES = (
 )
 MADE_BY_THE_READER = {"docker/.env"}
 _FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo"
+
+
+def test_the_job_kind_of_contributing_runs_as_written(tmp_path: Path):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (module,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "JobKind(" in block)
+    (command,) = (block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "TRIALIGN_SPEC" in block)
+    (tmp_path / "mypackage").mkdir()
+    (tmp_path / "mypackage" / "jobs.py").write_text(module, encoding="utf-8")
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    environment = os.environ | {"PYTHONPATH": paths, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "counted to 3" in done.stdout + done.stderr) == (0, True), done.stderr
 
 
 def test_the_diagram_is_that_of_the_code():
