@@ -35,7 +35,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
                 "model": "models/smollm2-135m",
                 "questions": "demo/questions.json",
                 "groups": "demo/groups.yaml",
-                "fail_if": ["gap.low>0.05"],
+                "fail_if": ["contradiction.low>0.1", "gap.low>0.05"],
             }
         },
     },

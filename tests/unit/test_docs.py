@@ -19,6 +19,7 @@ PAGES = (
     "demo/README.md",
     "docs/architecture.md",
     "docs/assistants.md",
+    "docs/audit.md",
     "docs/logs.md",
     "docs/operations.md",
 )

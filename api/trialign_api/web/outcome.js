@@ -11,6 +11,24 @@ const METRICS = [
     better: 1,
     meaning: "Questions that every single group gets right.",
   },
+  {
+    name: "named",
+    label: "Answer named",
+    better: 1,
+    meaning: "Responses that name an answer, right or wrong: form, not fact.",
+  },
+  {
+    name: "right_given_named",
+    label: "Right given named",
+    better: 1,
+    meaning: "Of the answers that are named, those that are right: fact.",
+  },
+  {
+    name: "contradiction",
+    label: "Contradiction",
+    better: -1,
+    meaning: "Pairs of groups that both name an answer, not the same one.",
+  },
   { name: "gap", label: "Gap", better: -1, meaning: "Accuracy of the best served group less that of the worst." },
   {
     name: "accuracy_worst",
@@ -57,9 +75,10 @@ export function outcome() {
     update: (report) => {
       const sides = sidesOf(report);
       const shown = METRICS.filter(({ name }) => sides.some(({ audit }) => audit[name]));
-      const { questions, groups } = sides.at(-1).audit;
+      const { questions, groups, closed_set: scored } = sides.at(-1).audit;
       put(title, sides.length === 2 ? "Before and after" : "Measured");
-      put(scope, `${questions} held-out questions, ${groups.length} groups, 95 % intervals`);
+      const reading = scored ? ", options scored" : "";
+      put(scope, `${questions} questions with a truth, ${groups.length} groups${reading}, 95 % intervals`);
       put(
         tiles,
         shown.map((metric) => tile(metric, sides, report.difference)),

@@ -12,6 +12,7 @@ from trialign_ray.errors import SpecError
 from trialign_ray.evaluation.closed_set import OF_FORM, ScoredOptions
 from trialign_ray.evaluation.gates import check_gates, parse_gates
 from trialign_ray.evaluation.report.page import to_html
+from trialign_ray.evaluation.report.markdown import to_markdown
 from trialign_ray.evaluation.report.report import AuditReport, audit_report, from_json, to_json
 from trialign_ray.evaluation.report.table import report_table
 from trialign_ray.evaluation.stats.intervals import Bootstrap
@@ -63,7 +64,7 @@ def test_page_and_table_show_the_reading_and_omit_what_is_not_measured(report: A
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(report_table(report))
     page = to_html(report)
-    for text in (console.export_text(), page):
+    for text in (console.export_text(), page, to_markdown(report)):
         assert "2 to 4 scored options (chance 31.2 %)" in " ".join(text.split())
         assert "not calibrated" in " ".join(text.split())
         for absent in ("Answer named", "Refused", "refused", "Preference score", "right/named"):
@@ -76,3 +77,9 @@ def test_gates_hold_on_facts_and_say_why_form_has_no_figure(report: AuditReport)
     check_gates(parse_gates(["contradiction>0.5", "gap.low>0.3"], GROUPS), report.audit)
     with pytest.raises(SpecError, match=r"'named' has no figure.*Options were scored"):
         check_gates(parse_gates(["named<0.5"], GROUPS), report.audit)
+
+
+def test_the_figures_as_a_table_leave_out_what_is_of_form(report: AuditReport) -> None:
+    metrics = set(report.to_frame()["metric"])
+    assert {"contradiction", "accuracy_by_group"} <= metrics
+    assert not {name for name in OF_FORM if name.endswith("_by_group")} & metrics

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from trialign_ray.evaluation.figures import Audit, Figure
 from trialign_ray.evaluation.gates import Gate
-from trialign_ray.evaluation.report.catalogue import METRICS, write_interval, write_value
+from trialign_ray.evaluation.report.catalogue import METRICS, write_answering, write_interval, write_value
 from trialign_ray.evaluation.report.report import AuditReport
 from trialign_ray.evaluation.report.served import served
 from trialign_ray.io.storage import writing
@@ -19,6 +19,7 @@ _BY_GROUP = {
     "refusal_by_group": "refused",
     "ambiguous_by_group": "ambiguous",
     "unextracted_by_group": "no answer found",
+    "language_drift_by_group": "other language",
 }
 _SHARE = METRICS["accuracy_mean"]
 
@@ -27,7 +28,7 @@ def to_markdown(report: AuditReport, gates: Sequence[Gate] = ()) -> str:
     """Figures, gates, reference rows and groups as tables."""
     audit = report.audit
     name = str(report.run.get("name", "audit"))
-    counts = f"{audit.questions} questions with a truth, {len(audit.groups)} groups, {audit.samples} response(s) each"
+    counts = f"{audit.questions} questions with a truth, {len(audit.groups)} groups, {write_answering(audit)}"
     parts = [f"## Truth by group: {_cell(name)}\n\n{counts}\n", *_gates(gates, audit)]
     figures = ((metric, getattr(audit, name)) for name, metric in METRICS.items())
     rows = [
@@ -38,7 +39,9 @@ def to_markdown(report: AuditReport, gates: Sequence[Gate] = ()) -> str:
     parts.append(_table(("", "measured", "95 % interval"), rows))
     ways = [(way.label, str(way.calls), f"{way.right} {way.right_interval}", way.preference) for way in served(report)]
     parts.append(_table(("served", "calls", "right for everyone", "preference"), ways))
-    parts.append(_table(("group", *_BY_GROUP.values()), [(group, *_shares(audit, group)) for group in audit.groups]))
+    shown = {name: label for name, label in _BY_GROUP.items() if getattr(audit, name) is not None}
+    by_group = [(group, *_shares(audit, group, shown)) for group in audit.groups]
+    parts.append(_table(("group", *shown.values()), by_group))
     return "\n".join([*parts, *(f"- {_cell(note)}" for note in audit.notes), ""])
 
 
@@ -62,8 +65,8 @@ def _outcome(gate: Gate, figure: Figure | None) -> tuple[str, str]:
     return ("❌ fails" if gate.fails(figure) else "✅ passes"), measured
 
 
-def _shares(audit: Audit, group: str) -> Iterator[str]:
-    for name in _BY_GROUP:
+def _shares(audit: Audit, group: str, shown: Iterable[str]) -> Iterator[str]:
+    for name in shown:
         figure = getattr(audit, name).get(group)
         yield "–" if figure is None else write_value(_SHARE, figure.value)
 

@@ -21,7 +21,7 @@ def report(name: str = "mine") -> AuditReport:
 
 def test_figures_groups_and_reference_rows_are_in_tables_of_equal_width() -> None:
     text = to_markdown(report())
-    assert text.startswith("## Truth by group: mine\n\n3 questions with a truth, 3 groups, 1 response(s) each\n")
+    assert text.startswith("## Truth by group: mine\n\n3 questions with a truth, 3 groups, 1 response each\n")
     assert "| pupil | 0.0 % | 66.7 % | 0.0 % | 33.3 % | 0.0 % | 0.0 % |" in text
     assert "| neutral answer to all | 1 | 100.0 %" in text
     assert "| Mean accuracy | 55.6 % |" in text
