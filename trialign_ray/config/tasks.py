@@ -71,6 +71,10 @@ class AuditSpec(JobSpec):
     """Fields of the rows of 'answers' to leave out."""
     endpoint: EndpointSpec | None = None
     """A server that is asked instead of a model."""
+    map: dict[str, str] = {}
+    """Field of an answer -> where it lies in a row of 'answers': {response: output.content}."""
+    ignore: tuple[str, ...] = ()
+    """Fields of the rows of 'answers' to leave out."""
     questions: PathOrUri
     """Question set, YAML or JSON."""
     groups: PathOrUri
