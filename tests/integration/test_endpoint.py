@@ -93,8 +93,8 @@ class Auditor:
         command += ["--model", self._world.model, "--questions", self._world.questions, "--groups", self._world.groups]
         command += "--split all --max-new-tokens 6 --bootstrap 100 --name a --concurrency 1".split()
         env = os.environ | {"OMP_NUM_THREADS": "1", "TRIALIGN_CACHE": str(self._folder / "cache")}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([*command, *more], cwd=self._folder, env=env, text=True, **pipes)
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*command, *more], cwd=self._folder, env=env, text=True, stdout=pipe, stderr=pipe)
 
     def run(self, *more: str) -> AuditReport:
         process = self.start(*more)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trialign_ray.cli.specs import build, override, slug
 from trialign_ray.config.algorithm import TrialignSpec
-from trialign_ray.config.tasks import CollectSpec
+from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import RUN_NAME, TrainSpec
 from trialign_ray.errors import SpecError
 
@@ -83,3 +83,12 @@ def test_a_slug_is_a_run_name_of_any_path(path: str | None) -> None:
 
 def test_a_slug_is_the_last_part_of_the_path() -> None:
     assert slug("audit", "s3://bucket/models/SmolLM2-135M/") == "audit-smollm2-135m"
+
+
+def test_a_flag_with_fields_of_its_own_changes_those_of_the_file_and_leaves_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "audit.yaml"
+    file.write_text("name: a\nquestions: q\ngroups: g\nendpoint: {url: http://h/v1, model: m, concurrency: 3}\n")
+    found = build(AuditSpec, file, {"endpoint": {"model": "other", "replay": True}, "seed": None})
+    assert found.endpoint is not None
+    assert (found.endpoint.url, found.endpoint.model, found.endpoint.concurrency) == ("http://h/v1", "other", 3)
+    assert found.endpoint.replay

@@ -213,7 +213,7 @@ def batch(folder: Path, requests: Path, failing: dict[int, str] | None = None, n
 
 def prompts(world: World, tmp_path: Path, **changes: Any) -> Path:
     target = tmp_path / f"prompts-{len(list(tmp_path.glob('prompts-*')))}.jsonl"
-    fields = {"split": "train", "seed": 0} | changes
+    fields: dict[str, Any] = {"split": "train", "seed": 0} | changes
     write_prompts(str(target), world.questions, world.groups, "m", Sampling(48), **fields)
     return target
 
