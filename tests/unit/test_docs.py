@@ -17,6 +17,8 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "demo/README.md",
+    "docs/bench.md",
+    "docs/licences.md",
     "docs/architecture.md",
     "docs/assistants.md",
     "docs/audit.md",
@@ -24,7 +26,7 @@ PAGES = (
     "docs/operations.md",
 )
 MADE_BY_THE_READER = {"docker/.env"}
-_FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo"
+_FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo|bench"
 
 
 def test_the_job_kind_of_contributing_runs_as_written(tmp_path: Path):

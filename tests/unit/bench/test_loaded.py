@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from trialign_ray.bench.loaded import SOURCES, Source, integer, lettered, questions, sentences, statements, worked
+from trialign_ray.bench.loaded import (
+    SOURCES,
+    Source,
+    integer,
+    is_fair,
+    lettered,
+    questions,
+    sentences,
+    statements,
+    worked,
+)
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.errors import DataError
 from trialign_ray.io.wheels import Wheel
@@ -51,13 +61,27 @@ UNFAIR: list[dict[str, str]] = [
     {"options": "A. yes\nB. Yes!", "answer": "A. yes"},
     {"options": "A. yes\nC. no", "answer": "A. yes"},
     {"options": "A. yes\nB. no", "answer": "C. maybe"},
+    {"options": "A. salt\nB. sugar\nC. both A and B", "answer": "C. both A and B"},
     {"options": "A. +\nB. no", "answer": "B. no"},
 ]
 
 
 @pytest.mark.parametrize("row", UNFAIR)
 def test_a_choice_that_cannot_be_told_apart_is_left_out(row):
-    assert lettered("q-0", {"question": "Well?"} | row) is None
+    question = lettered("q-0", {"question": "Well?"} | row)
+    assert question is None or not is_fair(question)
+
+
+def test_fair_questions_stay():
+    assert is_fair(Question(question_id="q", text="Capital?", references=("Lima",)))
+    assert is_fair(Question(question_id="q", text="How many?", references=("7",), verifier="number"))
+    choice = lettered("q-0", {"question": "How to save?", "options": OPTIONS, "answer": "B. quit eating out"})
+    assert choice is not None
+    assert is_fair(choice)
+
+
+def test_an_answer_that_only_repeats_the_question_cannot_be_judged():
+    assert not is_fair(Question(question_id="q", text="Did he sail or row?", references=("He did sail or row",)))
 
 
 def test_both_sensible_sentences_are_right_and_are_two_answers():
