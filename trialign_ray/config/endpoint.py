@@ -26,7 +26,9 @@ def _base_url(url: str) -> str:
     return url.rstrip("/").removesuffix(PATH)
 
 
-BaseUrl = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_base_url)]
+_URL = {"pattern": r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"}
+"""For clients that check by the JSON Schema; `_base_url` refuses with a better reason, and takes IPv6 too."""
+BaseUrl = Annotated[str, Field(min_length=1, max_length=2000, json_schema_extra=_URL), AfterValidator(_base_url)]
 
 
 class EndpointSpec(Strict):

@@ -18,8 +18,7 @@ from tests.unit.api.fake import plane
 from trialign_api.client import Client, RefusedError
 from trialign_api.problems import ApiError
 from trialign_api.schemas import EventOut, Page
-from trialign_ray.cli import store
-from trialign_ray.errors import ClusterError, MissingExtraError
+from trialign_ray.errors import ClusterError
 
 T = TypeVar("T")
 
@@ -243,9 +242,3 @@ def test_the_client_and_its_commands_need_no_package_of_the_extra_server() -> No
     done = subprocess.run([*command, "--key", "tk_x_y"], capture_output=True, text=True, check=False)
     assert done.returncode == ClusterError.exit_status, done.stderr
     assert "http://127.0.0.1:1" in done.stderr
-
-
-def test_a_command_of_the_service_names_the_extra_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trialign_ray.errors.find_spec", lambda name: None if name == "fastapi" else name)
-    with pytest.raises(MissingExtraError, match=r"fastapi: not installed. Run: pip install 'trialign-ray\[server\]'"):
-        store.require_server()

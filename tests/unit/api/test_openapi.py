@@ -76,6 +76,8 @@ PLACES = {
     "output": "new", "answers": "answers.jsonl", "adapter": "model",
 }  # fmt: skip
 """What lies in the workspace, by the last part of the field that names it."""
+SERVER = "https://answers.test/v1"
+"""The one that the operator lets jobs ask."""
 
 FITTING: dict[str, dict[str, Any]] = {
     "train": {"questions_per_step": 4, "learner": {"workers": 2}},
@@ -110,7 +112,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
     auth, job_id = asyncio.run(prepare())
     make_world(folder / "workspace")
-    app = create_app(settings_for(folder), backend=FakeBackend(), reconcile=False)
+    settings = settings_for(folder).model_copy(update={"endpoints": (SERVER,)})
+    app = create_app(settings, backend=FakeBackend(), reconcile=False)
     known = schemathesis.Config.from_dict({"headers": auth})
     return Served(app, auth, job_id, schemathesis.openapi.from_asgi("/openapi.json", app, config=known))
 
@@ -137,6 +140,8 @@ def runnable(spec: dict[str, Any]) -> dict[str, Any]:
     for field in (*kind.reads, *kind.writes):
         if paths.at(spec, field) is not None:
             spec = paths.put(spec, field, PLACES[field.rpartition(".")[2]])
+    if paths.at(spec, "endpoint.url") is not None:
+        spec = paths.put(spec, "endpoint.url", SERVER)
     return {**spec, **FITTING.get(spec["kind"], {})}
 
 
