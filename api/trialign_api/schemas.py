@@ -243,7 +243,7 @@ class DatasetOut(Out):
     created_at: datetime
 
     @classmethod
-    def of(cls, row: models.Dataset) -> Self:
+    def of(cls, row: models.DatasetRow) -> Self:
         """What callers see of a row."""
         return cls(
             id=row.id,

@@ -156,3 +156,13 @@ def test_what_ray_does_not_export_is_imported_in_one_module():
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ray.") and "._" in (node.module or "")
     ]
     assert users == ["trialign_ray/trainer/failures.py"]
+
+
+def test_no_two_classes_of_the_library_and_the_service_are_called_the_same():
+    homes: dict[str, list[str]] = {}
+    for folder in ("trialign_ray", "api/trialign_api"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}

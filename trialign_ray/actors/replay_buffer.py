@@ -69,7 +69,7 @@ class BufferSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CandidateEntry:
     """The candidates of one question."""
 
     prompt: list[int]
@@ -86,7 +86,7 @@ class RolloutBuffer:
 
     def __init__(self, spec: BufferSpec) -> None:
         self._spec = spec
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, CandidateEntry] = OrderedDict()
         """Those asked for last; the others are built again when their question is drawn in a later epoch."""
         self._reference: dict[str, Floats] = {}
         self.served = 0
@@ -156,14 +156,14 @@ class RolloutBuffer:
         self._reference = dict(zip(questions, rows, strict=True))
         self.served = state.served
 
-    def _entry(self, question_id: str) -> Entry:
+    def _entry(self, question_id: str) -> CandidateEntry:
         entry = self._entries.pop(question_id, None) or self._build(question_id)
         self._entries[question_id] = entry
         if len(self._entries) > _KEPT_ENTRIES:
             self._entries.popitem(last=False)
         return entry
 
-    def _build(self, question_id: str) -> Entry:
+    def _build(self, question_id: str) -> CandidateEntry:
         rows = self._rows_of(question_id)
         first = [row for row in rows if row["turn"] == 1]
         if not first:
@@ -177,7 +177,7 @@ class RolloutBuffer:
         extra = _distinct([row for row in self._offers(question_id, rows) if self._finished(row)], taken)
         borrowed = self._suited(extra, rows)[: self._spec.candidates.borrowed]
         scored = [*((row, row["reward_preference"], True) for row in own), *((r, p, False) for r, p in borrowed)]
-        return Entry(
+        return CandidateEntry(
             prompt=first[0]["prompt_ids"],
             responses=[row["response_ids"] for row, _, _ in scored],
             utility=[utility(self._spec.utility, row["reward_truth"], preference) for row, preference, _ in scored],

@@ -25,7 +25,7 @@ _MISSING = "Collect what is missing, or leave the question or the group out for 
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedQuestion:
     """One question, as asked."""
 
     question_id: str
@@ -39,7 +39,7 @@ class Asked:
 class Answers:
     """All answers; letters q question (sorted by id), g group, s sample."""
 
-    questions: tuple[Asked, ...]
+    questions: tuple[AskedQuestion, ...]
     groups: tuple[str, ...]
     objective_q: NDArray[np.float64]
     """1 where the question has a truth, else 0."""
@@ -132,11 +132,11 @@ def _arrange(cells: Rows, groups: tuple[str, ...], where: str) -> Answers:
     return answers
 
 
-def _asked(cells: Rows, q: int) -> Asked:
+def _asked(cells: Rows, q: int) -> AskedQuestion:
     question_id, text, topic, references, kind = (
         cells[name][q, 0, 0] for name in ("question_id", "question", "topic", "references", "kind")
     )
-    return Asked(question_id, text, topic, tuple(references), kind == "objective")
+    return AskedQuestion(question_id, text, topic, tuple(references), kind == "objective")
 
 
 def _codes(cells: Rows) -> NDArray[np.int64]:

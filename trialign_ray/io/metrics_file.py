@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MetricsPart:
     """One of the files that together are a run's metrics."""
 
     location: Location
@@ -82,14 +82,14 @@ class MetricsFile:
             self._location.filesystem.delete_dir(_parts_folder(self._location).path)
 
 
-def metric_parts(location: Location) -> list[Part]:
+def metric_parts(location: Location) -> list[MetricsPart]:
     """The metrics file and, on an object store, what flushes have added to it, in order; empty where there is none."""
     infos = [location.filesystem.get_file_info(location.path)]
     if location.local is None:
         added = fs.FileSelector(_parts_folder(location).path, allow_not_found=True)
         infos += sorted(location.filesystem.get_file_info(added), key=lambda info: info.path)
     return [
-        Part(Location(location.filesystem, info.path, location.uri), info.size, info.mtime_ns or 0)
+        MetricsPart(Location(location.filesystem, info.path, location.uri), info.size, info.mtime_ns or 0)
         for info in infos
         if info.type == fs.FileType.File
     ]
@@ -108,7 +108,7 @@ def read_metrics(location: Location) -> list[Row]:
 class JoinedParts:
     """The parts as one file that is open for reading; only what is asked for is read."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[MetricsPart]) -> None:
         self._parts, self._at = parts, 0
 
     def seek(self, offset: int) -> None:

@@ -20,7 +20,7 @@ from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.policy import Policy
 
 
-class Engine(Protocol):
+class TrainingEngine(Protocol):
     """What a learner uses of an engine: forward, backward and step over all ranks."""
 
     @property
@@ -47,7 +47,7 @@ class Engine(Protocol):
         """L2 norm of the last step's gradient over all ranks, before it was clipped."""
 
 
-class ZeroEngine(Engine, CheckpointEngine, Protocol):
+class ZeroEngine(TrainingEngine, CheckpointEngine, Protocol):
     """A `deepspeed.DeepSpeedEngine`, which also writes and reads its shards."""
 
 

@@ -21,7 +21,7 @@ from trialign_ray.data.batch import GroupBatch
 from trialign_ray.objective.candidates import Candidates
 from trialign_ray.objective.step import Objective, StepOutputs, step_objective
 from trialign_ray.trainer.collate import StepBatch, assemble, divide_trees
-from trialign_ray.trainer.engine import Engine
+from trialign_ray.trainer.engine import TrainingEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class StepResult:
 class Learner:
     """Takes steps with a DeepSpeed engine over a `Policy`. Every rank must call the same methods in the same order."""
 
-    def __init__(self, engine: Engine, objective: Objective, utility_g: Tensor) -> None:
+    def __init__(self, engine: TrainingEngine, objective: Objective, utility_g: Tensor) -> None:
         self._engine = engine
         self._objective = objective
         self.utility_g = utility_g

@@ -19,7 +19,7 @@ from trialign_ray.trainer.policy import Policy
 
 
 class PlainEngine:
-    """An `Engine` over one policy in one process."""
+    """A `TrainingEngine` over one policy in one process."""
 
     def __init__(self, policy: Policy, optimizer: OptimizerSpec, steps: int, warmup_steps: int) -> None:
         self.module = policy

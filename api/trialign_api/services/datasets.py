@@ -23,7 +23,7 @@ from trialign_api.problems import ApiError, escape
 from trialign_api.schemas import DatasetOut, InvalidField, Page
 from trialign_api.store import records
 from trialign_api.store.engine import Store
-from trialign_api.store.models import Dataset, now
+from trialign_api.store.models import DatasetRow, now
 from trialign_ray.data.importers import import_logs
 from trialign_ray.data.manifest import MANIFEST
 from trialign_ray.errors import RowError, TrialignError
@@ -82,7 +82,7 @@ class Datasets:
         self, session: AsyncSession, who: Principal, name: str, upload: Upload, report: dict[str, Any]
     ) -> DatasetOut:
         """Store what `check` has imported."""
-        row = Dataset(
+        row = DatasetRow(
             id=upload.dataset_id,
             owner=who.owner,
             name=name,
@@ -107,7 +107,7 @@ class Datasets:
     async def get(self, who: Principal, dataset_id: str) -> DatasetOut:
         """One dataset; raises ApiError 404."""
         async with self.store.reads() as session:
-            row = await session.get(Dataset, dataset_id)
+            row = await session.get(DatasetRow, dataset_id)
         if row is None or who.sees not in (None, row.owner):
             raise ApiError.not_found("dataset")
         return DatasetOut.of(row)
@@ -120,7 +120,7 @@ class Datasets:
         try:
             old = await threads.call(_abandoned, self.folder, time.time() - _ABANDONED_SECONDS)
             async with self.store.reads() as session:
-                known = set(await session.scalars(select(Dataset.id)))
+                known = set(await session.scalars(select(DatasetRow.id)))
             for dataset_id in sorted(old - known):
                 _LOG.warning("%s: nothing came of this upload; it is deleted", dataset_id)
                 await self.discard(dataset_id)

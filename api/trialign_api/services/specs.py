@@ -16,7 +16,7 @@ from trialign_api.paths import Refused, Roots
 from trialign_api.problems import ApiError, escape, faults_of, where
 from trialign_api.schemas import InvalidField
 from trialign_api.store.engine import Store
-from trialign_api.store.models import Dataset
+from trialign_api.store.models import DatasetRow
 from trialign_ray.config.base import Strict
 from trialign_ray.config.endpoint import KEY_ENV, EndpointSpec
 
@@ -98,7 +98,7 @@ class Specs:
         if not wanted:
             return {}
         async with self.store.reads() as session:
-            rows = await session.scalars(select(Dataset).where(Dataset.id.in_(wanted)))
+            rows = await session.scalars(select(DatasetRow).where(DatasetRow.id.in_(wanted)))
             return {row.id: row.path for row in rows if who.sees in (None, row.owner)}
 
     def _confine(

@@ -130,7 +130,7 @@ class IdempotencyRow(Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
 
 
-class Dataset(Base):
+class DatasetRow(Base):
     """An uploaded and validated log dataset."""
 
     __tablename__ = "datasets"

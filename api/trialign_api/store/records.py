@@ -10,7 +10,7 @@ from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from trialign_api.store.models import ApiKey, AuditRecord, Base, Dataset, IdempotencyRow, LeaseRow, now
+from trialign_api.store.models import ApiKey, AuditRecord, Base, DatasetRow, IdempotencyRow, LeaseRow, now
 
 
 async def insert_once(session: AsyncSession, table: type[Base], values: dict[str, Any]) -> bool:
@@ -77,13 +77,15 @@ async def drop_lease(session: AsyncSession, name: str, holder: str) -> None:
     await session.execute(statement)
 
 
-async def datasets_of(session: AsyncSession, owner: str | None, *, after: str | None, limit: int) -> Sequence[Dataset]:
+async def datasets_of(
+    session: AsyncSession, owner: str | None, *, after: str | None, limit: int
+) -> Sequence[DatasetRow]:
     """The newest first; of every owner with None."""
-    query = select(Dataset).order_by(Dataset.id.desc()).limit(limit)
+    query = select(DatasetRow).order_by(DatasetRow.id.desc()).limit(limit)
     if owner is not None:
-        query = query.where(Dataset.owner == owner)
+        query = query.where(DatasetRow.owner == owner)
     if after is not None:
-        query = query.where(Dataset.id < after)
+        query = query.where(DatasetRow.id < after)
     return (await session.scalars(query)).all()
 
 

@@ -54,7 +54,7 @@ _MINUS = re.compile(r"(?:^|[^\s\d])\s*\b(?:minus|negative|moins|menos|meno)\s$",
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class NumberToken:
     """A number in a text, from `start` to `end`."""
 
     start: int
@@ -84,7 +84,7 @@ def numbers(text: str) -> list[re.Match[str]]:
     return list(_NUMBER.finditer(text))
 
 
-def figure(text: str, found: Sequence[re.Match[str]], at: int) -> Figure | None:
+def figure(text: str, found: Sequence[re.Match[str]], at: int) -> NumberToken | None:
     """What the number `found[at]` means, with those that continue it ('1 crore 50 lakh'); None where it is none."""
     whole = _single(text, found[at])
     while whole and at + 1 < len(found) and len(whole.values) == 1 and _continues(text, whole, found[at + 1]):
@@ -95,11 +95,11 @@ def figure(text: str, found: Sequence[re.Match[str]], at: int) -> Figure | None:
     return whole
 
 
-def _continues(text: str, whole: Figure, following: re.Match[str]) -> bool:
+def _continues(text: str, whole: NumberToken, following: re.Match[str]) -> bool:
     return whole.unit > 1 and text[whole.end : following.start()] == " " and following["sign"] == ""
 
 
-def _single(text: str, match: re.Match[str]) -> Figure | None:
+def _single(text: str, match: re.Match[str]) -> NumberToken | None:
     if len(match.group()) > _LONGEST:
         return None
     bodies = readings(match["body"]) or readings(re.split("[ ,'_.\u066b]", match["body"])[-1])
@@ -121,7 +121,7 @@ def _completed(body: Fraction, match: re.Match[str]) -> Fraction | None:
     return body * Fraction(10) ** power if abs(power) <= _LONGEST else None
 
 
-def _scaled(text: str, match: re.Match[str], values: list[Fraction]) -> Figure:
+def _scaled(text: str, match: re.Match[str], values: list[Fraction]) -> NumberToken:
     """The number with the words for powers of ten, or the percent sign, that follow it."""
     end, unit, others = match.end(), 1, list[Fraction]()
     while (power := power_after(text, end)) is not None:
@@ -133,7 +133,9 @@ def _scaled(text: str, match: re.Match[str], values: list[Fraction]) -> Figure:
     percent = _PERCENT.match(text, end)
     if percent or text[max(match.start() - 2, 0) : match.start()].strip().endswith("%"):
         others += [value / 100 for value in values]
-    return Figure(match.start(), percent.end() if percent else end, tuple(dict.fromkeys(values)), tuple(others), unit)
+    return NumberToken(
+        match.start(), percent.end() if percent else end, tuple(dict.fromkeys(values)), tuple(others), unit
+    )
 
 
 def readings(body: str) -> list[Fraction]:

@@ -14,7 +14,7 @@ from trialign_ray.config.game import Question
 from trialign_ray.rewards.text import normalise, without_sums
 from trialign_ray.rewards.verifiers.answer import AMBIGUOUS, UNEXTRACTED, Answer, named
 from trialign_ray.rewards.verifiers.dates import last_date, years_only
-from trialign_ray.rewards.verifiers.figures import Figure, figure, numbers, plain, prepared
+from trialign_ray.rewards.verifiers.figures import NumberToken, figure, numbers, plain, prepared
 from trialign_ray.rewards.verifiers.final import final_part
 
 _ABOUT = r"(?:about|approximately|approx\.|around|roughly|exactly|circa|ca\.|environ|etwa|rund|unos|cerca de|≈|~)"
@@ -67,7 +67,7 @@ class NumberVerifier:
         """Whether a response gives one of the references in figures."""
         return self.read(response).value in self.accepted
 
-    def _resolved(self, found: Figure) -> Answer:
+    def _resolved(self, found: NumberToken) -> Answer:
         right = {self._names[value] for value in (*found.values, *found.others) if value in self._names}
         if found.values and len(right) == 1 and len({*found.values} & {*self._names}) <= 1:
             return named(*right)
@@ -80,7 +80,7 @@ class NumberVerifier:
         return UNEXTRACTED if not days else named(min(days).isoformat()) if len(days) == 1 else AMBIGUOUS
 
 
-def _given(text: str) -> Figure | None:
+def _given(text: str) -> NumberToken | None:
     """The number that a text gives; one without values where it gives two."""
     denied = {match.end() for match in _DENIED.finditer(text)}
     found = [match for match in numbers(text) if match.start() not in denied]
@@ -111,7 +111,7 @@ def _is_range(text: str, first: re.Match[str], gap: str) -> bool:
     )
 
 
-def _with_neighbours(text: str, found: Sequence[re.Match[str]], at: int, whole: Figure) -> Figure:
+def _with_neighbours(text: str, found: Sequence[re.Match[str]], at: int, whole: NumberToken) -> NumberToken:
     """The number with the same amount in another unit beside it, or none where it is one of two answers."""
     following = next((index for index in range(at + 1, len(found)) if found[index].start() >= whole.end), None)
     other = None if following is None else figure(text, found, following)
@@ -128,7 +128,7 @@ def _with_neighbours(text: str, found: Sequence[re.Match[str]], at: int, whole: 
     return whole
 
 
-def _spelt(text: str) -> Figure | None:
+def _spelt(text: str) -> NumberToken | None:
     """The number that a text gives in words: 'It is twelve'."""
     if len(text) > _SPELT or any(letter.isdigit() for letter in text):
         return None
@@ -140,7 +140,7 @@ def _spelt(text: str) -> Figure | None:
     return None
 
 
-def _means_a_number(text: str, found: Figure, language: str) -> bool:
+def _means_a_number(text: str, found: NumberToken, language: str) -> bool:
     """Whether a number word is one: 'one of them', 'a hard one' and 'une ville' are not, 'the second' is none."""
     after, few = text[found.end :], len(text.split()) <= _FEW_WORDS and len(numbers(text)) == 1
     if re.match(r"\s+of\b|[^\W_]", after):
