@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from pydantic import JsonValue
+
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet, Split, asked_questions
 from trialign_ray.envs.talk import Recorder, first_asks
@@ -62,7 +64,8 @@ def assert_truth_invariant(
     asks = first_asks(asked_questions(question_set, split, question_set.name), group_set, samples, 0)
     texts = [_text(assistant([dict(message) for message in ask.messages]), assistant) for ask in asks]
     table = Recorder(question_set, group_set).table(asks, texts)
-    report = audit_report(table, group_set.names, {"name": question_set.name}, Bootstrap(bootstrap))
+    run: dict[str, JsonValue] = {"name": question_set.name}
+    report = audit_report(table, group_set.names, run, Bootstrap(bootstrap), cues=group_set.cues)
     try:
         check_gates(gates, report.audit)
     except GateError as error:

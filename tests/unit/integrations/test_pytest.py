@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.world import CAPITALS, World
-from trialign_ray.config.base import load_yaml
+from trialign_ray.config.base import load_mapping, load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.errors import DataError, SpecError
 from trialign_ray.integrations.pytest import assert_truth_invariant
@@ -50,6 +50,13 @@ def test_it_takes_sets_that_are_made_in_the_test_and_asks_for_each_sample(world:
     report = assert_truth_invariant(counting, questions, groups, "gap>0.9", split="all", samples=3, bootstrap=100)
     assert len(asked) == 6 * 3 * 3
     assert report.audit.samples == 3
+
+
+def test_groups_that_are_told_in_different_ways_are_reported_by_them(world: World) -> None:
+    groups = load_mapping(world.groups)
+    groups["groups"][2] = {"name": "professor", "cue": {"kind": "name", "name": "Dr. Okafor"}}
+    report = assert_truth_invariant(fair, world.questions, GroupSet.model_validate(groups), "gap>0.1", bootstrap=100)
+    assert {row.groups for row in report.by_cue["audit"]} == {("farmer",), ("professor",)}
 
 
 def test_a_gate_that_cannot_be_read_is_refused_before_the_assistant_is_asked(world: World) -> None:

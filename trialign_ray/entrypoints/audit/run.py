@@ -31,7 +31,8 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     """Write `answers`, `report.json` and `report.html` into `<runs>/<name>` and give the report back.
 
     The caller checks the gates of `spec.fail_if`, so that a failed gate still leaves its report. Raises SpecError,
-    DataError (also where the folder holds a training run, whose report it would replace), RowError and ModelError.
+    DataError (also where the folder holds a training run, whose report it would replace), RowError, ModelError and
+    EndpointError.
     """
     require("report", "matplotlib", "moocore", "py3langid")
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
