@@ -130,10 +130,12 @@ def _completion_faults(prompt: Any, completion: Any, name: str, *, whole: bool) 
         for field, value in (("prompt", prompt), (name, completion))
         if not is_chat(value)
     ]
+    if faults:
+        return faults
     said = completion[-1:] if whole else completion
-    if not faults and [message.get("role") for message in said] != ["assistant"]:
-        return [FieldFault(name, "value", "is not exactly one message of role 'assistant'; a row is one response.")]
-    return faults
+    if [message.get("role") for message in said] == ["assistant"]:
+        return []
+    return [FieldFault(name, "value", "is not exactly one message of role 'assistant'; a row is one response.")]
 
 
 def _plain(message: Row, ignore: Collection[str], left: set[str]) -> Row:
