@@ -11,8 +11,8 @@ from tests.unit.evaluation.samples import GROUPS, known, rows_of, table
 from trialign_ray.errors import SpecError
 from trialign_ray.evaluation.closed_set import OF_FORM, ScoredOptions
 from trialign_ray.evaluation.gates import check_gates, parse_gates
-from trialign_ray.evaluation.report.page import to_html
 from trialign_ray.evaluation.report.markdown import to_markdown
+from trialign_ray.evaluation.report.page import to_html
 from trialign_ray.evaluation.report.report import AuditReport, audit_report, from_json, to_json
 from trialign_ray.evaluation.report.table import report_table
 from trialign_ray.evaluation.stats.intervals import Bootstrap
