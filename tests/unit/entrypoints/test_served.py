@@ -7,21 +7,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.chat_server import ChatServer, Reply, said
 from tests.tiny import tiny_tokenizer
 from tests.world import World
+from trialign_ray.config.losses import LOSSES
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
-from trialign_ray.data.dataset import read_logs
+from trialign_ray.data.dataset import read_logs, write_logs
+from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.audit import audit
 from trialign_ray.entrypoints.collect import collect
 from trialign_ray.entrypoints.questions import write_prompts
 from trialign_ray.errors import DataError, MissingAnswersError, ModelError
 from trialign_ray.inference.base import Sampling
+from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.chat_tokens import ChatTokens
 from trialign_ray.progress import Silent
+from trialign_ray.trainer.local import LocalTraining
+from trialign_ray.trainer.resolve import resolve
 
 Answer = Callable[[Mapping[str, Any], int], Reply]
 CITIES = {"france": "paris", "peru": "lima", "egypt": "cairo", "kenya": "nairobi"}
@@ -279,3 +285,32 @@ def test_prompts_do_not_replace_a_file_unless_told_to(world: World, tmp_path: Pa
     with pytest.raises(DataError, match="exists already"):
         write_prompts(*arguments)
     assert write_prompts(*arguments, overwrite=True) == 6
+
+
+def half_right(body: Mapping[str, Any], number: int) -> Reply:
+    """The farmer knows; the others say Lima whatever is asked."""
+    return knows(body, number) if "farmer" in body["messages"][0]["content"] else said("hey , it is lima .")
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_logs_without_log_probs_train_as_logs_with_them(world: World, tmp_path: Path, loss: str) -> None:
+    with ChatServer(half_right) as server:
+        collect(collect_spec(world, tmp_path, server, samples=2))
+    without = str(tmp_path / "logs")
+    rows = read_logs(without).to_pylist()
+    assert all(row["behaviour_logprobs"] is None for row in rows)
+    told = [row | {"behaviour_logprobs": [-1.5] * len(row["response_ids"])} for row in rows]
+    table = pa.Table.from_pylist(told, schema=SCHEMA)
+    write_logs(table, tmp_path / "told", ("neutral", "farmer", "professor"))
+    assert trained(world, without, loss) == trained(world, str(tmp_path / "told"), loss)
+
+
+def trained(world: World, logs: str, loss: str) -> list[float]:
+    """The losses of two steps."""
+    learner = {"workers": 1, "dtype": "float32"}
+    spec = world.train_spec("here", logs=logs, algorithm={"loss": {"name": loss}}, learner=learner, epochs=1)
+    steps = LocalTraining.of(resolve(spec, RunFolder.of(spec))).steps()
+    losses = [float(step.outputs.loss.detach()) for step in steps]
+    assert len(losses) == 2
+    assert any(losses)
+    return losses
