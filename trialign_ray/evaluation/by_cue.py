@@ -30,6 +30,10 @@ class CueRow(Strict):
     """Of the pairs of answers that such a group and the control name, the share that differs."""
     preference: MaybeFigure
 
+    def of_facts(self) -> CueRow:
+        """The row without figures of naming, as scored options have it."""
+        return self.model_copy(update={"named": None, "right_given_named": None})
+
 
 def by_cue(answers: Answers, cues: Mapping[str, str], bootstrap: Bootstrap) -> tuple[CueRow, ...]:
     """One row for each kind of cue; none where all groups have the same. cues: group -> kind of its cue."""

@@ -18,7 +18,7 @@ from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.data.dataset import read_logs
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.audit import audit
-from trialign_ray.errors import DataError, ModelError, RowError
+from trialign_ray.errors import DataError, ModelError, RowError, SpecError
 from trialign_ray.evaluation.figures import Figure
 from trialign_ray.evaluation.report.report import from_json
 from trialign_ray.inference.base import Generated
@@ -310,6 +310,21 @@ def test_every_group_chooses_among_the_same_options(world: World, tmp_path: Path
         offered.setdefault(question_id, set()).add(tuple(texts))
     assert {len(sets) for sets in offered.values()} == {1}
     assert {len(texts) for texts in cells.values()} == {3}
+
+
+@pytest.mark.parametrize("gate", ["named<0.5", "language_drift_by_group.farmer>0.1", "preference_by_group.farmer<1"])
+def test_a_gate_on_form_is_refused_before_options_are_scored(gate: str, world: World, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"field 'fail_if'.*have no"):
+        audit(spec(world, tmp_path, model=str(tmp_path / "none"), read="score", fail_if=[gate]))
+
+
+@pytest.mark.parametrize("read", ["score", "generate"])
+def test_a_device_that_is_not_there_is_refused_before_the_model_is_loaded(
+    read: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match=r"field 'device'.*finds no CUDA device"):
+        audit(spec(world, tmp_path, model=str(tmp_path / "none"), read=read, device="cuda"))
 
 
 def test_questions_without_options_are_refused_before_the_model_is_loaded(world: World, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ MEAN = [("A", "A", "A"), ("A", "A", "A"), ("A", "B", "B"), ("C", "A", "B")]
 @pytest.fixture(scope="module")
 def report() -> AuditReport:
     options = ScoredOptions(table(rows_of(MEAN)), counts=[4, 4, 4, 2], left_out={"no truth": 3})
-    return audit_report(table(rows_of(TOTAL)), GROUPS, {"read": "score"}, Bootstrap(100), options)
+    cues = {"nurse": "profile", "pupil": "name"}
+    return audit_report(table(rows_of(TOTAL)), GROUPS, {"read": "score"}, Bootstrap(100), options, cues)
 
 
 def test_facts_are_measured_as_of_free_answers(report: AuditReport) -> None:
@@ -67,7 +68,7 @@ def test_page_and_table_show_the_reading_and_omit_what_is_not_measured(report: A
     for text in (console.export_text(), page, to_markdown(report)):
         assert "2 to 4 scored options (chance 31.2 %)" in " ".join(text.split())
         assert "not calibrated" in " ".join(text.split())
-        for absent in ("Answer named", "Refused", "refused", "Preference score", "right/named"):
+        for absent in ("Answer named", "Refused", "refused", "Preference", "preference |", "right/named"):
             assert absent not in text
     assert "66.7 %" in page
     assert "Likeliest by the mean a token" in page
@@ -83,3 +84,11 @@ def test_the_figures_as_a_table_leave_out_what_is_of_form(report: AuditReport) -
     metrics = set(report.to_frame()["metric"])
     assert {"contradiction", "accuracy_by_group"} <= metrics
     assert not {name for name in OF_FORM if name.endswith("_by_group")} & metrics
+
+
+def test_cues_are_compared_by_facts(report: AuditReport) -> None:
+    rows = report.by_cue["audit"]
+    assert [(row.cue, known(row.accuracy).value, row.named, row.right_given_named) for row in rows] == [
+        ("profile", 0.5, None, None),
+        ("name", 0.25, None, None),
+    ]

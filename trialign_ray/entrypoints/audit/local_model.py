@@ -28,6 +28,9 @@ def answers_of_model(spec: AuditSpec, questions: QuestionSet, groups: GroupSet, 
     Raises SpecError, DataError and ModelError.
     """
     asked = asked_questions(questions, spec.split, spec.questions)
+    with naming("device"):
+        device = device_of(spec.device)
+    dtype = dtype_of(spec.dtype, device)
     with naming("model"):
         model = local_folder(str(spec.model))
         game = game_config(questions, groups, model, 1, spec.max_new_tokens, spec.chat_template_kwargs)
@@ -43,8 +46,6 @@ def answers_of_model(spec: AuditSpec, questions: QuestionSet, groups: GroupSet, 
             "model_hash": plan.model_hash,
             "adapter_hash": None if adapter is None else adapter_hash(adapter),
         }
-        device = device_of(spec.device)
-        dtype = dtype_of(spec.dtype, device)
         hashes |= {"read": spec.read, "device": device, "dtype": dtype}
         engine: Engine = build(GENERATORS, spec.generator)
         generator = engine.load(model, adapter, dtype, device)

@@ -19,8 +19,9 @@ from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.envs.prompts import Messages, first_turn, refuse_equal, refuse_equal_prompts
-from trialign_ray.errors import DataError, naming
-from trialign_ray.evaluation.closed_set import ScoredOptions
+from trialign_ray.errors import DataError, SpecError, naming
+from trialign_ray.evaluation.closed_set import OF_FORM, ScoredOptions
+from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import Location, atomic_file, locate, writing
 from trialign_ray.models.chat_tokens import ChatTokens
@@ -48,13 +49,17 @@ def answers_of_options(spec: AuditSpec, questions: QuestionSet, groups: GroupSet
 
     All that can be refused is refused before the model is loaded. Raises SpecError, DataError and ModelError.
     """
+    _refuse_gates_of_form(spec, groups)
+    with naming("device"):
+        device = device_of(spec.device)
+    dtype = dtype_of(spec.dtype, device)
     sets = _option_sets(spec, questions)
+    with naming("groups"):
+        refuse_equal_prompts(groups, [questions.by_id[question_id] for question_id in sets.by_question])
     with naming("model"):
         model = local_folder(str(spec.model))
         asked = _prompts(questions, groups, sets, chat_tokens(model, spec.chat_template_kwargs))
         facts: dict[str, JsonValue] = {"read": spec.read, "model_hash": model_hash(model)}
-        device = device_of(spec.device)
-        dtype = dtype_of(spec.dtype, device)
     with naming("model" if spec.adapter is None else "adapter"):
         adapter = None if spec.adapter is None else local_folder(spec.adapter)
         facts |= {"adapter_hash": None if adapter is None else adapter_hash(adapter), "device": device, "dtype": dtype}
@@ -68,6 +73,16 @@ def answers_of_options(spec: AuditSpec, questions: QuestionSet, groups: GroupSet
     _write_scores(asked, logp, folder.child("options.parquet"))
     counts = [len(options) for options in sets.by_question.values()]
     return AuditedAnswers(total, facts, closed_set=ScoredOptions(by_mean, counts, sets.left_out))
+
+
+def _refuse_gates_of_form(spec: AuditSpec, groups: GroupSet) -> None:
+    """Raise SpecError for a gate that could only be refused when all options are scored."""
+    for gate in parse_gates(spec.fail_if, groups.names):
+        if gate.metric.partition(".")[0] in OF_FORM:
+            raise SpecError(
+                f"field 'fail_if': '{gate}': scored options have no '{gate.metric}', since all are named and none has "
+                "a form. Leave the gate out, or let the model answer freely (--read generate)."
+            )
 
 
 def _option_sets(spec: AuditSpec, questions: QuestionSet) -> OptionSets:
@@ -84,7 +99,6 @@ def _option_sets(spec: AuditSpec, questions: QuestionSet) -> OptionSets:
 
 def _prompts(questions: QuestionSet, groups: GroupSet, sets: OptionSets, tokens: ChatTokens) -> list[_Asked]:
     found = []
-    refuse_equal_prompts(groups, [questions.by_id[question_id] for question_id in sets.by_question])
     for question_id, options in sets.by_question.items():
         question = questions.by_id[question_id]
         responses = [tokens.response(option.text) for option in options]

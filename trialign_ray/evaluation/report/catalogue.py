@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from trialign_ray.evaluation.by_cue import CueRow
 from trialign_ray.evaluation.figures import Audit, Difference, Figure, MaybeFigure
 
 Better = Literal["higher", "lower", "neither"]
@@ -70,6 +72,14 @@ HEADLINES = (
     "breakage",
     "preference",
 )
+
+
+def cue_columns(rows: Iterable[CueRow]) -> dict[str, str]:
+    """Name -> heading of the columns by cue that some row has a figure in."""
+    every = list(rows)
+    return {
+        name: heading for name, heading in CUE_COLUMNS.items() if any(getattr(row, name) is not None for row in every)
+    }
 
 
 def write_answering(audit: Audit) -> str:

@@ -9,7 +9,7 @@ from trialign_ray.evaluation.figures import Audit, Figure
 from trialign_ray.evaluation.gates import Gate
 from trialign_ray.evaluation.report.catalogue import METRICS, write_answering, write_interval, write_value
 from trialign_ray.evaluation.report.report import AuditReport
-from trialign_ray.evaluation.report.served import served
+from trialign_ray.evaluation.report.served import ABSENT, served
 from trialign_ray.io.storage import writing
 
 _BY_GROUP = {
@@ -37,8 +37,12 @@ def to_markdown(report: AuditReport, gates: Sequence[Gate] = ()) -> str:
         if figure is not None
     ]
     parts.append(_table(("", "measured", "95 % interval"), rows))
-    ways = [(way.label, str(way.calls), f"{way.right} {way.right_interval}", way.preference) for way in served(report)]
-    parts.append(_table(("served", "calls", "right for everyone", "preference"), ways))
+    ways = served(report)
+    scored = any(way.preference != ABSENT for way in ways)
+    cells = [(way.label, str(way.calls), f"{way.right} {way.right_interval}", way.preference) for way in ways]
+    width = 4 if scored else 3
+    head = ("served", "calls", "right for everyone", "preference")
+    parts.append(_table(head[:width], [row[:width] for row in cells]))
     shown = {name: label for name, label in _BY_GROUP.items() if getattr(audit, name) is not None}
     by_group = [(group, *_shares(audit, group, shown)) for group in audit.groups]
     parts.append(_table(("group", *shown.values()), by_group))

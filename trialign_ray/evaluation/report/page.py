@@ -6,9 +6,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trialign_ray.errors import require
 from trialign_ray.evaluation.figures import Audit
-from trialign_ray.evaluation.report.catalogue import CUE_COLUMNS, write_answering
+from trialign_ray.evaluation.report.catalogue import write_answering
 from trialign_ray.evaluation.report.report import AuditReport, Report
-from trialign_ray.evaluation.report.served import sentences, served
+from trialign_ray.evaluation.report.served import ABSENT, sentences, served
 
 MOST_QUESTIONS = 200
 """Questions shown on the page; `report.json` has all."""
@@ -38,6 +38,7 @@ def to_html(report: Report) -> str:
         rows=rows,
         headlines=view.headlines(rows),
         served=served(report),
+        absent=ABSENT,
         sentences=sentences(report),
         charts=view.charts(sides),
         heats=view.heats(sides),
@@ -45,7 +46,7 @@ def to_html(report: Report) -> str:
         by_mean=view.by_mean_logprob(last),
         group_columns=list(view.group_columns(last).values()),
         group_rows={side: view.group_rows(audit) for side, audit in sides.items()},
-        cue_columns=[heading.capitalize() for heading in CUE_COLUMNS.values()],
+        cue_columns=[heading.capitalize() for heading in view.columns_by_cue(report).values()],
         cue_rows=view.cue_rows(report),
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
         questions_in_all=len(report.split_questions),

@@ -87,11 +87,12 @@ def audit_report(
     Raises DataError where it cannot be audited.
     """
     read, bootstrap = read_answers(answers, groups), bootstrap or Bootstrap()
+    cue_rows = by_cue(read, cues or {}, bootstrap)
     return AuditReport(
         audit=audit(read, bootstrap, None if options is None else closed_set(options, groups, bootstrap)),
         split_questions=split_questions({"audit": read}),
         read_apart=() if options is not None else read_apart(read),
-        by_cue={"audit": by_cue(read, cues or {}, bootstrap)},
+        by_cue={"audit": cue_rows if options is None else tuple(row.of_facts() for row in cue_rows)},
         run=dict(run),
     )
 

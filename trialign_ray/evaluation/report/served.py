@@ -15,6 +15,8 @@ from trialign_ray.evaluation.report.catalogue import (
 from trialign_ray.evaluation.report.report import AuditReport, Report, TrainingReport
 
 _RIGHT, _PREFERENCE = METRICS["correct_unanimity"], METRICS["preference"]
+ABSENT = "–"
+"""A figure that was not measured."""
 _LABELS = {"neutral": "neutral answer to all", "vote": "vote over the groups"}
 
 
@@ -77,9 +79,9 @@ def _written(label: str, calls: int, right: MaybeFigure, preference: MaybeFigure
     return Served(
         label=label,
         calls=calls,
-        right="–" if right is None else write_value(_RIGHT, right.value),
+        right=ABSENT if right is None else write_value(_RIGHT, right.value),
         right_interval="" if right is None else write_interval(_RIGHT, right),
-        preference="–" if preference is None else write_value(_PREFERENCE, preference.value),
+        preference=ABSENT if preference is None else write_value(_PREFERENCE, preference.value),
     )
 
 

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from trialign_ray.evaluation.figures import Audit, ByGroup, Figure, MaybeFigure
 from trialign_ray.evaluation.report.catalogue import (
-    CUE_COLUMNS,
     METRICS,
     Metric,
     Verdict,
+    cue_columns,
     judge,
     p_of_change,
     write_answering,
@@ -25,7 +25,7 @@ from trialign_ray.evaluation.report.catalogue import (
     write_value,
 )
 from trialign_ray.evaluation.report.report import AuditReport, Report, TrainingReport
-from trialign_ray.evaluation.report.served import sentences, served
+from trialign_ray.evaluation.report.served import ABSENT, sentences, served
 
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "up": "", "down": "", "unclear": "dim"}
 _ABSENT = Text("–", style="dim")
@@ -93,10 +93,12 @@ def _training_table(report: TrainingReport) -> Table:
 
 
 def _served_table(report: Report) -> Table:
-    table = _table("Served", "", "calls", "right for everyone", "preference")
-    for way in served(report):
+    ways = served(report)
+    scored = any(way.preference != ABSENT for way in ways)
+    table = _table("Served", "", "calls", "right for everyone", *(["preference"] if scored else []))
+    for way in ways:
         right = Text.assemble(way.right, " ", (way.right_interval, "dim"))
-        table.add_row(way.label, str(way.calls), right, way.preference)
+        table.add_row(way.label, str(way.calls), right, *([way.preference] if scored else []))
     return table
 
 
@@ -122,9 +124,10 @@ def _cue_tables(report: Report) -> list[Table]:
     tables = []
     for side, rows in report.by_cue.items():
         if rows:
-            table = _table("By cue" if side == "audit" else f"By cue, {side}", "cue", *CUE_COLUMNS.values())
+            columns = cue_columns(rows)
+            table = _table("By cue" if side == "audit" else f"By cue, {side}", "cue", *columns.values())
             for row in rows:
-                figures: list[MaybeFigure] = [getattr(row, name) for name in CUE_COLUMNS]
+                figures: list[MaybeFigure] = [getattr(row, name) for name in columns]
                 table.add_row(row.cue, *(_ABSENT if figure is None else _short(figure) for figure in figures))
             tables.append(table)
     return tables

@@ -11,11 +11,11 @@ from pydantic import JsonValue
 from trialign_ray.evaluation.figures import Audit, Difference, Figure, MaybeFigure
 from trialign_ray.evaluation.report import plots
 from trialign_ray.evaluation.report.catalogue import (
-    CUE_COLUMNS,
     HEADLINES,
     METRICS,
     Metric,
     Verdict,
+    cue_columns,
     judge,
     p_of_change,
     write_change,
@@ -111,10 +111,16 @@ def group_rows(audit: Audit) -> dict[str, list[Written | None]]:
     return {group: [_written(_SHARE, column.get(group)) for column in columns] for group in audit.groups}
 
 
+def columns_by_cue(report: Report) -> dict[str, str]:
+    """Name -> heading of the columns by cue."""
+    return cue_columns(row for rows in report.by_cue.values() for row in rows)
+
+
 def cue_rows(report: Report) -> dict[str, dict[str, list[Written | None]]]:
-    """Side -> kind of cue -> its figures in the order of CUE_COLUMNS; sides without several cues are left out."""
+    """Side -> kind of cue -> its figures in the order of `columns_by_cue`; sides without several cues are left out."""
+    columns = columns_by_cue(report)
     return {
-        side: {row.cue: [_written(_SHARE, getattr(row, name)) for name in CUE_COLUMNS] for row in rows}
+        side: {row.cue: [_written(_SHARE, getattr(row, name)) for name in columns] for row in rows}
         for side, rows in report.by_cue.items()
         if rows
     }
