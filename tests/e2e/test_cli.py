@@ -227,7 +227,7 @@ def test_a_gate_that_cannot_be_read_is_refused_before_the_audit(folder: Path) ->
 def test_a_model_and_answers_at_once_are_refused(folder: Path) -> None:
     refused = audit(folder, "--model", "model")
     assert refused.returncode == SpecError.exit_status
-    assert "'model' or 'answers'" in refused.stderr
+    assert "'model', 'answers' or 'endpoint', one of the three" in refused.stderr
 
 
 def test_train_names_the_wrong_field_of_a_specification(folder: Path) -> None:
