@@ -9,6 +9,7 @@ from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.manifest import Manifest
 from trialign_ray.data.writer import LogWriter
 from trialign_ray.entrypoints.collect_served import served_logs
+from trialign_ray.envs.prompts import refuse_equal_prompts
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.errors import naming
@@ -23,6 +24,8 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
     progress = progress or Silent()
     questions, groups = load_game(spec.questions, spec.groups)
     asked = asked_questions(questions, spec.split, spec.questions)
+    with naming("groups"):
+        refuse_equal_prompts(groups, asked)
     with naming("model"):
         folder = local_folder(spec.model)
     if spec.endpoint is not None:

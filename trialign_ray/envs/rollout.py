@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from trialign_ray.config.game import Question
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.envs.prompts import Messages, refuse_equal, refuse_equal_prompts
+from trialign_ray.envs.prompts import Messages, refuse_equal
 from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, Scored, padded
 from trialign_ray.inference.base import Generated, Generator, Sampling
 from trialign_ray.progress import Progress, Silent
@@ -60,7 +60,6 @@ def roll_out(
     Raises DataError where two groups' prompts come out equal: who asks could not matter then.
     """
     progress = progress or Silent()
-    refuse_equal_prompts(plan.game.groups, questions)
     for start in range(0, len(questions), plan.questions_per_batch):
         yield _play(generator, plan, questions[start : start + plan.questions_per_batch], progress)
 

@@ -17,6 +17,7 @@ from trialign_ray.config.seams import build, with_options
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
 from trialign_ray.data.dataset import Dataset, open_dataset, training_questions
 from trialign_ray.data.held_out import refuse_held_out
+from trialign_ray.envs.prompts import refuse_equal_prompts
 from trialign_ray.errors import DataError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import RunFolder
@@ -146,6 +147,8 @@ def _game(evaluation: EvaluationSpec) -> EvaluationGame:
         build(GENERATORS, evaluation.generator)
     questions, groups = load_game(evaluation.questions, evaluation.groups, under="evaluation.")
     asked = asked_questions(questions, "heldout", evaluation.questions, under="evaluation.")
+    with naming("evaluation.groups"):
+        refuse_equal_prompts(groups, asked)
     return EvaluationGame(questions, groups, tuple(asked))
 
 

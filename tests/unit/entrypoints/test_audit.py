@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from peft import LoraConfig, get_peft_model
 
 from tests.world import CAPITALS, World
 from trialign_ray.config.tasks import AuditSpec
@@ -334,3 +335,49 @@ def test_questions_without_options_are_refused_before_the_model_is_loaded(world:
     )
     with pytest.raises(DataError, match=r"field 'questions'.*no question of split 'heldout' has options to score"):
         audit(spec(world, tmp_path, model=str(tmp_path / "none"), read="score", questions=str(questions)))
+
+
+REFUSING = {"name": "import_path", "import_path": f"{__name__}:Refusing"}
+
+
+def test_groups_that_ask_in_the_same_words_are_refused_before_a_model_is_loaded(world: World, tmp_path: Path) -> None:
+    (tmp_path / "twins.yaml").write_text("groups:\n  - name: neutral\n  - name: twin\n")
+    twins = spec(world, tmp_path, model=world.model, groups=str(tmp_path / "twins.yaml"), generator=REFUSING)
+    with pytest.raises(DataError, match=r"field 'groups': .*'neutral' and 'twin' get the same prompt"):
+        audit(twins)
+
+
+def test_an_argument_that_the_chat_template_does_not_read_is_refused(world: World, tmp_path: Path) -> None:
+    asked = spec(world, tmp_path, model=world.model, generator=REFUSING, chat_template_kwargs={"thinking": False})
+    with pytest.raises(ModelError, match=r"field 'model': .*reads no argument 'thinking'"):
+        audit(asked)
+
+
+@pytest.mark.parametrize("kind", [{"use_dora": True}, {"use_rslora": True}], ids=["dora", "rslora"])
+def test_adapters_of_other_kinds_are_audited(world: World, tmp_path: Path, kind: dict[str, Any]) -> None:
+    torch.manual_seed(3)
+    module: Any = load_model(world.model, "float32")
+    adapted = get_peft_model(module, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **kind))
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter += torch.randn_like(parameter)
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
+    found = audit(
+        spec(world, tmp_path, name="b", model=world.model, adapter=str(tmp_path / "adapter"), max_new_tokens=6)
+    )
+    assert found.run["adapter_hash"] == adapter_hash(tmp_path / "adapter")
+    answers = [read_logs(tmp_path / "runs" / name / "answers")["response_ids"] for name in ("a", "b")]
+    assert answers[0] != answers[1]
+
+
+def test_the_report_is_split_by_cue(world: World, tmp_path: Path) -> None:
+    groups: dict[str, list[Row]] = {"groups": [{"name": "neutral"}, {"name": "farmer", "persona": "a farmer ."}]}
+    groups["groups"].append({"name": "professor", "cue": {"kind": "name", "name": "professor"}})
+    (tmp_path / "cues.json").write_text(json.dumps(groups))
+    report = audit(spec(world, tmp_path, model=world.model, groups=str(tmp_path / "cues.json"), max_new_tokens=6))
+    assert [(row.cue, row.groups) for row in report.by_cue["audit"]] == [
+        ("persona", ("farmer",)),
+        ("name", ("professor",)),
+    ]

@@ -15,17 +15,18 @@ import pytest
 
 from tests.tiny import tiny_model
 from trialign_ray import envs
-from trialign_ray.config.game import Question, QuestionSet
+from trialign_ray.config.game import Group, Question, QuestionSet
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.validation import row_faults, validate_logs
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
+from trialign_ray.errors import DataError
 from trialign_ray.inference.base import Generated, Sampling
 from trialign_ray.inference.transformers import TransformersGenerator
 from trialign_ray.progress import Silent
 from trialign_ray.rewards.verifiers import AnswerReader
 
-from .samples import GROUPS, QUESTIONS, TOKENS, game
+from .samples import GROUP_SET, GROUPS, QUESTIONS, TOKENS, game
 
 K = 3
 BUDGET = 6
@@ -203,3 +204,13 @@ def test_the_work_grows_with_the_games_and_not_with_their_square() -> None:
     few = lines_run(10)
     assert few > 0
     assert lines_run(20) <= 2.05 * few
+
+
+def test_groups_whose_prompts_come_out_equal_are_refused_before_they_are_asked() -> None:
+    class Unasked:
+        def generate(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("a prompt was answered")
+
+    twins = GROUP_SET.model_copy(update={"groups": (*GROUP_SET.groups, Group(name="twin")), "preferences": ()})
+    with pytest.raises(DataError, match="groups 'neutral' and 'twin' get the same prompt"):
+        list(roll_out(Unasked(), replace(plan(), game=replace(plan().game, groups=twins)), QUESTIONS.questions))

@@ -116,7 +116,9 @@ def evaluation(folder: Path, held_out: str) -> dict[str, str]:
         {"question_id": "q0", "text": "?", "references": ["a"], "split": "train"},
     ]
     (folder / "questions.json").write_text(json.dumps({"name": "few", "questions": questions}))
-    (folder / "groups.json").write_text(json.dumps({"groups": [{"name": name} for name in ("neutral", "nurse")]}))
+    (folder / "groups.json").write_text(
+        json.dumps({"groups": [{"name": "neutral"}, {"name": "nurse", "persona": "A nurse."}]})
+    )
     return {"questions": str(folder / "questions.json"), "groups": str(folder / "groups.json")}
 
 
@@ -132,3 +134,15 @@ def test_a_question_that_is_not_trained_may_be_held_out(inputs: Path, tmp_path: 
     game = resolved(inputs, evaluation=evaluation(tmp_path, held_out)).game
     assert game is not None
     assert [question.question_id for question in game.asked] == [held_out]
+
+
+def test_an_evaluation_whose_groups_ask_in_the_same_words_is_refused(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "twins.yaml").write_text("groups:\n  - name: neutral\n  - name: twin\n")
+    twins = EVALUATION | {"groups": str(tmp_path / "twins.yaml")}
+    with pytest.raises(DataError, match=r"field 'evaluation\.groups': .*'neutral' and 'twin' get the same prompt"):
+        resolved(inputs, evaluation=twins)
+
+
+def test_an_argument_that_the_chat_template_does_not_read_is_refused(inputs: Path) -> None:
+    with pytest.raises(ModelError, match=r"field 'model': .*reads no argument 'enable_thinking'"):
+        resolved(inputs, chat_template_kwargs={"enable_thinking": False})
