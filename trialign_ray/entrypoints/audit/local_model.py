@@ -11,6 +11,7 @@ from trialign_ray.config.seams import build
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
+from trialign_ray.envs.prompts import refuse_equal_prompts
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, prompts_of, roll_out
 from trialign_ray.errors import naming
@@ -31,6 +32,8 @@ def answers_of_model(spec: AuditSpec, questions: QuestionSet, groups: GroupSet, 
     with naming("device"):
         device = device_of(spec.device)
     dtype = dtype_of(spec.dtype, device)
+    with naming("groups"):
+        refuse_equal_prompts(groups, asked)
     with naming("model"):
         model = local_folder(str(spec.model))
         game = game_config(questions, groups, model, 1, spec.max_new_tokens, spec.chat_template_kwargs)
