@@ -67,9 +67,9 @@ def is_fair(question: Question) -> bool:
 def lettered(question_id: str, row: Row) -> Question | None:
     """'options' as text with letters, 'answer' as 'B. text'."""
     parts = _OPTION.split(row["options"])
-    options = dict(zip(parts[1::2], (" ".join(text.split()) for text in parts[2::2]), strict=True))
+    options: dict[str, str] = dict(zip(parts[1::2], (" ".join(text.split()) for text in parts[2::2]), strict=True))
     answer = row["answer"]
-    truth = answer[0] if isinstance(answer, list) else options.get(answer.strip()[:1], answer)
+    truth = answer[0] if isinstance(answer, list) else options.get(answer.strip()[:1]) or answer
     if list(options) != [chr(ord("A") + at) for at in range(len(options))]:
         return None
     asked = row["question"].replace("\nPlease choose the correct option", "").strip()

@@ -361,7 +361,7 @@ def test_adapters_of_other_kinds_are_audited(world: World, tmp_path: Path, kind:
     with torch.no_grad():
         for parameter in adapted.parameters():
             if parameter.requires_grad:
-                parameter += torch.randn_like(parameter)
+                parameter.add_(torch.randn_like(parameter))
     adapted.save_pretrained(str(tmp_path / "adapter"))
     audit(spec(world, tmp_path, model=world.model, max_new_tokens=6))
     found = audit(

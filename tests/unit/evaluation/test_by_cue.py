@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from trialign_ray.evaluation.answers import read_answers
+from trialign_ray.evaluation.answers import Answers, read_answers
 from trialign_ray.evaluation.by_cue import by_cue
 from trialign_ray.evaluation.metrics import audit
 from trialign_ray.evaluation.report.page import to_html
@@ -23,8 +23,8 @@ GRID = [("A", "A", "A", "B"), ("A", "A", "b", "B"), ("A", "?", "A", "A"), ("c", 
 FEW = Bootstrap(resamples=50)
 
 
-def read(grid=GRID):
-    return read_answers(table(rows_of(grid, GROUPS)), GROUPS)
+def read() -> Answers:
+    return read_answers(table(rows_of(GRID, GROUPS)), GROUPS)
 
 
 def test_each_kind_of_cue_has_the_figures_of_its_groups():

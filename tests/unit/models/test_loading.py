@@ -57,7 +57,7 @@ def test_collecting_stops_at_them(folder: Path) -> None:
 
 
 def test_imports_end_responses_with_them(folder: Path) -> None:
-    tokenize = _completion(str(folder), None, None).tokenize
+    tokenize = _completion(str(folder), None, None, None, None).tokenize
     assert tokenize is not None
     assert tokenize.response("lima") == [LIMA, IM_END]
 
