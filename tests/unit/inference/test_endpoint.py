@@ -285,6 +285,35 @@ def test_the_key_is_sent_and_is_in_no_file_and_no_message(tmp_path: Path, monkey
     assert all(KEY not in file.read_text() for file in files)
 
 
+def escaped(key: str) -> str:
+    """The key as JSON may have it, in no byte of which it stands whole."""
+    return key.replace("/", "\\/").replace("0", "\\u0030")
+
+
+@pytest.mark.parametrize("status", [401, 500])
+@pytest.mark.parametrize("body", ['{"error": {"message": "bad key KEY"}}', '{"detail": ["KEY"]}', '"KEY"', "{KEY"])
+def test_a_key_that_an_error_repeats_in_escapes_is_in_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float], status: int, body: str
+) -> None:
+    key = "abc/def/ghi/jkl0123"
+    monkeypatch.setenv(KEY_ENV, key)
+    sent = body.replace("KEY", key if body == "{KEY" else escaped(key))
+    with scripted(Reply(sent.encode(), status)) as server, pytest.raises(EndpointError) as refused:
+        ask(endpoint(server, tmp_path, attempts=1), ["a"])
+    assert key not in str(refused.value)
+    assert "***" in str(refused.value)
+
+
+def test_a_key_that_a_reply_repeats_in_escapes_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "abc/def/ghi/jkl0123"
+    monkeypatch.setenv(KEY_ENV, key)
+    reply = said("you sent KEY", KEY="KEY").body.decode().replace("KEY", escaped(key))
+    with scripted(Reply(reply.encode())) as server:
+        assert ask(endpoint(server, tmp_path), ["a"]) == ["you sent ***"]
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    assert key not in kept.read_text()
+
+
 def test_only_the_variable_that_is_named_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("MINE", "other")

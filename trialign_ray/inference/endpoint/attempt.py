@@ -50,9 +50,10 @@ async def attempt(http: httpx.AsyncClient, request: ChatRequest, timeout: float,
         raise EndpointRefusedError(f"is no URL: {error}. Correct it.") from None
     except httpx.TransportError as error:
         raise Transient(f"{type(error).__name__}: {error}") from None
+    body = _decoded(content, _key(response.request))
     if response.status_code == 200:
-        return _reply(content)
-    raise _failure(response, content)
+        return _reply(body)
+    raise _failure(response, body)
 
 
 async def _content(response: httpx.Response, most_bytes: int) -> bytes:
@@ -64,21 +65,17 @@ async def _content(response: httpx.Response, most_bytes: int) -> bytes:
         content += chunk
         if len(content) > most_bytes:
             raise BadReplyError(f"the reply has more than {most_bytes} bytes. Check the URL, or raise 'reply_bytes'.")
-    return _without_key(bytes(content), response.request)
+    return bytes(content)
 
 
-def _without_key(content: bytes, request: httpx.Request) -> bytes:
-    """A server that repeats what it was sent must not bring the key into messages and files.
-
-    Short keys are placeholders such as 'EMPTY', which may be words of an answer.
-    """
-    key = request.headers.get("authorization", "").removeprefix("Bearer ")
-    return content.replace(key.encode(), b"***") if len(key) >= _SHORTEST_KEY else content
+def _key(request: httpx.Request) -> str | None:
+    """What is to be hidden; short keys are placeholders such as 'EMPTY', which may be words of an answer."""
+    key: str = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return key if len(key) >= _SHORTEST_KEY else None
 
 
-def _reply(content: bytes) -> Any:
+def _reply(body: Any) -> Any:
     """A gateway may put an error page or an error object into a reply of status 200: another attempt may do better."""
-    body = _decoded(content)
     try:
         read_reply(body)
     except BadReplyError as error:
@@ -86,8 +83,8 @@ def _reply(content: bytes) -> Any:
     return body
 
 
-def _failure(response: httpx.Response, content: bytes) -> Exception:
-    status, body = response.status_code, _decoded(content)
+def _failure(response: httpx.Response, body: Any) -> Exception:
+    status = response.status_code
     said = f"status {status}: {error_text(body)}"
     if response.is_redirect:
         return EndpointRefusedError(f"redirects to {_target(response)}, which is not followed. Give the final URL.")
@@ -106,11 +103,29 @@ _FIXES: Mapping[int, str] = {
 }
 
 
-def _decoded(content: bytes) -> Any:
+def _decoded(content: bytes, key: str | None) -> Any:
+    """The JSON, or the start of another text.
+
+    A server that repeats what it was sent must not bring the key into messages and files: it is looked for behind
+    JSON's escapes, in which one text has many forms.
+    """
     try:
-        return json.loads(content)
+        return _without_key(json.loads(content), key)
     except (ValueError, RecursionError):
-        return content[:300].decode("utf-8", "replace") or "an empty body"
+        text = content.decode("utf-8", "replace").replace("\\/", "/")
+        return _without_key(text, key)[:300] or "an empty body"
+
+
+def _without_key(value: Any, key: str | None) -> Any:
+    if key is None:
+        return value
+    if isinstance(value, str):
+        return value.replace(key, "***")
+    if isinstance(value, list):
+        return [_without_key(each, key) for each in value]
+    if isinstance(value, dict):
+        return {_without_key(name, key): _without_key(each, key) for name, each in value.items()}
+    return value
 
 
 def _target(response: httpx.Response) -> str:
