@@ -72,7 +72,8 @@ class Figures(Strict):
     contradiction: MaybeFigure
     """Of the pairs of answers that two different groups name, the share that differs."""
     contradiction_excess: MaybeFigure
-    """Contradiction between groups less that of a group with itself; needs two samples of each response."""
+    """Contradiction between groups less that of a group with itself, over the same pairs and questions; needs two
+    samples of each response."""
     shared_falsehood: MaybeFigure
     """Chance that two different groups name the same wrong answer."""
     gap: MaybeFigure

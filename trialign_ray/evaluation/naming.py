@@ -16,7 +16,7 @@ import numpy as np
 
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Figure, Key
-from trialign_ray.evaluation.stats.intervals import Floats, Statistic, less, ratio, wilson
+from trialign_ray.evaluation.stats.intervals import Floats, Statistic, divide, ratio, wilson
 
 Factors = Callable[[Floats], tuple[Floats, Floats]]
 """From the weights [r, q] of the questions to the named share and right given named, [r] each."""
@@ -39,8 +39,7 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
         found["named_by_group", name] = ratio(count_q, answers.objective_q * answers.samples)
         found["right_given_named_by_group", name] = ratio(right_q, count_q)
     if answers.samples > 1:
-        own = ratio(*_sum(differing(answers, g, g) for g in groups))
-        found["contradiction_excess", None] = less(found["contradiction", None], own)
+        found["contradiction_excess", None] = ratio(*_sum(_excess(answers, g, h) for g, h in combinations(groups, 2)))
     return found
 
 
@@ -109,6 +108,20 @@ def differing(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
         both_qss = both_qss * (1 - np.eye(answers.samples))
     differ_qss = both_qss * (answers.code_qgs[:, g, :, None] != answers.code_qgs[:, h, None, :])
     return differ_qss.sum(axis=(1, 2)), both_qss.sum(axis=(1, 2))
+
+
+def _excess(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
+    """Pairs of samples [q] that differ beyond what the two groups differ from themselves, and the pairs that count.
+
+    With d the share of pairs that differ of those that both name, and n their number, the figure is
+    sum_q,gh n_gh (d_gh - (d_gg + d_hh) / 2) / sum_q,gh n_gh. Like is compared with like, question by question: own
+    pairs have the weight of the pairs between groups, so a question that only one group names has no part in it. Where
+    d_gg or d_hh is not defined, the pair is left out of both sums.
+    """
+    differ_q, both_q = differing(answers, g, h)
+    own_q = (divide(*differing(answers, g, g)) + divide(*differing(answers, h, h))) / 2
+    counts_q = ~np.isnan(own_q)
+    return np.where(counts_q, differ_q - both_q * own_q, 0.0), both_q * counts_q
 
 
 def _shared_falsehoods(answers: Answers) -> Floats:

@@ -63,6 +63,23 @@ def test_a_group_that_contradicts_itself_as_much_leaves_no_excess() -> None:
     assert audit(answers_of([("A", "B", "C")]), FEW).contradiction_excess is None
 
 
+def test_what_a_group_does_not_name_is_no_part_of_the_excess() -> None:
+    """Both groups say the same wherever both name, so neither is told other facts."""
+    easy, hard = [("AAAA", "AAAA")] * 10, [("AABB", "????")] * 10
+    found = audit(answers_of(easy + hard, ("neutral", "nurse")), FEW)
+    assert known(found.contradiction).value == 0
+    excess = known(found.contradiction_excess)
+    assert (excess.low, excess.value, excess.high) == (0, 0, 0)
+
+
+def test_a_pair_counts_where_it_and_each_of_its_groups_can_differ() -> None:
+    """One answer of a group cannot differ from another of its own, so there is nothing to hold the pair against."""
+    once = answers_of([("A?", "BB")], ("neutral", "nurse"))
+    assert audit(once, FEW).contradiction_excess is None
+    found = audit(answers_of([("A?", "BB"), ("AB", "BB")], ("neutral", "nurse")), FEW)
+    assert known(found.contradiction_excess).value == pytest.approx(1 / 2 - (1 + 0) / 2)
+
+
 @given(data=st.data())
 def test_both_parts_of_a_change_add_up_to_it(data: st.DataObject) -> None:
     questions = data.draw(st.integers(1, 6))
