@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -137,3 +138,8 @@ _UNQUOTED = {
     "value_error": "has inconsistent fields; `trialign audit` shows details to users who may read the file",
 }
 """Messages of faults whose location or reason would reveal what is in the file."""
+
+
+def content_sha256(content: Strict) -> str:
+    """SHA-256 over every field, defaults included: the same content, however its file is written."""
+    return hashlib.sha256(content.model_dump_json().encode()).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
 import pyarrow as pa
 
@@ -12,6 +11,7 @@ from trialign_ray.cluster.connect import connected
 from trialign_ray.cluster.resources import check_resources
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
 from trialign_ray.data.dataset import read_logs, write_logs
+from trialign_ray.entrypoints.versions import versions
 from trialign_ray.errors import require
 from trialign_ray.evaluation.evaluator import EvaluationTask, evaluate
 from trialign_ray.evaluation.report.publish import publish
@@ -28,7 +28,6 @@ from trialign_ray.trainer.resolve import EvaluationGame, ResolvedRun, resolve
 
 STOPPED = 143
 """Exit status of a run that was asked to stop and can be resumed: 128 and the number of SIGTERM."""
-PACKAGES = ("trialign-ray", "torch", "ray", "deepspeed", "transformers", "peft", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class _Evaluation:
             "wall_seconds": seconds,
             "model_hash": hashes["model_hash"],
             "logs_sha256": hashes["logs_sha256"],
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": versions(),
             "specification": spec.model_dump(mode="json"),
         }
         groups = self._game.groups

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from trialign_ray.actors.replay_buffer import BufferSpec
 from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.attention import ATTENTION
-from trialign_ray.config.base import Strict
+from trialign_ray.config.base import content_sha256
 from trialign_ray.config.derived import Derived, derive
 from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
 from trialign_ray.config.generators import GENERATORS
@@ -57,7 +56,10 @@ class EvaluationGame:
 
     def hashes(self) -> dict[str, str]:
         """Base and trained model must get the same questions from the same personas."""
-        return {"evaluation.questions": _sha256(self.questions), "evaluation.groups": _sha256(self.groups)}
+        return {
+            "evaluation.questions": content_sha256(self.questions),
+            "evaluation.groups": content_sha256(self.groups),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,3 @@ def _game(evaluation: EvaluationSpec) -> EvaluationGame:
     with naming("evaluation.groups"):
         refuse_equal_prompts(groups, asked)
     return EvaluationGame(questions, groups, tuple(asked))
-
-
-def _sha256(content: Strict) -> str:
-    return hashlib.sha256(content.model_dump_json().encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import yaml
 from peft import LoraConfig, get_peft_model
 
 from tests.world import CAPITALS, World
+from trialign_ray.config.base import content_sha256, load_yaml
+from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.data.dataset import read_logs
@@ -76,6 +79,16 @@ def test_the_report_lies_in_the_run_s_folder(world: World, tmp_path: Path) -> No
     assert "professor" in (folder / "report.html").read_text()
     assert (report.run["name"], report.run["seed"]) == ("a", 3)
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.html"}
+
+
+def test_a_report_says_what_was_asked(world: World, tmp_path: Path) -> None:
+    asked = spec(world, tmp_path, answers=answers(tmp_path, given()))
+    run = audit(asked).run
+    assert AuditSpec.model_validate(run["specification"]) == asked
+    assert run["questions_sha256"] == content_sha256(load_yaml(QuestionSet, world.questions))
+    assert run["groups_sha256"] == content_sha256(load_yaml(GroupSet, world.groups))
+    assert isinstance(run["versions"], dict)
+    assert run["versions"]["torch"] == version("torch")
 
 
 def test_an_answer_of_which_the_response_says_nothing_is_taken_from_the_row(world: World, tmp_path: Path) -> None:

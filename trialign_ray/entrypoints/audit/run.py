@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
+from trialign_ray.config.base import content_sha256
 from trialign_ray.config.game import GroupSet, QuestionSet, load_game, load_groups
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.openai_batch import is_batch
@@ -14,6 +15,7 @@ from trialign_ray.entrypoints.audit.answer_file import answers_of_file
 from trialign_ray.entrypoints.audit.batch_file import answers_of_batch
 from trialign_ray.entrypoints.audit.inspect_log import answers_of_inspect, is_inspect_log
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
+from trialign_ray.entrypoints.versions import versions
 from trialign_ray.errors import DataError, naming, require
 from trialign_ray.evaluation.gates import check_gates, parse_gates
 from trialign_ray.evaluation.report.publish import publish
@@ -54,8 +56,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
         found = answers_of_model(spec, questions, groups, progress)
     for note in found.notes:
         progress.note(note)
-    facts: dict[str, JsonValue] = {"name": spec.name, "seed": spec.seed, **found.facts}
-    facts["wall_seconds"] = time.monotonic() - started
+    facts = {**_asked(spec, questions, groups), **found.facts, "wall_seconds": time.monotonic() - started}
     report = audit_report(found.table, groups.names, facts, Bootstrap(spec.bootstrap), found.closed_set, groups.cues)
     publish(report, folder)
     return report
@@ -66,6 +67,18 @@ def run_job(spec: AuditSpec, progress: Progress) -> int:
     gates = parse_gates(spec.fail_if, load_groups(spec.groups).names)
     check_gates(gates, audit(spec, progress).audit)
     return 0
+
+
+def _asked(spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> dict[str, JsonValue]:
+    """What a report has to say so that its figures can be had again."""
+    return {
+        "name": spec.name,
+        "seed": spec.seed,
+        "questions_sha256": content_sha256(questions),
+        "groups_sha256": content_sha256(groups),
+        "versions": versions(),
+        "specification": spec.model_dump(mode="json"),
+    }
 
 
 def _reader(answers: str) -> AnswerReader:
