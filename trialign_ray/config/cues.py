@@ -60,6 +60,8 @@ class BeliefCue(Strict):
     kind: Literal["belief"] = "belief"
     statement: Line
     """'{misbelief}' in it stands for the question's wrong answer, '{truth}' for its right one."""
+    otherwise: Line | None = None
+    """What is said instead where the question lacks the answer that the statement names."""
 
 
 class SystemCue(Strict):

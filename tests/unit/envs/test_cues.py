@@ -102,6 +102,14 @@ def test_a_question_of_taste_is_asked_without_the_belief():
     assert asked({"kind": "belief", "statement": "It is {misbelief}."}, taste)[-1]["content"] == "What is nice?"
 
 
+@pytest.mark.parametrize("lacking", [{"kind": "subjective", "references": ()}, {"misbelief": ""}])
+def test_a_belief_says_something_else_where_a_question_has_nothing_to_be_wrong_about(lacking):
+    cue = {"kind": "belief", "statement": "It is {misbelief}.", "otherwise": "I know it."}
+    question = QUESTION.model_copy(update=lacking)
+    assert asked(cue, question)[-1]["content"] == "I know it. Capital of Peru?"
+    assert asked(cue)[-1]["content"] == "It is Cusco. Capital of Peru?"
+
+
 class Shout:
     """A cue of the user's own."""
 
