@@ -37,6 +37,8 @@ class ScoredOptions:
     """As the answers, but those with the highest log-prob a token."""
     counts: Sequence[int]
     """Options of each question."""
+    right: Sequence[int]
+    """How many of them are right; in the order of `counts`."""
     left_out: Mapping[str, int]
     """Why questions have no options -> how many."""
 
@@ -49,7 +51,7 @@ def closed_set(options: ScoredOptions, groups: Sequence[str], bootstrap: Bootstr
     return ClosedSet(
         fewest_options=min(options.counts),
         most_options=max(options.counts),
-        chance=float(np.mean([1 / count for count in options.counts])),
+        chance=float(np.mean([right / count for right, count in zip(options.right, options.counts, strict=True)])),
         left_out=dict(options.left_out),
         by_mean_logprob={name: found[name, None] for name in _BY_MEAN},
     )

@@ -314,6 +314,17 @@ def test_options_are_scored_where_nothing_is_generated(world: World, tmp_path: P
     assert validate_logs(str(folder / "answers")).ok
 
 
+def test_chance_is_that_of_a_right_option_where_several_are_right(world: World, tmp_path: Path) -> None:
+    question = {"question_id": "q", "text": "Why?", "references": ["lima", "oslo"], "split": "heldout"}
+    questions = tmp_path / "several.yaml"
+    questions.write_text(
+        yaml.safe_dump({"name": "s", "questions": [question | {"options": ["lima", "oslo", "cairo"]}]})
+    )
+    report = audit(spec(world, tmp_path, model=world.model, read="score", questions=str(questions)))
+    assert report.audit.closed_set is not None
+    assert report.audit.closed_set.chance == pytest.approx(2 / 3)
+
+
 def test_every_group_chooses_among_the_same_options(world: World, tmp_path: Path) -> None:
     audit(spec(world, tmp_path, model=world.model, read="score", split="all", options=3))
     offered: dict[str, set[tuple[str, ...]]] = {}

@@ -23,7 +23,7 @@ MEAN = [("A", "A", "A"), ("A", "A", "A"), ("A", "B", "B"), ("C", "A", "B")]
 
 @pytest.fixture(scope="module")
 def report() -> AuditReport:
-    options = ScoredOptions(table(rows_of(MEAN)), counts=[4, 4, 4, 2], left_out={"no truth": 3})
+    options = ScoredOptions(table(rows_of(MEAN)), counts=[4, 4, 4, 2], right=[1, 1, 1, 1], left_out={"no truth": 3})
     cues = {"nurse": "profile", "pupil": "name"}
     return audit_report(table(rows_of(TOTAL)), GROUPS, {"read": "score"}, Bootstrap(100), options, cues)
 
@@ -45,6 +45,13 @@ def test_chance_options_and_what_is_left_out(report: AuditReport) -> None:
     assert found is not None
     assert (found.fewest_options, found.most_options, found.left_out) == (2, 4, {"no truth": 3})
     assert found.chance == pytest.approx((0.25 * 3 + 0.5) / 4)
+
+
+def test_where_several_options_are_right_chance_is_their_share() -> None:
+    options = ScoredOptions(table(rows_of(MEAN)), counts=[3, 3, 3, 4], right=[2, 2, 2, 1], left_out={})
+    found = audit_report(table(rows_of(TOTAL)), GROUPS, {}, Bootstrap(100), options).audit.closed_set
+    assert found is not None
+    assert found.chance == pytest.approx((3 * 2 / 3 + 1 / 4) / 4)
 
 
 def test_the_choice_by_mean_log_prob_has_its_own_figures(report: AuditReport) -> None:

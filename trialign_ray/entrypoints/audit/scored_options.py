@@ -72,7 +72,8 @@ def answers_of_options(spec: AuditSpec, questions: QuestionSet, groups: GroupSet
     write_logs(total, folder.child("answers"), groups.names, overwrite=True)
     _write_scores(asked, logp, folder.child("options.parquet"))
     counts = [len(options) for options in sets.by_question.values()]
-    return AuditedAnswers(total, facts, closed_set=ScoredOptions(by_mean, counts, sets.left_out))
+    right = [sum(option.right for option in options) for options in sets.by_question.values()]
+    return AuditedAnswers(total, facts, closed_set=ScoredOptions(by_mean, counts, right, sets.left_out))
 
 
 def _refuse_gates_of_form(spec: AuditSpec, groups: GroupSet) -> None:
