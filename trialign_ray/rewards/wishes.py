@@ -21,27 +21,64 @@ _UNITS = {
     "imperial": r"miles?|mi|yards?|yd|f(?:ee|oo)t|ft|inch(?:es)?|pounds?|lbs?|ounces?|oz|gallons?|pints?|cups?"
     r"|°\s?f|fahrenheit|mph",
 }
+_FEET_AND_INCHES = (
+    r"""|\d['′’]\s?\d{1,2}(?!\d)|\d[\s-]*in(?=\s*(?:[.,;)]|$)|\s+(?:tall|wide|long|high|deep|thick|across)\b)"""
+)
+"""Inches are shortened to a word of its own, so they are known by what follows."""
 _QUANTITY = {
-    system: re.compile(rf"{_AMOUNT}[\s-]*(?:degrees\s+)?(?:{units})(?![\w'])", re.IGNORECASE)
+    system: re.compile(
+        rf"{_AMOUNT}[\s-]*(?:(?:degrees|square|cubic|sq\.?)\s+)?(?:{units})[²³]?(?![\w'])"
+        rf"{_FEET_AND_INCHES if system == 'imperial' else ''}",
+        re.IGNORECASE,
+    )
     for system, units in _UNITS.items()
 }
 
-_MEAT = "beef chicken pork ham bacon turkey lamb steak sausage salami duck veal meat meatball mince gelatine gelatin"
-_FISH = "fish salmon tuna shrimp prawn cod anchovy crab"
-_DAIRY = "milk butter cheese cream yogurt yoghurt feta parmesan mozzarella ghee custard"
-_GLUTEN = "wheat bread pasta flour couscous noodle barley rye cracker toast baguette spaghetti beer seitan"
-_NUTS = "nut almond walnut cashew pecan hazelnut pistachio peanut marzipan pesto praline"
+_PORK = "pork ham bacon salami prosciutto pancetta pepperoni chorizo mortadella boar lard"
+_MEAT = (
+    f"{_PORK} beef chicken turkey lamb steak sausage duck veal meat meatball mince gelatine gelatin mutton venison "
+    "rabbit pheasant goose pastrami jerky brisket bresaola"
+)
+_FISH = (
+    "fish salmon tuna shrimp prawn cod anchovy anchovies crab lobster mussel oyster clam scallop squid octopus "
+    "shellfish crayfish trout herring sardine mackerel haddock caviar"
+)
+_DAIRY = (
+    "milk butter cheese cream yogurt yoghurt feta parmesan mozzarella ghee custard brie camembert cheddar ricotta "
+    "mascarpone paneer buttermilk kefir whey"
+)
+_GLUTEN = (
+    "wheat bread pasta flour couscous noodle barley rye cracker toast baguette spaghetti beer seitan bagel croissant "
+    "macaroni lasagne lasagna penne ramen udon semolina bulgur spelt pizza muffin pretzel"
+)
+_NUTS = "nut almond walnut cashew pecan hazelnut pistachio peanut marzipan pesto praline macadamia nougat"
+_ALCOHOL = "wine beer rum brandy alcohol whisky whiskey vodka gin champagne lager"
 FORBIDDEN: Mapping[str, str] = {
     "vegan": f"{_MEAT} {_FISH} {_DAIRY} egg omelette honey mayonnaise",
     "vegetarian": f"{_MEAT} {_FISH}",
-    "halal": "pork ham bacon salami wine beer rum brandy alcohol lard gelatine gelatin",
+    "halal": f"{_PORK} {_ALCOHOL} gelatine gelatin",
     "gluten_free": _GLUTEN,
     "nut_free": _NUTS,
 }
 """Diet -> foods in the singular that it rules out."""
-_REPLACED = r"(?:vegan|vegetarian|plant-based|plant|soya?|oat|coconut|rice|corn|chickpea|gluten-free|dairy-free|veggie)"
+_PLANTS = "vegan plant-based plant soy soya tofu seitan veggie mushroom jackfruit meat-free meatless"
+_GRAINS = "oat coconut rice corn chickpea"
+REPLACED: Mapping[str, str] = {
+    "vegan": f"{_PLANTS} {_GRAINS} pea nut almond cashew peanut dairy-free milk-free egg-free non-dairy",
+    "vegetarian": f"{_PLANTS} vegetarian",
+    "halal": f"{_PLANTS} vegetarian halal beef turkey chicken alcohol-free non-alcoholic pork-free",
+    "gluten_free": f"{_GRAINS} gluten-free wheat-free buckwheat lentil quinoa almond potato",
+    "nut_free": "nut-free seed",
+}
+"""Diet -> what makes a food that it rules out one that it allows, as oats do in 'oat milk' and 'oat-based milk'."""
+_PLANT_NAMES = re.compile(
+    r"\bbutter\s+(?:bean|lettuce)s?\b|\boyster\s+mushrooms?\b|\blamb['’]s\s+lettuce\b", re.IGNORECASE
+)
 _RULED_OUT = re.compile(
-    r"\b(?:no|without|avoid(?:ing)?|instead\s+of|not|never|skip|free\s+of|replac(?:e|ing))\b[^.;:!?]*", re.IGNORECASE
+    r"\b(?:no|without|avoid(?:ing)?|(?<!why\s)not(?!\s+(?:only|just))|never|skip|free\s+of)\b[^.;:!?]*?"
+    r"(?=[.;:!?]|\bbut\b|\Z)"
+    r"|\b(?:instead\s+of|replac(?:e|ing))\b[^,.;:!?]*?(?=[,.;:!?]|\b(?:with|by|but|use|try)\b|\Z)",
+    re.IGNORECASE,
 )
 _FREE = re.compile(r"\b[\w-]+-free\b", re.IGNORECASE)
 
@@ -80,12 +117,13 @@ def units(system: Literal["metric", "imperial"]) -> Reward:
 def diet(diet: Literal["vegan", "vegetarian", "halal", "gluten_free", "nut_free"]) -> Reward:
     """1 where no forbidden food is suggested, else 0. 'Oat milk', 'vegan cheese' and 'without butter' are allowed."""
     foods = "|".join(FORBIDDEN[diet].split())
-    forbidden = re.compile(rf"(?<![\w-])(?:{foods})(?:s|es|y)?(?![\w-])", re.IGNORECASE)
-    replaced = re.compile(rf"\b{_REPLACED}\s+(?:{foods})s?\b", re.IGNORECASE)
+    forbidden = re.compile(rf"(?<![\w-])(?:{foods})(?:s|es|y)?(?!\w)", re.IGNORECASE)
+    allowed = "|".join(REPLACED[diet].split())
+    replaced = re.compile(rf"\b(?:{allowed})(?:-based)?\s+(?:{foods})(?:s|es|y)?\b", re.IGNORECASE)
 
     def reward(response: str) -> float:
-        suggested = replaced.sub(" ", _FREE.sub(" ", _RULED_OUT.sub(" ", response)))
-        return float(not forbidden.search(suggested))
+        suggested = replaced.sub(" ", _PLANT_NAMES.sub(" ", response))
+        return float(not forbidden.search(_FREE.sub(" ", _RULED_OUT.sub(" ", suggested))))
 
     return reward
 

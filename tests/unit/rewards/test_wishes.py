@@ -4,20 +4,33 @@ import pytest
 
 from trialign_ray.config.preferences import Diet, PlainText, Spelling, Units
 from trialign_ray.rewards.preference import preference_score
-from trialign_ray.rewards.wishes import _PAIRS, FORBIDDEN
+from trialign_ray.rewards.wishes import _PAIRS, FORBIDDEN, REPLACED
 
 METRIC, IMPERIAL = Units(system="metric"), Units(system="imperial")
+INCHES = ["about 6 in tall", "5'10\"", "It is 5 in.", "8 sq ft"]
 BRITISH, AMERICAN = Spelling(variant="british"), Spelling(variant="american")
 
 
 @pytest.mark.parametrize(
-    "text", ["About 5 km.", "It weighs 3.5 kg.", "20 °C is mild.", "two metres", "half a litre", "20 degrees Celsius"]
+    "text",
+    [
+        "About 5 km.",
+        "It weighs 3.5 kg.",
+        "20 °C is mild.",
+        "two metres",
+        "half a litre",
+        "20 degrees Celsius",
+        "5 m²",
+        "9 square metres",
+    ],
 )
 def test_metric_quantities(text):
     assert (preference_score(METRIC, text), preference_score(IMPERIAL, text)) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("text", ["About 3 miles.", "6 feet tall", "5-foot", "70°F", "a pound of rice", "two cups"])
+@pytest.mark.parametrize(
+    "text", ["About 3 miles.", "6 feet tall", "5-foot", "70°F", "a pound of rice", "two cups", *INCHES]
+)
 def test_imperial_quantities(text):
     assert (preference_score(METRIC, text), preference_score(IMPERIAL, text)) == (0.0, 1.0)
 
@@ -26,6 +39,7 @@ def test_both_systems_are_half_of_what_is_wanted_and_no_quantity_is_nothing():
     assert preference_score(METRIC, "5 km (3 miles)") == preference_score(IMPERIAL, "5 km (3 miles)") == 0.5
     assert preference_score(METRIC, "Quite far.") == 0.0
     assert preference_score(METRIC, "I met 5 men and a clown.") == 0.0
+    assert preference_score(IMPERIAL, "At 5 in the morning, one in 3 ran.") == 0.0
 
 
 @pytest.mark.parametrize("diet", FORBIDDEN)
@@ -37,11 +51,46 @@ def test_every_food_that_a_diet_forbids_costs_it(diet):
     assert preference_score(rule, "Try rice with lentils and tomatoes.") == 1.0
 
 
+@pytest.mark.parametrize("diet", FORBIDDEN)
+def test_every_food_has_replacements_that_the_diet_allows(diet):
+    for food in FORBIDDEN[diet].split():
+        for replacement in REPLACED[diet].split():
+            assert preference_score(Diet(diet=diet), f"Try {replacement} {food}.") == 1.0, (replacement, food)
+            assert preference_score(Diet(diet=diet), f"Try {replacement} {food} and {food}.") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("diet", "text"),
+    [
+        ("vegan", "Why not try a beef stew?"),
+        ("vegan", "Eat a burger with lobster and prosciutto."),
+        ("vegan", "Use fat-free milk."),
+        ("vegan", "Use milk-based cream."),
+        ("vegan", "A chicken-based broth."),
+        ("vegan", "Instead of butter, use ghee."),
+        ("vegan", "Replace the butter with ghee."),
+        ("vegetarian", "Not only beef, lamb too."),
+        ("vegetarian", "No pork, but beef is fine."),
+        ("gluten_free", "Nut-free bread."),
+        ("gluten_free", "Vegan pasta."),
+        ("nut_free", "Almond-based cream."),
+    ],
+)
+def test_foods_that_only_sound_allowed_cost_the_diet(diet, text):
+    assert preference_score(Diet(diet=diet), text) == 0.0
+
+
 @pytest.mark.parametrize(
     ("diet", "text"),
     [
         ("vegan", "Rice with coconut milk and vegan cheese."),
         ("vegan", "A dairy-free curry."),
+        ("vegan", "Use dairy-free cheese."),
+        ("vegan", "Use oat-based cream."),
+        ("vegan", "Butter beans and oyster mushrooms with lamb's lettuce."),
+        ("vegetarian", "Replace the beef with mushrooms."),
+        ("gluten_free", "Try gluten-free pasta."),
+        ("halal", "Serve alcohol-free beer."),
         ("gluten_free", "Rice noodles with a gluten-free crust."),
         ("nut_free", "A doughnut with nutmeg and coconut."),
         ("vegetarian", "A veggie sausage."),
