@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from string import ascii_uppercase
 
 from trialign_ray.config.cues import CUE_KINDS, ImportedCue
 from trialign_ray.config.game import Group, GroupSet, Question
@@ -18,6 +20,7 @@ __all__ = ["Messages", "cooperative_turn", "first_turn", "refuse_equal", "refuse
 def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
     """The deployment prompt, put together by the group's cue: who asks, the wish, the question; no peers.
 
+    Options of a choice stand lettered below the question, unless its text has them.
     Raises DataError where the question lacks what the cue needs, and SpecError for an imported cue that is not trusted
     or cannot be imported.
     """
@@ -27,7 +30,17 @@ def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
     if isinstance(group.cue, ImportedCue):
         require_trusted(group.cue.import_path)
     cue: Cue = build(CUE_KINDS, group.cue, "kind")
-    return cue(Draft(group.name, (groups.system, *persona), wish, question))
+    asked = question.model_copy(update={"text": _with_options(question)})
+    return cue(Draft(group.name, (groups.system, *persona), wish, asked))
+
+
+def _with_options(question: Question) -> str:
+    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, question.options, strict=False)]
+    named = all(re.search(rf"(?<!\w){re.escape(option)}(?!\w)", question.text) for option in question.options)
+    lettered = all(re.search(rf"^\W*{line[0]}[.):]", question.text, re.MULTILINE) for line in lines)
+    if question.verifier != "choice" or named or lettered:
+        return question.text
+    return "\n".join([question.text, *lines])
 
 
 def refuse_equal_prompts(groups: GroupSet, questions: Iterable[Question]) -> None:
