@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ PATH = "/v1/chat/completions"
 MOST_REQUESTS = 50_000
 """That OpenAI takes in one file."""
 
-_CUSTOM_ID = re.compile(r"(.+)/([a-z0-9_]{1,40})/([0-9]{1,9})", re.DOTALL)
+_CUSTOM_ID = re.compile(r"(.+)/([a-z0-9_]{1,40})/([0-9]{1,9})/([0-9a-f]{8})", re.DOTALL)
 
 
 class Asked(NamedTuple):
@@ -25,17 +27,24 @@ class Asked(NamedTuple):
     question_id: str
     group: str
     sample: int
+    words: str
+    """Digest of the messages: an id says what was asked, not in which words."""
 
     @property
     def custom_id(self) -> str:
         """As text; neither a group's name nor a number holds a slash."""
-        return f"{self.question_id}/{self.group}/{self.sample}"
+        return "/".join(map(str, self))
 
     @classmethod
     def of(cls, custom_id: str) -> Asked | None:
         """What `custom_id` was made of; None where it was not made here."""
         found = _CUSTOM_ID.fullmatch(custom_id)
-        return None if found is None else cls(found[1], found[2], int(found[3]))
+        return None if found is None else cls(found[1], found[2], int(found[3]), found[4])
+
+
+def digest(messages: Sequence[Mapping[str, str]]) -> str:
+    """Of chat messages, short enough to be part of an id."""
+    return hashlib.sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import JsonValue
 
 from trialign_ray.config.game import Split, asked_questions, load_game
-from trialign_ray.data.openai_batch import Asked, request_line
-from trialign_ray.entrypoints.audit.batch_file import outcome_of
+from trialign_ray.data.openai_batch import request_line
+from trialign_ray.entrypoints.audit.batch_file import outcome_of, refuse_changed
 from trialign_ray.envs.talk import first_asks
 from trialign_ray.errors import DataError
 from trialign_ray.inference.base import Sampling
@@ -34,15 +34,18 @@ def write_prompts(
     """Write the requests, one a line, and give their number.
 
     `body` are fields of every request besides ours, `unanswered` the output of an earlier batch, whose answers are not
-    asked for again. Raises SpecError, and DataError where there is nothing to ask or `target` exists.
+    asked for again. Raises SpecError, and DataError where there is nothing to ask, `target` exists, or what was
+    answered was asked in other words.
     """
     question_set, group_set = load_game(questions, groups)
     asked = asked_questions(question_set, split, questions)
+    asks = {ask.key: ask for ask in first_asks(asked, group_set, sampling.samples, seed)}
     there = outcome_of(unanswered).replies if unanswered is not None else {}
+    refuse_changed(unanswered or "", there, asks)
     lines = [
         request_line(key, chat_body(model, ask.messages, sampling, ask.seed, body or {}))
-        for ask in first_asks(asked, group_set, sampling.samples, seed)
-        if (key := Asked(ask.question.question_id, ask.group.name, ask.sample)) not in there
+        for key, ask in asks.items()
+        if key not in there
     ]
     location = locate(target)
     if not lines:

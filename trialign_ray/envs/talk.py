@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.data.chat_replies import ChatReply
+from trialign_ray.data.openai_batch import Asked, digest
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turn, refuse_equal_prompts
 from trialign_ray.rewards.preference import preference_score
@@ -20,6 +21,8 @@ from trialign_ray.rewards.verifiers import AnswerReader
 from trialign_ray.rewards.verifiers.final import shown
 
 Row = dict[str, object]
+INCOMPLETE = "%d of %d responses are here: without all of them, figures over groups are left out. Run without a limit."
+"""For the logger of a harness, which was told to ask a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class Ask:
     messages: Messages
     seed: int
     """In [0, 2^31), which every server takes."""
+
+    @property
+    def key(self) -> Asked:
+        """By which a file of answers names it."""
+        return Asked(self.question.question_id, self.group.name, self.sample, digest(self.messages))
 
     @property
     def label(self) -> str:

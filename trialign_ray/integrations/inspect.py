@@ -25,7 +25,6 @@ from inspect_ai.solver import TaskState, generate
 
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet, Split, asked_questions
-from trialign_ray.data.openai_batch import Asked
 from trialign_ray.envs.prompts import Messages
 from trialign_ray.envs.talk import Ask, Recorder, first_asks
 from trialign_ray.errors import require
@@ -75,8 +74,7 @@ def _game(questions: str, groups: str, split: Split | Literal["all"], samples: i
     question_set, group_set = load_yaml(QuestionSet, questions), load_yaml(GroupSet, groups)
     asked = [each for each in asked_questions(question_set, split, questions) if each.kind == "objective"]
     asks = first_asks(asked, group_set, samples, 0)
-    named = {Asked(ask.question.question_id, ask.group.name, ask.sample).custom_id: ask for ask in asks}
-    return _Game(question_set, group_set, named)
+    return _Game(question_set, group_set, {ask.key.custom_id: ask for ask in asks})
 
 
 def _sample(name: str, ask: Ask) -> Sample:

@@ -10,20 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trialign_ray.data.openai_batch import Asked, is_batch, read_batch, request_line
+from trialign_ray.data.openai_batch import Asked, digest, is_batch, read_batch, request_line
 from trialign_ray.errors import DataError, RowError
 
+WORDS = "0123abcd"
 FINE = {"choices": [{"message": {"content": "Lima"}, "finish_reason": "stop"}]}
 names = st.from_regex(r"[a-z0-9_]{1,40}", fullmatch=True)
 
 
-@given(st.text(min_size=1, max_size=120), names, st.integers(0, 63))
-def test_a_custom_id_tells_what_was_asked(question_id: str, group: str, sample: int) -> None:
-    asked = Asked(question_id, group, sample)
+@given(st.text(min_size=1, max_size=120), names, st.integers(0, 63), st.text(max_size=9))
+def test_a_custom_id_tells_what_was_asked(question_id: str, group: str, sample: int, text: str) -> None:
+    asked = Asked(question_id, group, sample, digest([{"role": "user", "content": text}]))
     assert Asked.of(asked.custom_id) == asked
 
 
-@pytest.mark.parametrize("text", ["request-1", "", "a/b", "a/b/c", "a/b/-1", "/b/1", "a/b/1.0"])
+def test_other_words_are_another_request() -> None:
+    said = [[{"role": role, "content": text}] for role in ("system", "user") for text in ("a", "b", "")]
+    assert len({digest(messages) for messages in said}) == len(said)
+    assert digest([{"role": "user", "content": "a"}]) == digest([{"content": "a", "role": "user"}])
+
+
+@pytest.mark.parametrize(
+    "text", ["request-1", "", "a/b", "a/b/c", "a/b/1", f"a/b/-1/{WORDS}", f"/b/1/{WORDS}", "a/b/1/x"]
+)
 def test_another_s_custom_id_tells_nothing(text: str) -> None:
     assert Asked.of(text) is None
 
@@ -36,7 +45,7 @@ def write(folder: Path, *lines: Any) -> Path:
 
 def line(custom_id: str, status: int, body: Any, error: Any = None) -> dict[str, Any]:
     response = None if error else {"status_code": status, "request_id": "r", "body": body}
-    return {"id": "b", "custom_id": custom_id, "response": response, "error": error}
+    return {"id": "b", "custom_id": f"{custom_id}/{WORDS}", "response": response, "error": error}
 
 
 def test_a_reply_and_each_kind_of_error_are_told_apart(tmp_path: Path) -> None:
@@ -50,7 +59,7 @@ def test_a_reply_and_each_kind_of_error_are_told_apart(tmp_path: Path) -> None:
     )
     assert is_batch(file)
     found = list(read_batch(file))
-    assert [one.asked for one in found][3] == ("q/a/b", "neutral", 2)
+    assert [one.asked for one in found][3] == ("q/a/b", "neutral", 2, WORDS)
     assert [one.reply.text if one.reply else one.error for one in found] == [
         *("Lima", "rate_limit_exceeded", "status 500", "batch_expired", "cancelled"),
     ]
@@ -75,6 +84,6 @@ def test_other_files_are_no_batch(tmp_path: Path, other: str) -> None:
 
 
 def test_the_requests_themselves_are_not_taken_for_answers(tmp_path: Path) -> None:
-    file = write(tmp_path, request_line(Asked("q", "neutral", 0), {"model": "m"}))
+    file = write(tmp_path, request_line(Asked("q", "neutral", 0, WORDS), {"model": "m"}))
     with pytest.raises(DataError, match="holds the requests of a batch"):
         is_batch(file)

@@ -21,7 +21,7 @@ from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.audit import audit
 from trialign_ray.entrypoints.collect import collect
 from trialign_ray.entrypoints.questions import write_prompts
-from trialign_ray.errors import DataError, MissingAnswersError, ModelError
+from trialign_ray.errors import DataError, MissingAnswersError, ModelError, SpecError
 from trialign_ray.inference.base import Sampling
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.chat_tokens import ChatTokens
@@ -271,6 +271,39 @@ def test_a_batch_of_another_game_is_refused(world: World, tmp_path: Path, custom
     file.write_text(file.read_text().replace("0-france/neutral/0", custom_id))
     with pytest.raises(DataError, match=said_of_it):
         audit(audit_spec(world, tmp_path, answers=str(file)))
+
+
+@pytest.mark.parametrize(("kept", "lacking"), [(3, "9 of 12 requests"), (10, "2 of 12 requests")])
+def test_a_batch_that_lacks_answers_is_refused_with_the_way_to_go_on(
+    world: World, tmp_path: Path, kept: int, lacking: str
+) -> None:
+    file = batch(tmp_path, prompts(world, tmp_path))
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:kept]))
+    with pytest.raises(DataError, match=rf"out\.jsonl: {lacking} .* --unanswered FILE"):
+        audit(audit_spec(world, tmp_path, answers=str(file)))
+    report = audit(
+        audit_spec(world, tmp_path, answers=str(batch(tmp_path, prompts(world, tmp_path, unanswered=str(file)))))
+    )
+    assert report.audit.questions == 4
+
+
+def test_a_batch_whose_group_was_changed_since_is_refused(world: World, tmp_path: Path) -> None:
+    file = batch(tmp_path, prompts(world, tmp_path))
+    changed = World(tmp_path)
+    Path(changed.questions).write_bytes(Path(world.questions).read_bytes())
+    Path(changed.groups).write_text(Path(world.groups).read_text().replace("farmer .", "farmer in peru ."))
+    said_of_it = r"out\.jsonl: question '.*' of group 'farmer' .* has changed since"
+    with pytest.raises(DataError, match=said_of_it):
+        audit(audit_spec(changed, tmp_path, answers=str(file)))
+    with pytest.raises(DataError, match=said_of_it):
+        prompts(changed, tmp_path, unanswered=str(file))
+
+
+@pytest.mark.parametrize("field", [{"map": {"response": "output"}}, {"ignore": ["id"]}])
+def test_how_to_read_rows_is_refused_for_a_batch(world: World, tmp_path: Path, field: dict[str, Any]) -> None:
+    file = batch(tmp_path, prompts(world, tmp_path))
+    with pytest.raises(SpecError, match=r"'map' and 'ignore' .* leave them out"):
+        audit(audit_spec(world, tmp_path, answers=str(file), **field))
 
 
 def test_a_batch_of_another_split_is_refused(world: World, tmp_path: Path) -> None:

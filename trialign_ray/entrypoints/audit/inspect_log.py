@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.openai_batch import Asked
@@ -38,8 +38,8 @@ def is_inspect_log(source: LocationLike) -> bool:
 def answers_of_inspect(answers: str, spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> AuditedAnswers:
     """The log's answers to the questions of the split.
 
-    Raises MissingExtraError, and DataError where the log cannot be read, is of another task or has samples that ended
-    in an error: groups are compared on the same questions.
+    Raises MissingExtraError, SpecError, and DataError where the log cannot be read, is of another task, lacks samples
+    or has some that ended in an error: groups are compared on the same questions.
     """
     require("inspect", "inspect_ai")
     where = locate(answers).uri
@@ -50,7 +50,8 @@ def answers_of_inspect(answers: str, spec: AuditSpec, questions: QuestionSet, gr
         listed = "; ".join(f"{count} samples: {error}" for error, count in errors.most_common(3))
         raise DataError(f"{where}: is not complete (status '{log.status}') {listed}. Finish it: `inspect eval-retry`.")
     found = Outcome(dict(_replies(samples, where)), {}, 0)
-    return answers_of_outcome(where, found, spec, questions, groups)
+    asked = [each for each in asked_questions(questions, spec.split, spec.questions) if each.kind == "objective"]
+    return answers_of_outcome(where, found, spec, questions, groups, asked, "Run the task on all: without --limit.")
 
 
 def _read(answers: str, where: str) -> EvalLog:

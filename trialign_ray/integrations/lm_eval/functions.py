@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,15 +12,15 @@ import datasets
 
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
-from trialign_ray.data.openai_batch import Asked
-from trialign_ray.envs.talk import Ask, Recorder, first_asks
+from trialign_ray.envs.talk import INCOMPLETE, Ask, Recorder, first_asks
 from trialign_ray.errors import DataError, SpecError, require
 from trialign_ray.evaluation.report.report import audit_report
 from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 _RESAMPLES = 100
-"""The harness shows measured values; an audit of its samples has intervals."""
+"""The harness shows measured values; `trialign audit` of its logged samples gives intervals."""
 _ROLES = ["system", "user"]
+_LOG = logging.getLogger(__name__)
 
 METRICS = (
     "accuracy_mean",
@@ -39,6 +40,7 @@ class Response(NamedTuple):
 
     questions: str
     groups: str
+    split: str
     custom_id: str
     text: str
 
@@ -51,15 +53,11 @@ class _Game:
 
 
 @lru_cache(maxsize=4)
-def _game(questions: str, groups: str, split: str = "all") -> _Game:
+def _game(questions: str, groups: str, split: str) -> _Game:
     question_set, group_set = load_yaml(QuestionSet, questions), load_yaml(GroupSet, groups)
     asked = [each for each in asked_questions(question_set, split, questions) if each.kind == "objective"]  # type: ignore[arg-type]  # refused there
     asks = first_asks(asked, group_set, 1, 0)
-    return _Game(question_set, group_set, {_id(ask): ask for ask in asks})
-
-
-def _id(ask: Ask) -> str:
-    return Asked(ask.question.question_id, ask.group.name, ask.sample).custom_id
+    return _Game(question_set, group_set, {ask.key.custom_id: ask for ask in asks})
 
 
 def dataset(questions: str = "", groups: str = "", split: str = "heldout", **_: object) -> dict[str, datasets.Dataset]:
@@ -73,30 +71,43 @@ def dataset(questions: str = "", groups: str = "", split: str = "heldout", **_: 
         )
     require("report", "moocore")
     asks = _game(questions, groups, split).asks
-    return {"test": datasets.Dataset.from_list([_doc(questions, groups, name, ask) for name, ask in asks.items()])}
+    given = {"questions": questions, "groups": groups, "split": split}
+    return {"test": datasets.Dataset.from_list([given | _doc(groups, ask) for ask in asks.values()])}
 
 
-def _doc(questions: str, groups: str, name: str, ask: Ask) -> dict[str, Any]:
+def _doc(groups: str, ask: Ask) -> dict[str, str]:
     if [message["role"] for message in ask.messages] != _ROLES:
         raise DataError(
             f"{groups}: group '{ask.group.name}' is shown by more than a system message, which this harness cannot "
             "send. Use `trialign audit --endpoint`, or Inspect."
         )
     system, user = (message["content"] for message in ask.messages)
-    accepted = ask.question.references[0]
-    return {"questions": questions, "groups": groups, "id": name, "system": system, "user": user, "accepted": accepted}
+    return {
+        "id": ask.key.custom_id,
+        "question_id": ask.question.question_id,
+        "group": ask.group.name,
+        "system": system,
+        "user": user,
+        "accepted": ask.question.references[0],
+    }
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Response]:
     """The response, for every metric: figures over groups need all of them together."""
-    response = Response(doc["questions"], doc["groups"], doc["id"], results[0])
+    response = Response(doc["questions"], doc["groups"], doc["split"], doc["id"], results[0])
     return dict.fromkeys(METRICS, response)
 
 
 @lru_cache(maxsize=1)
 def _figures(responses: tuple[Response, ...]) -> dict[str, float]:
-    """Measured values by name; NaN where the responses cannot give it."""
-    game = _game(responses[0].questions, responses[0].groups)
+    """Measured values by name; NaN where the responses cannot give it.
+
+    Groups are compared on the same questions, so a part of the responses (--limit) gives none.
+    """
+    game = _game(responses[0].questions, responses[0].groups, responses[0].split)
+    if len(responses) < len(game.asks):
+        _LOG.warning(INCOMPLETE, len(responses), len(game.asks))
+        return dict.fromkeys(METRICS, float("nan"))
     recorder = Recorder(game.questions, game.groups)
     table = recorder.table([game.asks[each.custom_id] for each in responses], [each.text for each in responses])
     found = audit_report(table, game.groups.names, {}, Bootstrap(_RESAMPLES)).audit.flat()
