@@ -33,6 +33,8 @@ class ChatTokens:
         self._tokenizer = tokenizer
         stops = stop_ids(tokenizer, generation_config)
         self._template = ChatTemplate(tokenizer, template_arguments or {})
+        self.opened: str = self._template.opened
+        """The reasoning tag that every prompt opens and leaves open; '' where none does."""
         self.end_of_turn: int = _end_of_turn(tokenizer, self._template.closing, stops)
         self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys((*stops, self.end_of_turn)))
         self.vocabulary: int = len(tokenizer)
@@ -74,7 +76,7 @@ class ChatTokens:
         Tags of reasoning stay, also where they are control tokens; a block that the prompt has opened begins with its
         tag, so that an answer is never read out of reasoning that was cut off.
         """
-        parts, run = [self._template.opened], list[int]()
+        parts, run = [self.opened], list[int]()
         for token in ids:
             if token in self._reasoning:
                 parts += [self._text(run), self._reasoning[token]]

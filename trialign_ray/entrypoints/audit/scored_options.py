@@ -19,7 +19,7 @@ from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.envs.prompts import Messages, first_turn, refuse_equal, refuse_equal_prompts
-from trialign_ray.errors import DataError, SpecError, naming
+from trialign_ray.errors import DataError, ModelError, SpecError, naming
 from trialign_ray.evaluation.closed_set import OF_FORM, ScoredOptions
 from trialign_ray.evaluation.gates import parse_gates
 from trialign_ray.io.cache import local_folder
@@ -99,6 +99,12 @@ def _option_sets(spec: AuditSpec, questions: QuestionSet) -> OptionSets:
 
 
 def _prompts(questions: QuestionSet, groups: GroupSet, sets: OptionSets, tokens: ChatTokens) -> list[_Asked]:
+    if tokens.opened:
+        raise ModelError(
+            f"the chat template opens '{tokens.opened}' in the prompt, so options would be scored as the beginning of "
+            "reasoning. Let it close the block (--template enable_thinking=false, where the template reads that), or "
+            "let the model answer freely (--read generate)."
+        )
     found = []
     for question_id, options in sets.by_question.items():
         question = questions.by_id[question_id]
