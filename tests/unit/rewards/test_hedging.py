@@ -141,6 +141,84 @@ def test_open_answers_are_denied_and_hedged_alike(response, expected):
     assert here.read(question, response) == expected
 
 
+HAMLET = Question(question_id="h", text="Who wrote Hamlet?", references=("William Shakespeare", "Shakespeare"))
+WRITERS = {"writers": {"William Shakespeare": ("Shakespeare",), "Marlowe": ()}}
+DENIED = [
+    "Hamlet was not written by Shakespeare",
+    "Hamlet wasn't written by William Shakespeare.",
+    "Hamlet could not have been written by Shakespeare.",
+    "It was not by Shakespeare",
+    "Shakespeare did not write Hamlet.",
+    "Shakespeare didn't write it",
+    "Shakespeare never wrote Hamlet",
+    "Shakespeare did not.",
+]
+DENIED_FOR_ANOTHER = [
+    "Shakespeare did not write Hamlet; Marlowe did.",
+    "Hamlet was not written by Shakespeare. It was Marlowe.",
+    "It was Marlowe, not Shakespeare.",
+    "It wasn't Shakespeare but Marlowe.",
+    "Shakespeare never wrote Hamlet: Marlowe.",
+]
+
+
+def writers(verifier: str) -> tuple[AnswerReader, Question]:
+    listed = {"verifier": verifier, "vocabulary": "writers" if verifier == "vocabulary" else None}
+    question = Question.model_validate({**HAMLET.model_dump(), **listed})
+    return AnswerReader(QuestionSet(name="x", vocabularies=WRITERS, questions=(question,))), question
+
+
+@pytest.mark.parametrize("verifier", ["open", "vocabulary"])
+@pytest.mark.parametrize("response", DENIED)
+def test_a_truth_that_a_sentence_denies_is_no_answer(verifier, response):
+    here, question = writers(verifier)
+    assert here.read(question, response) == UNREAD
+
+
+@pytest.mark.parametrize("verifier", ["open", "vocabulary"])
+@pytest.mark.parametrize("response", ["Marlowe", *DENIED_FOR_ANOTHER])
+def test_a_truth_that_is_denied_for_another_answer_gives_the_other(verifier, response):
+    here, question = writers(verifier)
+    found = here.read(question, response)
+    assert (found.kind, str(found.value).casefold()) == ("entity", "marlowe")
+
+
+@pytest.mark.parametrize("verifier", ["open", "vocabulary"])
+@pytest.mark.parametrize(
+    "response",
+    [
+        "Shakespeare wrote Hamlet, not Marlowe.",
+        "Hamlet was not only written by Shakespeare, it was played by him.",
+        "Shakespeare did not only write Hamlet",
+        "Marlowe did not write Hamlet; Shakespeare did.",
+        "Hamlet was written by Shakespeare. It was not written by Marlowe.",
+    ],
+)
+def test_a_truth_beside_a_denial_of_something_else_is_right(verifier, response):
+    here, question = writers(verifier)
+    assert here.truth(question, here.read(question, response)) == 1.0
+
+
+@pytest.mark.parametrize("response", ["Marlowe did not write Hamlet.", "Hamlet was not written by Kyd."])
+def test_a_wrong_answer_that_is_denied_is_not_named_either(response):
+    here, question = writers("open")
+    assert here.read(question, response) == UNREAD
+
+
+@pytest.mark.parametrize(
+    "response", ["It was Marlowe", "It's Marlowe.", "The answer is Marlowe", "I think it was Marlowe"]
+)
+def test_the_verb_before_a_short_answer_is_no_part_of_its_name(response):
+    here, question = writers("open")
+    assert here.read(question, response) == Answer("marlowe", "entity")
+
+
+def test_a_question_with_a_negation_is_answered_by_one():
+    question = Question(question_id="m", text="Which planet does not have a moon?", references=("Mercury",))
+    here = AnswerReader(QuestionSet(name="x", questions=(question,)))
+    assert here.truth(question, here.read(question, "Mercury does not have a moon.")) == 1.0
+
+
 def test_the_tags_of_reasoning_can_be_chosen():
     question = opened("Nile")
     here = AnswerReader(QuestionSet(name="x", questions=(question,), reasoning_tags={"<<": ">>"}))

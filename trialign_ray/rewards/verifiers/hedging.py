@@ -19,15 +19,32 @@ _PLAIN_NEGATORS = frozenset({("not",), ("isnt",), ("wasnt",), ("neither",), ("ni
 _PAIRED_NEGATORS = frozenset(
     {("anything", "but"), ("everything", "but"), ("anywhere", "but"), ("all", "but"), ("other", "than")}
     | {("rather", "than"), ("instead", "of"), ("apart", "from"), ("no", "es"), ("no", "fue"), ("no", "era")}
+    | {("dont", "think"), ("not", "think"), ("dont", "believe"), ("not", "believe")}
 )
-_SKIPPED = ARTICLES | frozenset(
-    "in at on by called named really city town country river state be is was its it"
-    " der die das den dem le la les l el los las lo il o os as um uma un une ein eine de du des da do dos"
-    " es est ist e era fue war".split()
+_BY = frozenset("by von par por door".split())
+"""Before who did it: 'not written by Homer'."""
+_SKIPPED = (
+    ARTICLES
+    | frozenset(
+        "in at on by called named really city town country river state be is was its it"
+        " der die das den dem le la les l el los las lo il o os as um uma un une ein eine de du des da do dos"
+        " es est ist e era fue war have been being".split()
+    )
+    | _BY
 )
 """Words that may stand between 'not' and what it denies."""
 _CLAUSE_ENDS = frozenset(".:,")
 _DENIALS = (("is", "not"), ("was", "not"), ("are", "not"), ("isnt",), ("wasnt",), ("arent",))
+_NOT_DONE = (("did", "not"), ("didnt",), ("does", "not"), ("doesnt",), ("do", "not"), ("dont",), ("never",))
+_TOLD = frozenset({*_DENIALS, *_NOT_DONE})
+"""Denials in the middle of a clause."""
+_NEGATING = _NEGATORS | frozenset({"no", "dont", "didnt", "doesnt"})
+"""In a question: what a response says is not so may then be its answer."""
+_CLAUSE = 8
+"""So many words after a verb may be what is denied."""
+_ONLY = frozenset({"only", "just", "merely", "simply"})
+_POINTING = frozenset({"it", "this", "that"})
+_OTHERWISE = frozenset({"but", "sondern", "sino"})
 _FALSE = frozenset({"wrong", "incorrect", "false"})
 _TRUE = frozenset({"correct", "right", "true", "it", "one", "answer"})
 OR = frozenset("or oder ou или eller atau veya या أو או или 或 nebo vagy lub sau albo".split())
@@ -121,9 +138,19 @@ def not_denied(text: Scan, mentions: Sequence[Mention], asked: frozenset[str]) -
 
 
 def _denied_before(text: Scan, start: int) -> bool:
-    at = start - 1
+    at = _past_skipped(text, start - 1)
+    if at >= 0 and text.marks[at + 1] == "" and text.words[at + 1] in _BY and text.words[at] not in _ONLY:
+        at = _past_skipped(text, at - 1) if not _negates(text, at) else at  # past the verb of 'not written by Homer'
+    return _negates(text, at)
+
+
+def _past_skipped(text: Scan, at: int) -> int:
     while at >= 0 and text.marks[at + 1] == "" and text.words[at] in _SKIPPED and not _pair(text, at):
         at -= 1
+    return at
+
+
+def _negates(text: Scan, at: int) -> bool:
     return at >= 0 and text.marks[at + 1] == "" and (text.words[at] in _NEGATORS or _pair(text, at))
 
 
@@ -142,14 +169,40 @@ def _denied_after(text: Scan, end: int, asked: frozenset[str]) -> bool:
         if clause[: len(denial)] == denial:
             rest = [word for word in clause[len(denial) :] if word not in ARTICLES]
             return not rest or rest[0] in _TRUE or rest[0] in asked
-    return False
+    return not asked & _NEGATING and _not_done(text, end, asked)
+
+
+def _not_done(text: Scan, end: int, asked: frozenset[str]) -> bool:
+    """'Homer did not write it', with what the question asks about or a word for it."""
+    length = next((len(phrase) for phrase in _NOT_DONE if text.words[end : end + len(phrase)] == phrase), 0)
+    if not length:
+        return False
+    rest = []
+    for at in range(end + length, min(end + length + _CLAUSE, len(text.words))):
+        if text.marks[at] != "":
+            break
+        rest.append(text.words[at])
+    told = not rest or not (_POINTING | asked - _SKIPPED).isdisjoint(rest)
+    return told and _ONLY.isdisjoint(rest[:1])
 
 
 def denied_clauses(text: Scan) -> set[int]:
-    """The words of clauses that begin by denying something: 'not the Rhine'."""
-    starts = [at for at in range(len(text.words)) if at == 0 or text.marks[at] in _CLAUSE_ENDS]
+    """The words of clauses that deny something: 'not the Rhine', 'Homer did not write it'."""
+    starts = [at for at in range(len(text.words)) if at == 0 or _begins_clause(text, at)]
     clauses = pairwise([*starts, len(text.words)])
-    return {at for start, end in clauses if _opens_denial(text, start, end) for at in range(start, end)}
+    return {at for start, end in clauses if _denies(text, start, end) for at in range(start, end)}
+
+
+def _begins_clause(text: Scan, at: int) -> bool:
+    other = text.words[at - 1] in _OTHERWISE and not _pair(text, at - 1)
+    return text.marks[at] in _CLAUSE_ENDS or other
+
+
+def _denies(text: Scan, start: int, end: int) -> bool:
+    told = any(
+        text.words[at : min(at + 2, end)] in _TOLD or text.words[at : at + 1] in _TOLD for at in range(start, end)
+    )
+    return told or _opens_denial(text, start, end)
 
 
 def _opens_denial(text: Scan, start: int, end: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from trialign_ray.config.game import Question
 from trialign_ray.rewards.text import Scan, joined, normalise, scan, without_articles
 from trialign_ray.rewards.verifiers.answer import AMBIGUOUS, UNEXTRACTED, Answer, named, refuses
@@ -13,6 +15,13 @@ from trialign_ray.rewards.verifiers.vocabulary import echoed_runs
 
 _LONGEST = 5
 """A response of at most so many words, outside every list of known answers, names itself."""
+_BEFORE = re.compile(
+    r"(?:i (?:think|believe|guess|say) )?(?:that )?"
+    r"(?:(?:its|thats|cest)|(?:it|that|this|he|she|they|answer|es|das|c) (?:is|was|were|are|would be|est|ist|war)) (?=\S)"
+)
+"""The beginning of a sentence, which is no part of the answer: 'it was' Marlowe."""
+_BEHIND = re.compile(r"(?<=\S) (?:did|does|was|is)(?: (?:it|so|answer))?$")
+"""Its end, as in 'Marlowe did'."""
 
 
 class OpenVerifier:
@@ -52,7 +61,7 @@ def _short(text: Scan, echoed: set[int], response: str) -> Answer:
     """A short response as its own name, clauses that deny something aside."""
     denied = denied_clauses(text)
     kept = [at for at in range(len(text.words)) if at not in echoed and at not in denied]
-    name = joined(without_articles(tuple(text.words[at] for at in kept)))
+    name = _BEHIND.sub("", _BEFORE.sub("", joined(without_articles(tuple(text.words[at] for at in kept))), count=1))
     if not 0 < len(name.split()) <= _LONGEST or refuses(response):
         return UNEXTRACTED
     return AMBIGUOUS if any(text.words[at] in OR for at in kept[1:-1]) else named(name)
