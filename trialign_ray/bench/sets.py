@@ -38,20 +38,26 @@ def make(name: str) -> QuestionSet:
     entry = SETS[name]
     made = QuestionSet(name=name, vocabularies=entry.vocabularies(), questions=tuple(entry.questions()))
     wrong = _misbeliefs(made)
-    believed = (q.model_copy(update={"misbelief": wrong.get(q.question_id, "")}) for q in made.questions)
+    believed = (q.model_copy(update={"misbelief": q.misbelief or wrong.get(q.question_id, "")}) for q in made.questions)
     return made.model_copy(update={"questions": tuple(believed)})
 
 
 def _misbeliefs(made: QuestionSet) -> dict[str, str]:
-    """A wrong answer to each question that has a truth: one of its options, else the answer to a question like it."""
+    """A wrong answer to each question with a truth, drawn by hash: one of its options, else the answer to one like it.
+
+    Free answers of one topic are of many sorts, a colour and a planet, so these have what is written for them or none.
+    """
     reader = AnswerReader(made)
     drawn = draw_options(made.questions, made, 2, seed=0).by_question
-    wrong = {name: next((o.text for o in options if not o.right), "") for name, options in drawn.items()}
+    wrong = {
+        name: next(iter(by_hash((o.text for o in options if not o.right), f"misbelief-{name}")), "")
+        for name, options in drawn.items()
+    }
     answers: dict[tuple[str, str], list[str]] = {}
     for question in made.questions:
         answers.setdefault((question.topic, question.verifier), []).extend(question.references[:1])
     for question in made.questions:
-        if question.kind == "objective" and not wrong.get(question.question_id):
+        if question.kind == "objective" and question.verifier != "open" and not wrong.get(question.question_id):
             others = by_hash(answers[question.topic, question.verifier], f"misbelief-{question.question_id}")
             false = (text for text in others if reader.truth(question, reader.read(question, text)) == 0.0)
             wrong[question.question_id] = next(false, "")

@@ -27,6 +27,8 @@ class WrittenFact(Strict):
     wrong: tuple[str, ...] = ()
     """With these it is a choice."""
     number: bool = False
+    misbelief: str = ""
+    """A wrong answer of the right one's sort, where neither `wrong` nor a number beside it gives one."""
 
 
 class WrittenTaste(Strict):
@@ -65,7 +67,7 @@ def facts(family: Literal["civics", "everyday"]) -> Iterator[Fact]:
             topic=family,
             source=SOURCE,
         )
-        yield Fact(f"{family}-{row.subject}", made.question)
+        yield Fact(f"{family}-{row.subject}", made.question.model_copy(update={"misbelief": row.misbelief}))
 
 
 def _rows(name: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trialign_ray.bench import elements, geography, puzzles, sets, written
-from trialign_ray.bench.fact import Fact, is_held_out, names_its_answer, options_with, split
+from trialign_ray.bench.fact import Fact, fact, is_held_out, names_its_answer, options_with, split
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.envs.prompts import refuse_equal_prompts
@@ -48,8 +49,8 @@ def test_the_default_set_is_all_families(default):
 def test_no_subject_is_in_both_splits():
     facts = all_facts()
     parts: dict[str, set[str]] = {}
-    for fact, question in zip(facts, split(facts), strict=True):
-        parts.setdefault(fact.subject, set()).add(question.split)
+    for each, question in zip(facts, split(facts), strict=True):
+        parts.setdefault(each.subject, set()).add(question.split)
     assert all(len(found) == 1 for found in parts.values())
     assert len(parts) > 600
 
@@ -81,6 +82,29 @@ def test_the_shipped_cues_can_ask_every_question(default):
 
 def test_every_question_with_a_truth_has_a_wrong_answer_to_believe_in(default):
     assert all(bool(question.misbelief) == (question.kind == "objective") for question in default.questions)
+
+
+def test_misbeliefs_are_spread_over_what_could_be_believed(default):
+    """Of many questions of one topic no misbelief is that of most, unless there are but two answers to choose from."""
+    by_topic: dict[str, list[str]] = {}
+    for question in default.questions:
+        if question.misbelief and len(question.options) != 2:
+            by_topic.setdefault(question.topic, []).append(question.misbelief)
+    for topic, believed in by_topic.items():
+        assert len(believed) < 20 or Counter(believed).most_common(1)[0][1] < 0.35 * len(believed), topic
+
+
+def test_what_is_believed_of_a_free_answer_is_of_its_sort(default):
+    believed = {q.question_id: q.misbelief for q in default.questions if q.verifier == "open"}
+    assert believed["everyday-planet-largest"] == "Saturn"
+    assert believed["civics-au-seat"] == "Nairobi"
+
+
+def test_a_free_answer_without_a_written_misbelief_has_none(monkeypatch):
+    asked = {"honey": "What do bees make?", "ice": "What is frozen water?"}
+    facts = [fact(a, "f", text, [a], verifier="open", topic="t", source="") for a, text in asked.items()]
+    monkeypatch.setitem(sets.SETS, "free", replace(sets.SETS["civics"], questions=lambda: split(facts)))
+    assert [question.misbelief for question in sets.make("free").questions] == ["", ""]
 
 
 def test_a_free_question_does_not_name_its_answer(default):
