@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from docs.diagram import PAGE, current
+from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.envs.prompts import first_turn
+from trialign_ray.rewards.verifiers import AnswerReader
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -24,6 +28,7 @@ PAGES = (
     "docs/audit.md",
     "docs/logs.md",
     "docs/operations.md",
+    "docs/questions.md",
 )
 MADE_BY_THE_READER = {"docker/.env"}
 _FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo|bench"
@@ -39,6 +44,30 @@ def test_the_job_kind_of_contributing_runs_as_written(tmp_path: Path):
     environment = os.environ | {"PYTHONPATH": paths, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, "counted to 3" in done.stdout + done.stderr) == (0, True), done.stderr
+
+
+def test_the_sets_of_the_page_on_questions_are_asked_and_read():
+    text = (ROOT / "docs/questions.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    questions, groups = (
+        QuestionSet.model_validate(yaml.safe_load(first)),
+        GroupSet.model_validate(yaml.safe_load(second)),
+    )
+    verifiers = {question.verifier for question in questions.questions if question.kind == "objective"}
+    assert verifiers == {"vocabulary", "number", "open", "choice", "math"}
+    assert {question.split for question in questions.questions} == {"train", "heldout"}
+    reader = AnswerReader(questions)
+    for question in questions.questions:
+        prompts = [first_turn(groups, group, question) for group in groups.groups]
+        assert len(set(map(str, prompts))) == len(groups.groups)
+        for reference in question.references:
+            assert reader.truth(question, reader.read(question, reference)) == 1
+    said = {"capital-peru": "Cusco", "boiling": "one hundred", "derivative": "3+2x", "longest": "B"}
+    read = {name: reader.read(questions.by_id[name], response) for name, response in said.items()}
+    assert read["capital-peru"].value == "Cusco"
+    assert {name: reader.truth(questions.by_id[name], answer) for name, answer in read.items()} == {
+        **{"capital-peru": 0, "boiling": 1, "derivative": 1, "longest": 1}
+    }
 
 
 def test_the_diagram_is_that_of_the_code():

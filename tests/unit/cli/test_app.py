@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,13 +87,35 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["schema"], ["train", "--help"], ["logs", "import", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["schema"],
+        ["schema", "questions"],
+        ["schema", "groups"],
+        ["train", "--help"],
+        ["logs", "import", "--help"],
+    ],
 )
 def test_what_needs_no_model_loads_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", _HELP, *arguments], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout
     assert done.stderr.endswith("loaded: []")
+
+
+@pytest.mark.parametrize(("name", "field"), [("jobs", "discriminator"), ("questions", "$defs"), ("groups", "$defs")])
+def test_there_is_a_schema_of_every_file_that_a_user_writes(
+    name: str, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        application.app(args=["schema", name])
+    schema = json.loads(capsys.readouterr().out)
+    assert (stopped.value.code, field in schema, schema.get("title")) == (
+        *(0, True),
+        {"questions": "QuestionSet", "groups": "GroupSet"}.get(name),
+    )
 
 
 def test_a_wrong_specification_is_refused_before_anything_heavy_loads(tmp_path: Path) -> None:
