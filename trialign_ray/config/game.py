@@ -43,7 +43,7 @@ class Question(Strict):
     options: tuple[str, ...] = Field(default=(), max_length=26)
     """What to choose from, lettered A, B, ... in this order; for verifier 'choice', whose references are options or
     their letters."""
-    misbelief: str = Field(default="", max_length=300)
+    misbelief: str = Field(default="", max_length=4000)
     """A wrong answer that a person may believe in; groups whose cue is a false belief state it."""
     split: Split = "heldout"
     topic: str = "general"

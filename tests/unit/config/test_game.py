@@ -149,3 +149,10 @@ def test_the_splits_take_every_question_once_and_in_order(splits):
     parts = [question for name in ("train", "heldout") for question in found.split(name)]
     assert sorted(parts, key=lambda question: int(question.question_id)) == list(found.questions)
     assert [question.split for question in parts] == sorted(splits, reverse=True)
+
+
+def test_a_belief_may_be_as_long_as_a_question():
+    """Options of published sets are."""
+    assert Question(question_id="q", text="Why?", references=("so",), misbelief="x" * 4000).misbelief
+    with pytest.raises(ValidationError, match="misbelief"):
+        Question(question_id="q", text="Why?", references=("so",), misbelief="x" * 4001)
