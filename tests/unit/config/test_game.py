@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from trialign_ray.config.base import parse
 from trialign_ray.config.game import NEUTRAL, GroupSet, Question, QuestionSet
