@@ -13,6 +13,7 @@ from typing import Any
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.data.asked import AskedTexts
 from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
+from trialign_ray.rewards.text import words
 from trialign_ray.rewards.verifiers import Answer, AnswerReader, canonical
 
 Row = Mapping[str, Any]
@@ -107,7 +108,8 @@ class Authority:
         if any(right):
             return False  # the reader looks for the right answer, so a response that gives it would have been read
         if question.verifier == "open" or said.kind == "unextracted":
-            return canonical(row["answer"]) in canonical(row["response"])
+            response, answer = (f" {' '.join(words(canonical(row[name])))} " for name in ("response", "answer"))
+            return answer in response  # by whole words; those of a script without spaces are its letters
         return question.verifier == "math"  # one wrong expression is written in many ways
 
     def _other_label(self, question: Question, said: Answer, label: object) -> FieldFault | None:

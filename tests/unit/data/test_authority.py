@@ -63,6 +63,10 @@ def test_an_answer_that_somebody_read_where_we_read_none_is_taken_and_counted(tm
         ("I am rather sure that it was the Roman poet Virgil.", "Homer", False),
         ("Homer, the poet of the Greeks, as far as anybody can know.", "HOMER", True),
         ("Virgil", "Homer", False),
+        ("The Bonaparte family, who kept many books of poems at home.", "art", False),
+        ("I should say that it was the family of Bonaparte.", "the Bonaparte", True),
+        ("私の知る限りでは、それは紫式部という人だったと思います。", "紫式部", True),
+        ("ผมคิดว่าเป็นสุนทรภู่ครับ", "สุนทรภู่", True),
     ],
 )
 def test_a_free_answer_is_what_the_response_says_or_a_part_of_it(
