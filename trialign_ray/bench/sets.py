@@ -128,7 +128,9 @@ SETS: dict[str, BenchSet] = {
     **_FAMILIES,
     "openbookqa": _loaded("openbookqa", "elementary science, four options", "Apache-2.0"),
     "commonsenseqa": _loaded("commonsenseqa", "common sense, five options", "MIT"),
-    "truthfulqa": _loaded("truthfulqa", "common misconceptions, free answers", "Apache-2.0"),
+    "truthfulqa": _loaded(
+        "truthfulqa", "experimental: common misconceptions, free answers; 340 of 817 can be judged", "Apache-2.0"
+    ),
     "mmlu": _loaded("mmlu", "57 school and university subjects, four options", "MIT"),
     "bbq": _loaded("bbq", "social bias in question answering, three options", "CC BY 4.0"),
     "stereoset": _loaded("stereoset", "sentences that make sense, with and without a stereotype", "CC BY-SA 4.0"),
