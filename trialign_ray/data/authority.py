@@ -13,7 +13,7 @@ from typing import Any
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.data.asked import AskedTexts
 from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
-from trialign_ray.rewards.text import words
+from trialign_ray.rewards.text import scan
 from trialign_ray.rewards.verifiers import Answer, AnswerReader, canonical
 
 Row = Mapping[str, Any]
@@ -108,7 +108,7 @@ class Authority:
         if any(right):
             return False  # the reader looks for the right answer, so a response that gives it would have been read
         if question.verifier == "open" or said.kind == "unextracted":
-            response, answer = (f" {' '.join(words(canonical(row[name])))} " for name in ("response", "answer"))
+            response, answer = (f" {' '.join(scan(canonical(row[name])).words)} " for name in ("response", "answer"))
             return answer in response  # by whole words; those of a script without spaces are its letters
         return question.verifier == "math"  # one wrong expression is written in many ways
 
