@@ -64,7 +64,7 @@ def command(
     """Measure truth by group: writes report.json and report.html, and prints a table."""
     from trialign_ray.config.game import load_groups
     from trialign_ray.config.tasks import AuditSpec
-    from trialign_ray.evaluation.gates import check_gates, parse_gates
+    from trialign_ray.evaluation.gates import check_gates, gates_of
 
     named = name if name is not None or spec is not None else specs.slug("audit", model or answers)
     asking = {
@@ -81,7 +81,7 @@ def command(
         "chat_template_kwargs": specs.template_arguments(template),
     }
     job = specs.build(AuditSpec, spec, flags)
-    gates = parse_gates(job.fail_if, load_groups(job.groups).names)
+    gates = gates_of(job, load_groups(job.groups))
     from trialign_ray.entrypoints.audit import audit
     from trialign_ray.evaluation.report.table import report_table
 

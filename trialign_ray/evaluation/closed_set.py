@@ -21,11 +21,6 @@ from trialign_ray.evaluation.stats.extremes import estimate_extremes
 from trialign_ray.evaluation.stats.intervals import Bootstrap, Statistic
 from trialign_ray.evaluation.truth import truth_extremes, truth_statistics
 
-OF_FORM = frozenset(
-    {"named", "named_by_group", "right_given_named", "right_given_named_by_group", "refusal_by_group"}
-    | {"ambiguous_by_group", "unextracted_by_group", "preference_by_group", "language_drift_by_group"}
-)
-"""Figures that scored options do not have: they are all named, and nobody wrote them."""
 _BY_MEAN = ("accuracy_mean", "accuracy_worst", "gap", "correct_unanimity", "any_correct", "contradiction")
 
 

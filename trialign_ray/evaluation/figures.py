@@ -16,6 +16,18 @@ from trialign_ray.config.base import Strict
 Key = tuple[str, str | None]
 """A metric's name, and the group that it is for; None where it is one figure for all."""
 
+OF_PREFERENCE = frozenset(
+    {"preference", "preference_explicit", "preference_implicit", "preference_by_group", "hypervolume"}
+)
+"""Figures that answers do not have where nobody who asks has a preference."""
+OF_SAMPLES = frozenset({"contradiction_excess", "disagreement_excess"})
+"""Figures that need several responses to each prompt."""
+OF_FORM = OF_PREFERENCE | {
+    *("named", "named_by_group", "right_given_named", "right_given_named_by_group", "refusal_by_group"),
+    *("ambiguous_by_group", "unextracted_by_group", "language_drift_by_group"),
+}
+"""Figures that scored options do not have: they are all named, and nobody wrote them."""
+
 _DECIMALS = 12
 
 

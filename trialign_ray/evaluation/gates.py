@@ -13,11 +13,21 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from trialign_ray.errors import GateError, SpecError
-from trialign_ray.evaluation.figures import Audit, Figure, figure_names, is_by_group
+from trialign_ray.config.game import GroupSet
+from trialign_ray.config.tasks import AuditSpec
+from trialign_ray.errors import GateError, SpecError, naming
+from trialign_ray.evaluation.figures import (
+    OF_FORM,
+    OF_PREFERENCE,
+    OF_SAMPLES,
+    Audit,
+    Figure,
+    figure_names,
+    is_by_group,
+)
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -55,6 +65,28 @@ def parse_gates(conditions: Sequence[str], groups: Sequence[str]) -> tuple[Gate,
         SpecError: a condition cannot be read, or names a metric or group that is not known.
     """
     return tuple(_parse(part, groups) for condition in conditions for part in condition.split(","))
+
+
+def gates_of(spec: AuditSpec, groups: GroupSet) -> tuple[Gate, ...]:
+    """The gates of an audit. Raises SpecError as `parse_gates` does, and for those that no answer could give a figure.
+
+    How often and with which preferences the rows of a file were asked shows only when it is read, so then none is.
+    """
+    with naming("fail_if"):
+        gates = parse_gates(spec.fail_if, groups.names)
+        told = unmeasurable(gates, groups, spec.samples, scored=spec.read == "score")
+        if told and spec.answers is None:
+            raise SpecError(f"{len(told)} of {len(gates)} gates can have no figure:\n" + "\n".join(told))
+    return gates
+
+
+def unmeasurable(gates: Iterable[Gate], groups: GroupSet, samples: int, *, scored: bool = False) -> list[str]:
+    """Why gates can have no figure, whatever is answered: a line for each such gate.
+
+    `samples` are the responses to each prompt; `scored` says that options are scored instead.
+    """
+    reasons = {gate: _unmeasurable(gate, groups, samples, scored) for gate in gates}
+    return [f"'{gate}': {reason}" for gate, reason in reasons.items() if reason]
 
 
 def check_gates(gates: Sequence[Gate], audit: Audit) -> None:
@@ -104,6 +136,22 @@ def _number(text: str, condition: str) -> float:
     if not math.isfinite(number):
         raise SpecError(f"--fail-if '{condition}': '{text}' is not a number. Shares are written 0.05, not 5 %.")
     return number
+
+
+def _unmeasurable(gate: Gate, groups: GroupSet, samples: int, scored: bool) -> str | None:
+    metric = gate.metric.partition(".")[0]
+    if scored and metric in OF_FORM:
+        return (
+            f"scored options have no '{gate.metric}', since all are named and none has a form. Leave the gate out, or "
+            "let the model answer freely (--read generate)."
+        )
+    if metric in OF_SAMPLES and (scored or samples == 1):
+        return "one response to each prompt does not show how far a group differs from itself. " + (
+            "Leave the gate out; scored options are not sampled." if scored else "Ask for more (--samples 2)."
+        )
+    if metric in OF_PREFERENCE and not groups.preferences:
+        return "no group has a preference to follow. Give the group set 'preferences', or leave the gate out."
+    return None
 
 
 def _measured(gate: Gate, audit: Audit) -> Figure:

@@ -8,9 +8,9 @@ import numpy as np
 
 from trialign_ray.config.game import NEUTRAL
 from trialign_ray.evaluation.answers import Answers
-from trialign_ray.evaluation.closed_set import OF_FORM, closed_set_notes
+from trialign_ray.evaluation.closed_set import closed_set_notes
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
-from trialign_ray.evaluation.figures import Audit, ClosedSet, Figure, Key
+from trialign_ray.evaluation.figures import OF_FORM, Audit, ClosedSet, Figure, Key
 from trialign_ray.evaluation.language import drifts, language_statistics
 from trialign_ray.evaluation.naming import naming_by_group, naming_statistics
 from trialign_ray.evaluation.references import reference_rows

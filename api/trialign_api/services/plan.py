@@ -16,7 +16,7 @@ from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import longest_tokens, open_dataset, training_questions
 from trialign_ray.data.held_out import refuse_held_out
 from trialign_ray.errors import ModelError, naming
-from trialign_ray.evaluation.gates import parse_gates
+from trialign_ray.evaluation.gates import gates_of
 from trialign_ray.io.storage import locate, reading
 
 _BYTES = {"bfloat16": 2, "float32": 4}
@@ -55,8 +55,7 @@ def train(spec: TrainSpec) -> Plan:
 def audit(spec: AuditSpec) -> Plan:
     """Prompts of an audit. Raises DataError, ModelError and SpecError."""
     questions, groups = _game(spec.questions, spec.groups)
-    with naming("fail_if"):
-        parse_gates(spec.fail_if, groups.names)
+    gates_of(spec, groups)
     if spec.model is not None:
         _model_shape(spec.model)
     asked = asked_questions(questions, spec.split, spec.questions)

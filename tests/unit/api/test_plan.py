@@ -99,6 +99,7 @@ async def test_a_config_that_is_none_is_a_bad_model(control: Plane, inputs: Path
         ({**AUDIT, "groups": "questions.json"}, "bad_spec", "is required", "groups"),
         ({**AUDIT, "split": "train"}, "bad_data", "split", "questions"),
         ({**AUDIT, "fail_if": ["gapp>0.05"]}, "bad_spec", "gapp", "fail_if"),
+        ({**AUDIT, "fail_if": ["contradiction_excess>0.05"]}, "bad_spec", "one response", "fail_if"),
     ],
 )
 async def test_bad_inputs_are_named(

@@ -222,6 +222,48 @@ def test_two_answers_to_one_question_are_samples_of_it(world: World, tmp_path: P
     assert audit(spec(world, tmp_path, answers=answers(tmp_path, given() + given()))).audit.samples == 2
 
 
+def test_a_further_answer_is_named_with_the_first(world: World, tmp_path: Path) -> None:
+    path = answers(tmp_path, [*given(), given()[1]])
+    with pytest.raises(
+        DataError, match=r"jsonl:13: second answer of group 'farmer' to question '0-france' \(first at .*jsonl:2\)"
+    ):
+        audit(spec(world, tmp_path, answers=path))
+
+
+def test_a_field_to_ignore_that_no_row_has_is_refused(world: World, tmp_path: Path) -> None:
+    path = answers(tmp_path, [row | {"mood": 1} for row in given()])
+    audit(spec(world, tmp_path, answers=path, ignore=["mood"]))
+    with pytest.raises(SpecError, match=r"field 'ignore': .*jsonl: no row has 'nothing'"):
+        audit(spec(world, tmp_path, answers=path, ignore=["mood", "nothing"]))
+
+
+def test_one_fault_of_many_rows_is_one_line_without_what_follows_from_it(world: World, tmp_path: Path) -> None:
+    path = answers(tmp_path, [{"id": row["question_id"], "who": row["group"], "said": "Lima"} for row in given()])
+    paths = {"question_id": "idd", "group": "who", "response": "said"}
+    with pytest.raises(RowError) as caught:
+        audit(spec(world, tmp_path, answers=path, map=paths, ignore=["id"]))
+    *lines, fix = str(caught.value).splitlines()
+    assert len(lines) == 1
+    assert "jsonl:1: field 'question_id' is missing: the row has nothing at 'idd'" in lines[0]
+    assert lines[0].endswith("(12 rows)")
+    assert "--map FIELD=PATH" in fix
+
+
+def test_an_unknown_question_is_named_and_so_is_an_empty_file(world: World, tmp_path: Path) -> None:
+    path = answers(tmp_path, [given()[0] | {"question_id": "9-atlantis"}])
+    with pytest.raises(RowError, match="'9-atlantis'"):
+        audit(spec(world, tmp_path, answers=path))
+    with pytest.raises(DataError, match=r"field 'answers': .*answers\.jsonl: no rows"):
+        audit(spec(world, tmp_path, answers=answers(tmp_path, [])))
+
+
+def test_a_fault_of_the_question_set_is_not_one_of_the_answers(world: World, tmp_path: Path) -> None:
+    sums = {"question_id": "sum", "text": "1 + 1 ?", "verifier": "number", "references": ["many"]}
+    (tmp_path / "q.yaml").write_text(yaml.safe_dump({"name": "q", "questions": [sums]}))
+    with pytest.raises(DataError, match="field 'questions': "):
+        audit(spec(world, tmp_path, answers=answers(tmp_path, given()), questions=str(tmp_path / "q.yaml")))
+
+
 def test_a_model_is_asked_the_split_and_its_answers_are_kept(world: World, tmp_path: Path) -> None:
     report = audit(spec(world, tmp_path, model=world.model, samples=2, max_new_tokens=6))
     path = tmp_path / "runs" / "a" / "answers"
@@ -337,10 +379,18 @@ def test_every_group_chooses_among_the_same_options(world: World, tmp_path: Path
     assert {len(texts) for texts in cells.values()} == {3}
 
 
-@pytest.mark.parametrize("gate", ["named<0.5", "language_drift_by_group.farmer>0.1", "preference_by_group.farmer<1"])
+@pytest.mark.parametrize(
+    "gate", ["named<0.5", "language_drift_by_group.farmer>0.1", "preference_by_group.farmer<1", "hypervolume<1"]
+)
 def test_a_gate_on_form_is_refused_before_options_are_scored(gate: str, world: World, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"field 'fail_if'.*have no"):
+    with pytest.raises(SpecError, match=r"(?s)field 'fail_if'.*have no"):
         audit(spec(world, tmp_path, model=str(tmp_path / "none"), read="score", fail_if=[gate]))
+
+
+@pytest.mark.parametrize("gate", ["contradiction_excess>0.1", "disagreement_excess.low>0"])
+def test_a_gate_on_several_samples_is_refused_before_the_one_is_asked(gate: str, world: World, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"(?s)field 'fail_if'.*one response"):
+        audit(spec(world, tmp_path, model=str(tmp_path / "none"), fail_if=[gate]))
 
 
 @pytest.mark.parametrize("read", ["score", "generate"])

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from tests.unit.evaluation.samples import GROUPS, known, rows_of, table
 from trialign_ray.errors import SpecError
-from trialign_ray.evaluation.closed_set import OF_FORM, ScoredOptions
+from trialign_ray.evaluation.closed_set import ScoredOptions
+from trialign_ray.evaluation.figures import OF_FORM
 from trialign_ray.evaluation.gates import check_gates, parse_gates
 from trialign_ray.evaluation.report.markdown import to_markdown
 from trialign_ray.evaluation.report.page import to_html

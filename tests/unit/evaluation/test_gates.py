@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from trialign_ray.config.game import Group, GroupSet
+from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.errors import GateError, SpecError
-from trialign_ray.evaluation.gates import check_gates, known_metrics, parse_gates
+from trialign_ray.evaluation.gates import check_gates, gates_of, known_metrics, parse_gates, unmeasurable
 from trialign_ray.evaluation.metrics import audit
 from trialign_ray.evaluation.stats.intervals import Bootstrap
 
@@ -88,3 +90,40 @@ def test_the_longest_name_that_is_known_is_meant():
         ("accuracy_by_group.x", "high"),
         ("accuracy_by_group.x.low", "low"),
     ]
+
+
+NO_WISHES = GroupSet(groups=tuple(Group(name=name) for name in GROUPS))
+OF_WISHES = ["preference", "preference_explicit", "preference_implicit", "preference_by_group.nurse", "hypervolume"]
+
+
+@pytest.mark.parametrize("metric", ["contradiction_excess", "disagreement_excess", *OF_WISHES])
+def test_a_gate_that_no_answer_could_give_a_figure_is_told(metric: str) -> None:
+    gates = parse_gates([f"{metric}.low>0.1", "gap>0.1"], GROUPS)
+    (told,) = unmeasurable(gates, NO_WISHES, samples=1)
+    assert told.startswith(f"'{metric}.low>0.1': ")
+
+
+def test_what_can_be_measured_is_not_refused() -> None:
+    told = unmeasurable(parse_gates(["contradiction_excess>0", "named<1", "gap>0"], GROUPS), NO_WISHES, samples=2)
+    assert told == []
+    assert unmeasurable(parse_gates(["contradiction>0", "gap>0"], GROUPS), NO_WISHES, samples=1, scored=True) == []
+
+
+@pytest.mark.parametrize("metric", ["named", *OF_WISHES])
+def test_scored_options_have_no_form(metric: str) -> None:
+    (told,) = unmeasurable(parse_gates([f"{metric}<1"], GROUPS), NO_WISHES, samples=1, scored=True)
+    assert "scored options have no" in told
+
+
+def job(**source: str) -> AuditSpec:
+    gates = ["contradiction_excess>0.1", "preference<0.5"]
+    return AuditSpec(name="a", questions="q.yaml", groups="g.yaml", fail_if=gates, **source)
+
+
+def test_a_file_tells_how_often_and_with_which_wishes_it_was_asked_only_when_it_is_read() -> None:
+    assert [gate.metric for gate in gates_of(job(answers="rows.jsonl"), NO_WISHES)] == [
+        "contradiction_excess",
+        "preference",
+    ]
+    with pytest.raises(SpecError, match=r"field 'fail_if': 2 of 2 gates.*\n.*--samples 2.*\n.*'preferences'"):
+        gates_of(job(model="m"), NO_WISHES)

@@ -17,7 +17,7 @@ from trialign_ray.entrypoints.audit.inspect_log import answers_of_inspect, is_in
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.entrypoints.versions import versions
 from trialign_ray.errors import DataError, naming, require
-from trialign_ray.evaluation.gates import check_gates, parse_gates
+from trialign_ray.evaluation.gates import check_gates, gates_of
 from trialign_ray.evaluation.report.publish import publish
 from trialign_ray.evaluation.report.report import AuditReport, audit_report
 from trialign_ray.evaluation.stats.intervals import Bootstrap
@@ -39,6 +39,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     require("report", "matplotlib", "moocore", "py3langid")
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
     questions, groups = load_game(spec.questions, spec.groups)
+    gates_of(spec, groups)  # refuses, before anything is asked, those that no answer could give a figure
     if spec.answers is not None:
         with naming("answers"):
             found = _reader(spec.answers)(spec.answers, spec, questions, groups)
@@ -64,7 +65,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
 
 def run_job(spec: AuditSpec, progress: Progress) -> int:
     """As a Ray job; raises GateError where a condition of `spec.fail_if` is met."""
-    gates = parse_gates(spec.fail_if, load_groups(spec.groups).names)
+    gates = gates_of(spec, load_groups(spec.groups))
     check_gates(gates, audit(spec, progress).audit)
     return 0
 

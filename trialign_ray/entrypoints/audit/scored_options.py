@@ -19,9 +19,8 @@ from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.envs.prompts import Messages, first_turn, refuse_equal, refuse_equal_prompts
-from trialign_ray.errors import DataError, ModelError, SpecError, naming
-from trialign_ray.evaluation.closed_set import OF_FORM, ScoredOptions
-from trialign_ray.evaluation.gates import parse_gates
+from trialign_ray.errors import DataError, ModelError, naming
+from trialign_ray.evaluation.closed_set import ScoredOptions
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import Location, atomic_file, locate, writing
 from trialign_ray.models.chat_tokens import ChatTokens
@@ -49,7 +48,6 @@ def answers_of_options(spec: AuditSpec, questions: QuestionSet, groups: GroupSet
 
     All that can be refused is refused before the model is loaded. Raises SpecError, DataError and ModelError.
     """
-    _refuse_gates_of_form(spec, groups)
     with naming("device"):
         device = device_of(spec.device)
     dtype = dtype_of(spec.dtype, device)
@@ -74,16 +72,6 @@ def answers_of_options(spec: AuditSpec, questions: QuestionSet, groups: GroupSet
     counts = [len(options) for options in sets.by_question.values()]
     right = [sum(option.right for option in options) for options in sets.by_question.values()]
     return AuditedAnswers(total, facts, closed_set=ScoredOptions(by_mean, counts, right, sets.left_out))
-
-
-def _refuse_gates_of_form(spec: AuditSpec, groups: GroupSet) -> None:
-    """Raise SpecError for a gate that could only be refused when all options are scored."""
-    for gate in parse_gates(spec.fail_if, groups.names):
-        if gate.metric.partition(".")[0] in OF_FORM:
-            raise SpecError(
-                f"field 'fail_if': '{gate}': scored options have no '{gate.metric}', since all are named and none has "
-                "a form. Leave the gate out, or let the model answer freely (--read generate)."
-            )
 
 
 def _option_sets(spec: AuditSpec, questions: QuestionSet) -> OptionSets:
