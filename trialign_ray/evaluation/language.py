@@ -1,8 +1,9 @@
 """Whether a response left the language of its question, as a persona from abroad can make a small model do.
 
 Detected by py3langid, whose model (naive Bayes over byte n-grams, Lui & Baldwin 2012) is inside its wheel. Names,
-echoes and short answers are of no language: words of the question are set aside first, and what is left counts only
-where there is enough of it to rule the question's language out. Which other language it is does not matter, so close
+echoes and short answers are of no language: words of the question and of its references are set aside first, and
+capitalised ones inside a sentence, which may be names. What is left counts only where there is enough of it to
+rule the question's language out. Which other language it is does not matter, so close
 relatives need not be told apart. Drift is reported too low rather than too high.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +26,9 @@ from trialign_ray.rewards.verifiers.final import shown
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WITHOUT_SPACES = "\u0e00"
 """From here on lie the scripts in which a run of letters is no word: each letter counts as one."""
-_FEWEST_WORDS = 4
+_SENTENCE_ENDS = frozenset(".!?:…\n")
+_MARKUP = " \t*_#>\"'«“„([-"
+_FEWEST_WORDS = 6
 _RULED_OUT = 1e-4
 """The posterior probability of the question's language is at most so high."""
 _CLEAR = 0.3
@@ -48,7 +51,8 @@ def drifts(answers: Answers) -> Floats:
     languages = question_languages(texts)
     found = np.zeros(answers.response_qgs.shape)
     for cell, response in np.ndenumerate(answers.response_qgs):
-        found[cell] = _drifted(response, texts[cell[0]], languages[cell[0]])
+        asked = answers.questions[cell[0]]
+        found[cell] = _drifted(response, " ".join((asked.text, *asked.references)), languages[cell[0]])
     return found
 
 
@@ -60,12 +64,20 @@ def question_languages(texts: Sequence[str]) -> list[str]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _drifted(response: str, question: str, language: str) -> bool:
-    asked = {word.casefold() for word in _WORD.findall(question)}
-    words = [word for word in _WORD.findall(shown(response)) if word.casefold() not in asked]
+def _drifted(response: str, expected: str, language: str) -> bool:
+    known = {word.casefold() for word in _WORD.findall(expected)}
+    words = [word for word in _words(shown(response)) if word.casefold() not in known]
     if sum(map(_length, words)) < _FEWEST_WORDS:
         return False
     return bool(dict(_identifier().rank(" ".join(words)))[language] <= _RULED_OUT)
+
+
+def _words(text: str) -> Iterator[str]:
+    """All but those that are capitalised inside a sentence."""
+    for found in _WORD.finditer(text):
+        before = text[: found.start()].rstrip(_MARKUP)
+        if not found[0][0].isupper() or not before or before[-1] in _SENTENCE_ENDS:
+            yield found[0]
 
 
 def _length(word: str) -> int:

@@ -56,6 +56,8 @@ def test_another_language_is_drift(response: str) -> None:
         "São Paulo, Brasil",
         "El Salvador",
         "The capital of Brazil is Rio de Janeiro.",
+        "Rio de Janeiro, São Paulo, Brasília and Salvador",
+        "Spaghetti alla carbonara e tiramisù",
         "It is Brasília, a city in the middle of the country that was planned in the fifties.",
         "**BRASÍLIA** 🇧🇷",
         "Il fait beau aujourd'hui et je <think>",
@@ -64,6 +66,12 @@ def test_another_language_is_drift(response: str) -> None:
 )
 def test_names_short_answers_and_reasoning_are_no_drift(response: str) -> None:
     assert not drifted(ENGLISH, response)
+
+
+def test_references_are_of_no_language() -> None:
+    response = "a mamma mia di tutti i santi"
+    rows = [row("q", group, "A", response=response, references=[response]) for group in GROUPS]
+    assert drifts(read_answers(table(rows), GROUPS)).max() == 0
 
 
 @pytest.mark.parametrize("name", ["Rwanda", "Uganda", "Nigeria", "Ethiopia", "Togo", "Malawi", "the Netherlands"])
