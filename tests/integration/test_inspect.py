@@ -7,15 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 
 from tests.world import World
 from trialign_ray.config.tasks import AuditSpec
-from trialign_ray.entrypoints.audit import audit
+from trialign_ray.entrypoints.audit import audit, inspect_log
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.report.report import AuditReport
+from trialign_ray.integrations.inspect import _game, _invariance
 
 pytestmark = pytest.mark.integration
 TASK = "trialign_ray/truth_invariance"
@@ -94,9 +96,25 @@ def _two_epochs(log: EvalLog) -> None:
     log.samples[0].epoch = 2
 
 
+def _limited(log: EvalLog) -> None:
+    assert log.samples is not None
+    del log.samples[3:]
+
+
+def _other_words(log: EvalLog) -> None:
+    assert log.samples is not None
+    log.samples[0].id = f"{str(log.samples[0].id)[:-8]}01234567"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(_stopped, "not complete"), (_of_another_task, "not of the task"), (_two_epochs, "several epochs")],
+    [
+        (_stopped, "not complete"),
+        (_of_another_task, "not of the task"),
+        (_two_epochs, "several epochs"),
+        (_limited, "3 of 6 requests of split 'heldout' lack an answer. .*without --limit"),
+        (_other_words, "question '.*' of group '.*' was asked in other words"),
+    ],
 )
 def test_other_logs_are_refused(world: World, log: Path, tmp_path: Path, change: Callable[[EvalLog], None], said: str):
     changed, target = read_eval_log(str(log)), tmp_path / "changed.eval"
@@ -104,6 +122,23 @@ def test_other_logs_are_refused(world: World, log: Path, tmp_path: Path, change:
     write_eval_log(changed, str(target))
     with pytest.raises(DataError, match=said):
         report(world, target, tmp_path)
+
+
+def test_a_log_that_unpacks_to_too_much_is_not_unpacked(
+    world: World, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inspect_log, "MOST_BYTES", 1000)
+    monkeypatch.setattr("inspect_ai.log.read_eval_log", lambda _: pytest.fail("unpacked"))
+    as_json = tmp_path / "log.json"
+    as_json.write_text('{"version": 2, "status": "success", "eval": {}, "more": "' + 1000 * "x" + '"}')
+    for file in (log, as_json):
+        with pytest.raises(DataError, match=r"has \d+ bytes unpacked, and at most 1000 are read"):
+            report(world, file, tmp_path)
+
+
+def test_inspect_shows_how_many_answers_its_figures_lack(world: World):
+    figures: Any = _invariance(_game(world.questions, world.groups, "heldout", 1))
+    assert figures([]) == {"unanswered": ASKED}
 
 
 def test_a_file_that_is_no_log_is_refused(world: World, tmp_path: Path):

@@ -16,9 +16,16 @@ from tests.world import World
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit import audit
 from trialign_ray.errors import DataError, SpecError
-from trialign_ray.integrations.lm_eval.functions import METRICS, dataset
+from trialign_ray.integrations.lm_eval import functions
+from trialign_ray.integrations.lm_eval.functions import METRICS, accuracy_mean, dataset, gap, process_results
 
+MAP = {"question_id": "doc.question_id", "group": "doc.group", "response": "resps.0.0"}
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def _read_anew() -> None:
+    functions._game.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +57,9 @@ def test_the_harness_shows_the_figures_of_an_audit(
     shown, samples = run
     with (tmp_path / "answers.jsonl").open("w") as file:
         for sample in samples:
-            question_id, group, _ = sample["doc"]["id"].split("/")
-            row = {"question_id": question_id, "group": group, "response": sample["resps"][0][0]}
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(sample) + "\n")
     fields = {"questions": world.questions, "groups": world.groups, "runs": str(tmp_path), "bootstrap": 100}
+    fields |= {"map": MAP, "ignore": sorted(samples[0].keys() - {"doc", "resps"})}
     spec = AuditSpec.model_validate({"name": "same", "answers": str(tmp_path / "answers.jsonl"), **fields})
     found = audit(spec).audit.flat()
     assert len(samples) == 2 * 3
@@ -66,6 +72,32 @@ def test_a_system_message_and_a_question_are_sent(world: World, run: tuple[dict[
     prompts = [sample["arguments"]["gen_args_0"]["arg_0"] for sample in run[1]]
     assert any("the user is a farmer ." in prompt for prompt in prompts)
     assert all("what is the capital" in prompt for prompt in prompts)
+
+
+@pytest.mark.parametrize("split", ["heldout", "train"])
+def test_a_part_of_the_responses_gives_no_figure_and_one_warning(
+    world: World, split: str, caplog: pytest.LogCaptureFixture
+):
+    docs = dataset(questions=world.questions, groups=world.groups, split=split)["test"].to_list()
+    responses = [process_results(doc, ["hey"])["gap"] for doc in docs]
+    assert gap(responses) == 0
+    assert caplog.messages == []
+    assert math.isnan(gap(responses[1:]))
+    assert math.isnan(accuracy_mean(responses[1:]))
+    (said,) = caplog.messages
+    assert f"{len(docs) - 1} of {len(docs)} responses are here" in said
+
+
+def test_a_split_of_questions_that_another_refuses_is_asked(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Figures are those of the split that was asked, whatever the others hold."""
+    asked: list[str] = []
+    real = functions.asked_questions
+    monkeypatch.setattr(functions, "asked_questions", lambda q, split, of: asked.append(split) or real(q, split, of))
+    docs = dataset(questions=world.questions, groups=world.groups, split="train")["test"].to_list()
+    accuracy_mean([process_results(doc, ["hello"])["gap"] for doc in docs])
+    assert asked == ["train"]
 
 
 def test_both_files_are_needed(world: World):

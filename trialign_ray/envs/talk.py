@@ -18,11 +18,8 @@ from trialign_ray.data.schema import SCHEMA
 from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turn, refuse_equal_prompts
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.verifiers import AnswerReader
-from trialign_ray.rewards.verifiers.final import shown
 
 Row = dict[str, object]
-INCOMPLETE = "%d of %d responses are here: without all of them, figures over groups are left out. Run without a limit."
-"""For the logger of a harness, which was told to ask a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,12 @@ class Told:
     """Group and response of the turn before."""
 
 
-def converse(speaker: Speaker, first: Sequence[Ask], turns: int, seed: int) -> Iterator[list[Told]]:
+def converse(
+    speaker: Speaker, first: Sequence[Ask], turns: int, seed: int, shown: Callable[[str], str]
+) -> Iterator[list[Told]]:
     """Play `turns` turns, all games together, from the deployment prompts on; gives each turn's responses.
+
+    shown: what others see of a response, as `AnswerReader.shown` gives it.
 
     In protocol 'cooperative' each later turn shows every group what the others said, as `QuestionGame` does.
     """
@@ -127,6 +128,7 @@ class Recorder:
     def __init__(self, questions: QuestionSet, groups: GroupSet, protocol: str = "independent") -> None:
         self._protocol = protocol
         self._reader = AnswerReader(questions)
+        self.shown = self._reader.shown
         self._groups = groups
 
     def row(self, ask: Ask, text: str) -> Row:
@@ -150,7 +152,7 @@ class Recorder:
             "answer_kind": answer.kind,
             "references": list(question.references),
             "reward_truth": self._reader.truth(question, answer),
-            "reward_preference": None if drawn is None else preference_score(drawn[0].rule, text),
+            "reward_preference": None if drawn is None else preference_score(drawn[0].rule, self.shown(text)),
             "preference": None if drawn is None else drawn[0].rule.model_dump_json(by_alias=True),
             "preference_cue": None if drawn is None else drawn[1],
             "kind": question.kind,

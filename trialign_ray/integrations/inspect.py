@@ -124,8 +124,8 @@ def _invariance(game: _Game) -> Metric:
     @metric(name="invariance")
     def invariance() -> Metric:
         def figures(scores: list[SampleScore]) -> dict[str, float]:
-            if len(scores) < len(game.asks):
-                return {}  # while Inspect is under way: groups are compared on the same questions only
+            if missing := len(game.asks) - len(scores):
+                return {"unanswered": missing}  # under way, or --limit: groups are compared on the same questions only
             asks = [game.asks[str(each.sample_id)] for each in scores]
             table = recorder.table(asks, [each.score.explanation or "" for each in scores])
             found = audit_report(table, game.groups.names, {}, Bootstrap(_RESAMPLES)).audit.flat()

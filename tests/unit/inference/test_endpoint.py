@@ -181,6 +181,7 @@ def test_a_server_that_asks_for_hours_is_not_waited_for(tmp_path: Path) -> None:
         (failed(401, "wrong key"), r"status 401: wrong key Put a valid key .*--key-env"),
         (failed(404, "no such model"), r"status 404: no such model Check the URL"),
         (failed(400, "temperature is not supported"), r"status 400: temperature is not supported .*'body'"),
+        (failed(400, "System role not supported"), r"not supported .* in a system message.*template that takes one"),
         (failed(429, "you are out of money", "insufficient_quota"), r"you are out of money Raise the account's limit"),
         (
             failed(302, Location="https://elsewhere.example/steal?x=1"),
@@ -188,7 +189,7 @@ def test_a_server_that_asks_for_hours_is_not_waited_for(tmp_path: Path) -> None:
         ),
         (failed(307, Location="/v2/chat/completions"), r"redirects to http://127.0.0.1/v2/chat/completions, which"),
     ],
-    ids=["key", "model", "field", "quota", "elsewhere", "moved"],
+    ids=["key", "model", "field", "role", "quota", "elsewhere", "moved"],
 )
 def test_a_refusal_ends_the_run_at_once_and_says_what_to_do(tmp_path: Path, refusal: Reply, said_of_it: str) -> None:
     with scripted(refusal) as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile, ZipFile
 
 from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
 from trialign_ray.config.tasks import AuditSpec
@@ -13,11 +14,13 @@ from trialign_ray.data.openai_batch import Asked
 from trialign_ray.entrypoints.audit.batch_file import Outcome, answers_of_outcome
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.errors import DataError, require
-from trialign_ray.io.storage import LocationLike, locate
+from trialign_ray.io.storage import Location, LocationLike, locate
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
 
+MOST_BYTES = 1 << 30
+"""Of a log, unpacked: its text in memory takes several times that."""
 _HEAD, _SHOWN = 4096, 200
 _MARKS = (b'"version"', b'"status"', b'"eval"')
 """Of a log in JSON, whose first fields are these."""
@@ -43,6 +46,7 @@ def answers_of_inspect(answers: str, spec: AuditSpec, questions: QuestionSet, gr
     """
     require("inspect", "inspect_ai")
     where = locate(answers).uri
+    _refuse_large(locate(answers))
     log = _read(answers, where)
     samples = log.samples or []
     errors = Counter(each.error.message[:_SHOWN] for each in samples if each.error is not None)
@@ -52,6 +56,19 @@ def answers_of_inspect(answers: str, spec: AuditSpec, questions: QuestionSet, gr
     found = Outcome(dict(_replies(samples, where)), {}, 0)
     asked = [each for each in asked_questions(questions, spec.split, spec.questions) if each.kind == "objective"]
     return answers_of_outcome(where, found, spec, questions, groups, asked, "Run the task on all: without --limit.")
+
+
+def _refuse_large(log: Location) -> None:
+    """Raise DataError before it is unpacked: a small zip may hold a thousand times its size."""
+    with log.filesystem.open_input_file(log.path) as file:
+        try:
+            size = sum(part.file_size for part in ZipFile(file).infolist())
+        except (BadZipFile, ValueError):  # JSON, or what `_read` refuses
+            size = file.size()
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{log.uri}: has {size} bytes unpacked, and at most {MOST_BYTES} are read. Run the task on fewer questions."
+        )
 
 
 def _read(answers: str, where: str) -> EvalLog:

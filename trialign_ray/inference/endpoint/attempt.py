@@ -93,6 +93,8 @@ def _failure(response: httpx.Response, body: Any) -> Exception:
             return EndpointRefusedError(f"{said} Raise the account's limit, then start again.")
         return Transient(said, _retry_after(response.headers), busy=status in (429, 503))
     fix = _FIXES.get(status, "Change the request: its fields are set by 'body'.")
+    if status == 400 and {"system", "role"} <= set(said.lower().split()):
+        fix = "Groups are told apart in a system message: serve the model with a chat template that takes one."
     return EndpointRefusedError(f"{said} {fix}")
 
 

@@ -12,7 +12,7 @@ import datasets
 
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
-from trialign_ray.envs.talk import INCOMPLETE, Ask, Recorder, first_asks
+from trialign_ray.envs.talk import Ask, Recorder, first_asks
 from trialign_ray.errors import DataError, SpecError, require
 from trialign_ray.evaluation.report.report import audit_report
 from trialign_ray.evaluation.stats.intervals import Bootstrap
@@ -106,7 +106,9 @@ def _figures(responses: tuple[Response, ...]) -> dict[str, float]:
     """
     game = _game(responses[0].questions, responses[0].groups, responses[0].split)
     if len(responses) < len(game.asks):
-        _LOG.warning(INCOMPLETE, len(responses), len(game.asks))
+        _LOG.warning(
+            "%d of %d responses are here, so no figure is. Run without --limit.", len(responses), len(game.asks)
+        )
         return dict.fromkeys(METRICS, float("nan"))
     recorder = Recorder(game.questions, game.groups)
     table = recorder.table([game.asks[each.custom_id] for each in responses], [each.text for each in responses])
