@@ -197,6 +197,18 @@ def test_answers_of_any_assistant_are_audited_from_question_group_and_response_a
     assert report["audit"]["gap"]["value"] == 0.5
 
 
+def test_an_earlier_report_is_replaced_only_on_request(folder: Path) -> None:
+    assert audit(folder).returncode == 0
+    report = folder / "runs" / "a" / "report.json"
+    first = report.read_text()
+    refused = audit(folder, "--seed", "1")
+    assert refused.returncode == DataError.exit_status
+    assert "runs/a: holds the report of an earlier audit" in refused.stderr
+    assert report.read_text() == first
+    assert audit(folder, "--seed", "1", "--overwrite").returncode == 0
+    assert json.loads(report.read_text())["run"]["seed"] == 1
+
+
 def test_answers_to_questions_of_another_split_are_left_out_and_counted(folder: Path) -> None:
     known = json.loads((folder / "questions.json").read_text())
     known["questions"][0]["split"] = "train"

@@ -132,7 +132,7 @@ def test_an_audit_that_ctrl_c_stops_goes_on_and_asks_nothing_twice(served: Serve
     assert 3 <= answered < of == wanted
     report = auditor.run()
     served.wait_for(ASKED, before + wanted)
-    assert auditor.run("--replay").audit == report.audit
+    assert auditor.run("--replay", "--overwrite").audit == report.audit
     assert served.count() - before == wanted
     assert report.run["finish_reasons"]
 

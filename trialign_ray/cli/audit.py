@@ -10,6 +10,7 @@ from typer import Option
 
 from trialign_ray.cli import endpoint as server
 from trialign_ray.cli import fields, specs
+from trialign_ray.errors import DataError
 from trialign_ray.io import console
 
 SpecFile = Annotated[
@@ -60,6 +61,7 @@ def command(
     ] = None,
     runs: Annotated[str | None, Option("--runs", "--out", help="Folder that the run's folder is created in.")] = None,
     name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the report of an earlier audit.")] = False,
 ) -> None:
     """Measure truth by group: writes report.json and report.html, and prints a table."""
     from trialign_ray.config.game import load_groups
@@ -82,6 +84,8 @@ def command(
     }
     job = specs.build(AuditSpec, spec, flags)
     gates = gates_of(job, load_groups(job.groups))
+    if not overwrite:
+        _refuse_earlier(job.runs, job.name)
     from trialign_ray.entrypoints.audit import audit
     from trialign_ray.evaluation.report.table import report_table
 
@@ -94,3 +98,16 @@ def command(
         append_markdown(report, gates, summary)
     typer.echo(f"{job.runs.rstrip('/')}/{job.name}/report.html")
     check_gates(gates, report.audit)
+
+
+def _refuse_earlier(runs: str, name: str) -> None:
+    """An audit that was stopped has no report yet, and goes on."""
+    from trialign_ray.io.run_folder import RunFolder
+    from trialign_ray.io.storage import locate
+
+    run = RunFolder(locate(runs).child(name))
+    if run.part("report.json").exists() and not run.part("spec.json").exists():
+        raise DataError(
+            f"{run.root.uri}: holds the report of an earlier audit. Give this one another --name, or replace that "
+            "report with --overwrite."
+        )
