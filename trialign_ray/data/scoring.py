@@ -44,7 +44,7 @@ class QuestionScorer:
             answer=answer.value,
             answer_kind=answer.kind,
             reward_truth=self._reader.truth(question, answer),
-            reward_preference=_preference(row),
+            reward_preference=self._preference(row),
         )
 
     def _answer(self, question: Question, row: Mapping[str, Any]) -> Answer:
@@ -59,6 +59,11 @@ class QuestionScorer:
             return self._reader.read(question, row["response"])
         return self._authority.named(question, given)
 
+    def _preference(self, row: Mapping[str, Any]) -> float | None:
+        rule = _checked(row, "preference")
+        response = self._reader.shown(row["response"])
+        return None if rule is None else preference_score(RULE.validate_json(rule), response)
+
 
 def _agree_on_kind(question: Question, row: Mapping[str, Any]) -> None:
     kind = row.get("kind")
@@ -67,11 +72,6 @@ def _agree_on_kind(question: Question, row: Mapping[str, Any]) -> None:
             f"question '{question.question_id}' is {question.kind} in the question set, but the row's 'kind' is "
             f"{kind!r}. Fix one of the two."
         )
-
-
-def _preference(row: Mapping[str, Any]) -> float | None:
-    rule = _checked(row, "preference")
-    return None if rule is None else preference_score(RULE.validate_json(rule), row["response"])
 
 
 def _checked(row: Mapping[str, Any], name: str) -> Any:

@@ -49,7 +49,8 @@ def served_logs(
             {} if endpoint.logprobs == "absent" else {"logprobs": True, "return_token_ids": True}
         )
         speaker = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress, wanted)
-        for told in converse(speaker, first_asks(asked, groups, spec.samples, spec.seed), spec.turns, spec.seed):
+        first = first_asks(asked, groups, spec.samples, spec.seed)
+        for told in converse(speaker, first, spec.turns, spec.seed, recorder.shown):
             yield pa.Table.from_pylist([row for one in told if (row := ids.row(one, recorder))], schema=SCHEMA)
     for note in ids.notes():
         progress.note(note)

@@ -27,7 +27,6 @@ from trialign_ray.models.loading import chat_tokens
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
 from trialign_ray.rewards.verifiers import Answer, AnswerReader
-from trialign_ray.rewards.verifiers.final import shown
 
 Ints = npt.NDArray[np.int64]
 PAD = -1
@@ -128,7 +127,7 @@ class QuestionGame(MultiAgentEnv):
         return questions.by_id[question_id]
 
     def _show_peers(self, scored: dict[str, Scored]) -> None:
-        texts = {name: shown(response.text) for name, response in scored.items()}
+        texts = {name: self._config.reader.shown(response.text) for name, response in scored.items()}
         self._messages = {
             name: cooperative_turn(self._first[name], texts[name], [texts[peer] for peer in texts if peer != name])
             for name in texts
@@ -138,7 +137,7 @@ class QuestionGame(MultiAgentEnv):
         text = self._config.tokens.decode(action[action != PAD].tolist())
         answer = self._config.reader.read(self._question, text)
         drawn = self._config.groups.preference_for(group, self._question.question_id, self._question.topic)
-        preference = None if drawn is None else preference_score(drawn[0].rule, text)
+        preference = None if drawn is None else preference_score(drawn[0].rule, self._config.reader.shown(text))
         return Scored(text, answer, self._config.reader.truth(self._question, answer), preference)
 
     def _utility(self, response: Scored) -> float:

@@ -21,7 +21,6 @@ from trialign_ray.envs.prompts import Messages, refuse_equal
 from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, Scored, padded
 from trialign_ray.inference.base import Generated, Generator, Sampling
 from trialign_ray.progress import Progress, Silent
-from trialign_ray.rewards.verifiers.final import shown
 
 Row = dict[str, object]
 AgentKey = tuple[int, str]
@@ -91,7 +90,7 @@ def _play(generator: Generator, plan: Rollout, questions: Sequence[Question], pr
             rows.append(row | {"peers": _peers(agent, texts)})
         texts = [{} for _ in games]
         for (i, group), result in scored.items():
-            texts[i][group] = shown(result.text)
+            texts[i][group] = plan.game.reader.shown(result.text)
         views = later
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 

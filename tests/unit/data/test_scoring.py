@@ -47,6 +47,12 @@ def test_the_preference_of_the_row_is_scored_on_its_response(words, reward):
     assert score("Paris, surely", preference=rule) == Score("Paris", "entity", 1.0, reward)
 
 
+def test_reasoning_in_the_set_s_own_tags_counts_for_no_preference():
+    questions = question_set(capital("France", "Paris")).model_copy(update={"reasoning_tags": {"[R]": "[/R]"}})
+    row = {"response": "[R] one two three four [/R] Paris", "preference": '{"rule": "max_words", "words": 1}'}
+    assert QuestionScorer(questions)(FRANCE, row) == Score("Paris", "entity", 1.0, 1.0)
+
+
 def test_an_answer_that_is_given_is_the_one_that_is_judged():
     assert score("It is Paris.", answer="djibouti") == Score("Djibouti", "entity", 0.0, None)
     assert score("No word of it.", answer="PARIS") == Score("Paris", "entity", 1.0, None)

@@ -53,8 +53,11 @@ GROUP_SET = GroupSet(
 
 def game(turns: int = 1, **changes: Any) -> GameConfig:
     """The game with what `changes` says."""
-    fields: dict[str, Any] = {"utility": UtilitySpec(w_truth=0.7), "prompt_tokens": 512, "response_tokens": 12}
-    return GameConfig(QUESTIONS, GROUP_SET, TOKENS, AnswerReader(QUESTIONS), turns=turns, **fields | changes)
+    fields: dict[str, Any] = {"reader": AnswerReader(QUESTIONS), "utility": UtilitySpec(w_truth=0.7)} | {
+        "prompt_tokens": 512,
+        "response_tokens": 12,
+    }
+    return GameConfig(QUESTIONS, GROUP_SET, TOKENS, turns=turns, **fields | changes)
 
 
 def action(text: str, width: int = 12) -> Ints:

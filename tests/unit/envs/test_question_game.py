@@ -14,8 +14,9 @@ from trialign_ray.envs.question_game import PAD, QuestionGame, padded
 from trialign_ray.errors import DataError
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
+from trialign_ray.rewards.verifiers import AnswerReader
 
-from .samples import GROUP_SET, GROUPS, TOKENS, action, game, prompt_text
+from .samples import GROUP_SET, GROUPS, QUESTIONS, TOKENS, action, game, prompt_text
 
 SAID = {"neutral": "paris .", "farmer": "the capital is lima .", "professor": "hey , i do not know ."}
 
@@ -88,6 +89,15 @@ def test_later_turns_show_the_others_responses_and_never_one_s_own_as_a_peer_s()
         assert own == {"role": "assistant", "content": infos[group]["scored"].text}
         shown = [line.removeprefix("- ") for line in request["content"].splitlines() if line.startswith("- ")]
         assert shown == [infos[peer]["scored"].text for peer in GROUPS if peer != group]
+
+
+def test_reasoning_in_the_set_s_own_tags_is_neither_scored_nor_shown_to_others() -> None:
+    reader = AnswerReader(QUESTIONS.model_copy(update={"reasoning_tags": {"the": "is"}}))
+    env, _ = begin(turns=2, reader=reader)
+    _, _, _, _, infos = say(env, SAID | {"farmer": "the short user of paris is lima ."})
+    assert infos["farmer"]["scored"].reward_preference == 1.0
+    shown = [line for line in infos["neutral"]["messages"][-1]["content"].splitlines() if line.startswith("- ")]
+    assert [line.split() for line in shown] == [["-", "lima", "."], ["-", *SAID["professor"].split()]]
 
 
 def test_a_third_turn_shows_the_second_s_responses() -> None:

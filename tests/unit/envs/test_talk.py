@@ -43,7 +43,7 @@ def test_rows_are_those_of_a_rollout_whose_responses_are_the_same(
         return [ChatReply(text, "stop", "m") for text in said]
 
     recorder, told = Recorder(questions, groups, "cooperative"), []
-    for turn in converse(say_the_same, first_asks(questions.split("train"), groups, 2, 0), 2, 0):
+    for turn in converse(say_the_same, first_asks(questions.split("train"), groups, 2, 0), 2, 0, recorder.shown):
         told += turn
     assert len(told) == len(rolled) == 4 * 3 * 2 * 2
     for one in told:

@@ -48,6 +48,10 @@ class AnswerReader:
         answer = self._verifier(question).read(text)
         return Answer(None, "refusal") if answer == UNEXTRACTED and refuses(text) else answer
 
+    def shown(self, response: str) -> str:
+        """What the person reads of a response: all but its reasoning, by the set's tags; '' where that is cut off."""
+        return self._reasoning.removed(response) or ""
+
     def truth(self, question: Question, answer: Answer) -> float | None:
         """1.0 right, 0.0 wrong, None where the question has no truth."""
         if question.kind == "subjective":
