@@ -162,6 +162,10 @@ class Difference(Figures):
     """The part of the change of the mean accuracy that comes from more or fewer answers being named."""
     accuracy_change_by_facts: MaybeFigure
     """The part that comes from more or fewer of the named answers being right; both parts add up to the change."""
+    accuracy_change_by_naming_by_group: ByGroup
+    """As the part of the mean, of each group's change."""
+    accuracy_change_by_facts_by_group: ByGroup
+    """Each group's two parts add up to the change of its accuracy."""
     vote_gain_recovered: MaybeFigure
     """Of what a vote over the base's groups gains in right for everyone, the share that training reaches in one call;
     None where the vote gains nothing."""

@@ -58,12 +58,21 @@ def naming_by_group(answers: Answers) -> dict[Key, Figure | None]:
 
 
 def change_statistics(base: Answers, trained: Answers) -> dict[Key, Statistic]:
-    """The change of the mean accuracy as a sum: by more answers named, and by more of the named ones right.
+    """The change of the mean and of each group's accuracy as a sum: by more answers named, and by more of those right.
 
     With accuracy = n p, n named and p right given named: n' p' - n p = (n' - n) (p + p') / 2 + (p' - p) (n + n') / 2,
     the mean over both orders in which the two could have changed (Kitagawa 1955; a Shapley value).
     """
-    before, after = (_factors(side) for side in (base, trained))
+    parts = ("accuracy_change_by_naming", "accuracy_change_by_facts")
+    found: dict[Key, Statistic] = dict(zip([(part, None) for part in parts], _apart(base, trained), strict=True))
+    for g, name in enumerate(base.groups):
+        by_naming, by_facts = _apart(base, trained, g)
+        found |= {(f"{parts[0]}_by_group", name): by_naming, (f"{parts[1]}_by_group", name): by_facts}
+    return found
+
+
+def _apart(base: Answers, trained: Answers, group: int | None = None) -> tuple[Statistic, Statistic]:
+    before, after = (_factors(side, group) for side in (base, trained))
 
     def by_naming(weight_rq: Floats) -> Floats:
         (old_n, old_p), (new_n, new_p) = before(weight_rq), after(weight_rq)
@@ -73,7 +82,7 @@ def change_statistics(base: Answers, trained: Answers) -> dict[Key, Statistic]:
         (old_n, old_p), (new_n, new_p) = before(weight_rq), after(weight_rq)
         return (new_p - old_p) * (old_n + new_n) / 2
 
-    return {("accuracy_change_by_naming", None): by_naming, ("accuracy_change_by_facts", None): by_facts}
+    return by_naming, by_facts
 
 
 def named(answers: Answers) -> Floats:
@@ -83,15 +92,16 @@ def named(answers: Answers) -> Floats:
     return found
 
 
-def _product(answers: Answers) -> tuple[Statistic, Statistic]:
-    """The named share and right given named, whose product is the mean accuracy."""
-    named_qgs = named(answers)
+def _product(answers: Answers, group: int | None = None) -> tuple[Statistic, Statistic]:
+    """The named share and right given named, whose product is the mean accuracy, or that of one group."""
+    counted = slice(None) if group is None else slice(group, group + 1)
+    named_qgs, correct_qgs = named(answers)[:, counted], answers.correct_qgs[:, counted]
     share = ratio(named_qgs.mean(axis=(1, 2)), answers.objective_q)
-    return share, ratio(answers.correct_qgs.sum(axis=(1, 2)), named_qgs.sum(axis=(1, 2)))
+    return share, ratio(correct_qgs.sum(axis=(1, 2)), named_qgs.sum(axis=(1, 2)))
 
 
-def _factors(answers: Answers) -> Factors:
-    share, right = _product(answers)
+def _factors(answers: Answers, group: int | None) -> Factors:
+    share, right = _product(answers, group)
 
     def factors(weight_rq: Floats) -> tuple[Floats, Floats]:
         # Where nothing is named, what is right of it does not matter: the product is 0.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trialign_ray.evaluation.figures import Audit, Figure, MaybeFigure
+from trialign_ray.evaluation.figures import Audit, Difference, Figure, MaybeFigure
 from trialign_ray.evaluation.report.catalogue import (
     METRICS,
     write_change,
@@ -43,7 +43,7 @@ def sentences(report: Report) -> list[str]:
     """What training changed: the change of accuracy taken apart, and the share of the vote's gain; none of an audit."""
     if isinstance(report, AuditReport):
         return []
-    return [line for line in (_decomposition(report), _recovered(report)) if line]
+    return [line for line in (_decomposition(report), _by_group(report.difference), _recovered(report)) if line]
 
 
 def _decomposition(report: TrainingReport) -> str | None:
@@ -55,6 +55,19 @@ def _decomposition(report: TrainingReport) -> str | None:
         f"Mean accuracy {_change(whole)}: {_change(naming)} by answers being named, "
         f"{_change(facts)} by named answers being right."
     )
+
+
+def _by_group(change: Difference) -> str:
+    naming, facts = change.accuracy_change_by_naming_by_group, change.accuracy_change_by_facts_by_group
+    parts = (
+        f"{group} {_points(whole)} ({_points(naming.get(group))} named, {_points(facts.get(group))} right)"
+        for group, whole in change.accuracy_by_group.items()
+    )
+    return f"By group, in the same two parts: {'; '.join(parts)}."
+
+
+def _points(figure: MaybeFigure) -> str:
+    return ABSENT if figure is None else write_change(_RIGHT, figure.value)
 
 
 def _recovered(report: TrainingReport) -> str | None:
