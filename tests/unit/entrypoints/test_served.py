@@ -90,6 +90,21 @@ def test_a_report_says_who_answered_and_how_responses_ended(world: World, tmp_pa
     assert notes.lines == ["4 of 12 responses did not end by themselves: cut at the most tokens (--max-new-tokens)"]
 
 
+def test_reasoning_that_the_template_opens_and_the_length_cuts_is_no_answer(world: World, tmp_path: Path) -> None:
+    def thinks(body: Mapping[str, Any], number: int) -> Reply:
+        reply = json.loads(knows(body, number).body)["choices"][0]
+        text = reply["message"]["content"]
+        return said("so paris", "length") if reply["finish_reason"] == "length" else said(f"hm .</think>{text}")
+
+    notes = Notes()
+    with ChatServer(thinks) as server:
+        report = audit(audit_spec(world, tmp_path, endpoint=served(server, tmp_path)), notes)
+    named = report.audit.named_by_group
+    assert named is not None
+    assert {group: figure.value for group, figure in named.items() if figure}["professor"] == 0
+    assert notes.lines[-1] == "4 of 12 responses were cut while the model was reasoning, and hold no answer"
+
+
 def test_several_samples_are_requests_with_seeds_of_their_own(world: World, tmp_path: Path) -> None:
     with ChatServer(lambda body, number: said(f"{number}")) as server:
         spec = audit_spec(world, tmp_path, endpoint=served(server, tmp_path, concurrency=1), samples=3, temperature=0.5)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 from pydantic import JsonValue
 
 from trialign_ray.config.endpoint import EndpointSpec
-from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
+from trialign_ray.config.game import REASONING_TAGS, GroupSet, QuestionSet, asked_questions
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
@@ -36,10 +37,25 @@ def answers_of_endpoint(
     sampling = Sampling(spec.max_new_tokens, spec.temperature if spec.samples > 1 else 0.0, spec.samples)
     with naming("endpoint"):
         replies = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress)(asks)
+    replies, unread = without_cut_reasoning(replies)
     table = recorder.table(asks, [reply.text for reply in replies])
     _write(table, locate(spec.runs).child(spec.name).child("answers.jsonl"))
     facts = {"endpoint": endpoint.url, "endpoint_model": endpoint.model, **facts_of(replies)}
-    return AuditedAnswers(table, facts, notes_of(replies))
+    return AuditedAnswers(table, facts, (*notes_of(replies), *unread))
+
+
+def without_cut_reasoning(replies: Sequence[ChatReply]) -> tuple[list[ChatReply], tuple[str, ...]]:
+    """Replies whose reasoning was cut get the tag that the chat template opened in the prompt, so that it is not read.
+
+    That the template opens one is seen by other replies, which hold a closing tag alone. Also a note of how many.
+    """
+    for opening, closing in REASONING_TAGS.items():
+        if any(closing in reply.text and opening not in reply.text for reply in replies):
+            cut = [reply.cut and closing not in reply.text for reply in replies]
+            marked = [replace(r, text=opening + r.text) if c else r for r, c in zip(replies, cut, strict=True)]
+            told = f"{sum(cut)} of {len(cut)} responses were cut while the model was reasoning, and hold no answer"
+            return marked, (told,) if any(cut) else ()
+    return list(replies), ()
 
 
 def facts_of(replies: Sequence[ChatReply]) -> dict[str, JsonValue]:
