@@ -7,7 +7,7 @@ from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Difference
 from trialign_ray.evaluation.metrics import extremes, statistics
 from trialign_ray.evaluation.naming import change_statistics
-from trialign_ray.evaluation.references import recovered, vote_right
+from trialign_ray.evaluation.references import recovered, vote_gains
 from trialign_ray.evaluation.stats.exchange import exchange_test
 from trialign_ray.evaluation.stats.extremes import estimate_changes
 from trialign_ray.evaluation.stats.intervals import Bootstrap, less
@@ -25,9 +25,9 @@ def difference(base: Answers, trained: Answers, bootstrap: Bootstrap) -> Differe
     before, after = statistics(base), statistics(trained)
     paired = {key: less(after[key], before[key]) for key in before if key in after}
     paired |= change_statistics(base, trained)
-    if (vote_right(base) - base.correct_qgs.min(axis=1).mean(axis=1)).sum() > 0:
+    if vote_gains(base, bootstrap):
         paired["vote_gain_recovered", None] = recovered(base, trained)
-    means = bootstrap.estimate(paired, len(base.questions))
+    means = bootstrap.estimate(paired, len(base.questions), signed={name for name, _ in paired})
     extreme = estimate_changes(extremes(base), extremes(trained), bootstrap, len(base.questions))
     gap_p, worst_p = exchange_test(base, trained, bootstrap.resamples, bootstrap.seed)
     return Difference.assemble({**means, **extreme}, gap_p=gap_p, accuracy_worst_p=worst_p)

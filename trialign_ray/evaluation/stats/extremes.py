@@ -16,24 +16,31 @@ needs one: t >= max_k t'_k - quantile of max_k e_k (simultaneous bounds, Scheffe
 
 the lesser of the two for each k, the largest of these over k; exchanging the sides gives the lower bound.
 
+A term that is the same in every question has no errors. Where it is 0, 1 or -1 so, it may miss the truth by Wilson's
+bound for 0 of n questions, z^2 / (n + z^2), at the level at which those of all groups hold at once (Bonferroni): six
+right answers of each of three groups give a worst accuracy of at least 0.51. The bounds of such a term are moved by it;
+those of a change are not.
+
 Letters: r resample, q question, g group, k term.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trialign_ray.evaluation.figures import Figure, Key
-from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic
+from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic, counting, unseen
 
 _SIDE = 97.5
 """Percentile of the errors that each side allows for, so that both together leave out 5 %."""
 _ACROSS, _WITHIN = 98.0, 99.5
 """The same for the two bounds of a change, which together leave out 2.5 % on a side. The second is for the case that
 training changes little; it is the lesser by far then, so that it can spare the first most of the allowance."""
+
+_NOISE = 1e-12
 
 Terms = Callable[[Floats], Iterator[Floats]]
 """From a column for each group [r, g] to the terms, in blocks [r, k]; linear."""
@@ -67,9 +74,20 @@ class _Drawn:
     value_g: Floats
     error_rg: Floats
     terms: Terms
+    unseen: float
+    """How far a term without errors may miss the truth."""
 
     def largest(self) -> float:
         return max(float(value_k.max()) for value_k in self.terms(self.value_g))
+
+    def misses(self) -> Iterator[Floats]:
+        """How far each term [1, k] may miss the truth because it has no errors."""
+        # A group less itself is 0 for certain: of different numbers, only one less itself is.
+        number_g = np.arange(1.0, self.value_g.shape[1] + 1)[None]
+        columns = map(self.terms, (self.value_g, self.error_rg, number_g))
+        for value_k, error_rk, number_k in zip(*columns, strict=True):
+            flat_k = (np.abs(error_rk) < _NOISE).all(axis=0) & (np.abs(value_k - value_k.round()) < _NOISE)
+            yield self.unseen * (flat_k & (number_k != 0))
 
     def largest_error_r(self) -> Floats:
         found: Floats = np.max([error_rk.max(axis=1) for error_rk in self.terms(self.error_rg)], axis=0)
@@ -111,14 +129,15 @@ def _draw(extremes: Mapping[Key, Extreme], bootstrap: Bootstrap, questions: int)
     found = {}
     for key, extreme in extremes.items():
         value_g = extreme.sign * extreme.by_group(once)
-        found[key] = _Drawn(value_g, np.concatenate(columns[key]) - value_g, extreme.terms)
+        bound = unseen(counting(extreme.by_group, questions), together=value_g.shape[1])
+        found[key] = _Drawn(value_g, np.concatenate(columns[key]) - value_g, extreme.terms, bound)
     return found
 
 
 def _existing(*sides: _Drawn) -> list[_Drawn]:
     """The resamples in which all sides have a value: none where they have none on the answers themselves."""
     kept_r = ~np.any([np.isnan(side.error_rg).any(axis=1) for side in sides], axis=0)
-    return [_Drawn(side.value_g, side.error_rg[kept_r], side.terms) for side in sides]
+    return [replace(side, error_rg=side.error_rg[kept_r]) for side in sides]
 
 
 def _figure(bounds: tuple[float, float, float] | None, sign: int, least: float) -> Figure | None:
@@ -129,12 +148,17 @@ def _figure(bounds: tuple[float, float, float] | None, sign: int, least: float) 
 
 
 def _lower(drawn: _Drawn) -> float:
-    return drawn.largest() - float(np.percentile(drawn.largest_error_r(), _SIDE))
+    blocks = zip(drawn.terms(drawn.value_g), drawn.misses(), strict=True)
+    largest = max(float((value_k - missed_k).max()) for value_k, missed_k in blocks)
+    return largest - float(np.percentile(drawn.largest_error_r(), _SIDE))
 
 
 def _upper(drawn: _Drawn) -> float:
-    blocks = zip(drawn.terms(drawn.value_g), drawn.terms(drawn.error_rg), strict=True)
-    return max(float((value_k + np.percentile(-error_rk, _SIDE, axis=0)).max()) for value_k, error_rk in blocks)
+    blocks = zip(drawn.terms(drawn.value_g), drawn.terms(drawn.error_rg), drawn.misses(), strict=True)
+    return max(
+        float((value_k + missed_k + np.percentile(-error_rk, _SIDE, axis=0)).max())
+        for value_k, error_rk, missed_k in blocks
+    )
 
 
 def _most(after: _Drawn, before: _Drawn) -> float:

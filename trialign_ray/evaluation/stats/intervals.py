@@ -2,14 +2,19 @@
 
 Extremes over groups are not smooth, and have bounds of their own: `evaluation.stats.extremes`.
 
+Where every question says the same, every resample does, and the percentiles have no width. What no question shows can
+still be true of others, as often as Wilson's bound for 0 of n says: z^2 / (n + z^2). A share that is 0 or 1 in all n
+questions that count has Wilson's interval then. A difference has no such bound here, and keeps its percentiles.
+
 Letters of the arrays: r resample, q question, g and h group, s sample.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +64,25 @@ def wilson(share: float, trials: int) -> Figure:
     return Figure.around(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
+def unseen(trials: int, together: int = 1) -> float:
+    """Upper bound of the share of what came up in none of `trials`: Wilson's, z^2 / (n + z^2).
+
+    `together` such bounds hold at once with 95 % (Bonferroni).
+    """
+    square = NormalDist().inv_cdf(1 - 0.025 / together) ** 2
+    return square / (trials + square)
+
+
+def counting(statistic: Statistic, questions: int) -> int:
+    """How many questions have a value of their own; all, where the statistic has none of single questions."""
+    block = max(1, _BLOCK // questions)
+    found = 0
+    for start in range(0, questions, block):
+        value_r = statistic(np.eye(min(block, questions - start), questions, k=start))
+        found += int((~np.isnan(value_r)).reshape(len(value_r), -1).all(axis=1).sum())
+    return found or questions
+
+
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
     """Percentile bootstrap that draws whole questions with replacement (Davison & Hinkley 1997, section 3.8).
@@ -70,14 +94,26 @@ class Bootstrap:
     resamples: int = 2000
     seed: int = 0
 
-    def estimate(self, statistics: Mapping[Key, Statistic], questions: int) -> dict[Key, Figure | None]:
-        """The figure of every statistic; None where it has no value on the answers themselves."""
+    def estimate(
+        self, statistics: Mapping[Key, Statistic], questions: int, signed: Container[str] = ()
+    ) -> dict[Key, Figure | None]:
+        """The figure of every statistic; None where it has no value on the answers themselves.
+
+        `signed` names the differences, which can be less than 0; all others are shares.
+        """
         once = np.ones((1, questions))
         drawn: dict[Key, list[Floats]] = {key: [] for key in statistics}
         for weight_rq in self.weights(questions):
             for key, statistic in statistics.items():
                 drawn[key].append(statistic(weight_rq))
-        return {key: _figure(float(statistics[key](once)[0]), np.concatenate(drawn[key])) for key in statistics}
+        found: dict[Key, Figure | None] = {}
+        for key, statistic in statistics.items():
+            value = float(statistic(once)[0])
+            figure = found[key] = _figure(value, np.concatenate(drawn[key]))
+            if figure is not None and figure.low == figure.high and value in (0, 1) and key[0] not in signed:
+                bound = unseen(counting(statistic, questions))
+                found[key] = Figure.around(value, max(0.0, value - bound), min(1.0, value + bound))
+        return found
 
     def weights(self, questions: int) -> Iterator[Floats]:
         """How often each resample holds each question, in blocks [r, q]; the same blocks at every call."""

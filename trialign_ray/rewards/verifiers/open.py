@@ -17,7 +17,7 @@ _LONGEST = 5
 """A response of at most so many words, outside every list of known answers, names itself."""
 _BEFORE = re.compile(
     r"(?:i (?:think|believe|guess|say) )?(?:that )?"
-    r"(?:(?:its|thats|cest)|(?:it|that|this|he|she|they|answer|es|das|c) (?:is|was|were|are|would be|est|ist|war)) (?=\S)"
+    r"(?:its|thats|cest|(?:it|that|this|he|she|they|answer|es|das|c) (?:is|was|were|are|would be|est|ist|war)) (?=\S)"
 )
 """The beginning of a sentence, which is no part of the answer: 'it was' Marlowe."""
 _BEHIND = re.compile(r"(?<=\S) (?:did|does|was|is)(?: (?:it|so|answer))?$")
