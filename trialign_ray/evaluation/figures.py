@@ -168,7 +168,7 @@ class Difference(Figures):
     """Each group's two parts add up to the change of its accuracy."""
     vote_gain_recovered: MaybeFigure
     """Of what a vote over the base's groups gains in right for everyone, the share that training reaches in one call;
-    None where the vote gains nothing."""
+    None where the interval of the vote's gain holds 0."""
 
 
 class GapNull(Strict):

@@ -48,6 +48,14 @@ def vote_weight(answers: Answers) -> Floats:
     return found
 
 
+def vote_gains(base: Answers, bootstrap: Bootstrap) -> bool:
+    """Whether the interval of the vote's gain in right for everyone lies above 0, so that a share of it means much."""
+    gain_q = vote_right(base) - base.correct_qgs.min(axis=1).mean(axis=1)
+    gain = ratio(gain_q, base.objective_q)
+    drawn_r = np.concatenate([gain(weight_rq) for weight_rq in bootstrap.weights(len(gain_q))])
+    return bool(np.nanpercentile(drawn_r, 2.5) > 0)
+
+
 def recovered(base: Answers, trained: Answers) -> Statistic:
     """Share of the vote's gain in right for everyone, over the base, that the trained model reaches in one call."""
     before_q, after_q = (side.correct_qgs.min(axis=1).mean(axis=1) for side in (base, trained))

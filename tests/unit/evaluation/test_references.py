@@ -96,6 +96,12 @@ def test_share_of_the_votes_gain() -> None:
     assert known(difference(answers_of(base), answers_of(full), FEW).vote_gain_recovered).value == pytest.approx(1)
 
 
+def test_where_the_vote_may_gain_nothing_no_share_is_told() -> None:
+    """One question in ten gains: many resamples hold none of it, and the share would divide by next to nothing."""
+    base = [("A", "A", "B")] + [("A", "A", "A")] * 9
+    assert difference(answers_of(base), answers_of(base), FEW).vote_gain_recovered is None
+
+
 def test_where_the_vote_gains_nothing_no_share_is_told() -> None:
     base = [("A", "A", "A"), ("B", "B", "A")]
     assert difference(answers_of(base), answers_of(base), FEW).vote_gain_recovered is None

@@ -70,10 +70,10 @@ def _points(figure: MaybeFigure) -> str:
     return ABSENT if figure is None else write_change(_RIGHT, figure.value)
 
 
-def _recovered(report: TrainingReport) -> str | None:
+def _recovered(report: TrainingReport) -> str:
     share = report.difference.vote_gain_recovered
     if share is None:
-        return None
+        return "What share of the vote's gain training reaches is not told: the interval of that gain holds 0."
     return (
         f"Of what the vote gains in right for everyone, training reaches {write_value(_RIGHT, share.value)} "
         f"({write_interval(_RIGHT, share)}) in one call."
