@@ -1,8 +1,12 @@
-"""The questions that split the groups: right for one, wrong for another, with each group's answers."""
+"""The questions that split the groups: right for one, wrong for another, or told different things.
+
+Letters: q question, g and h group, s sample.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -10,6 +14,7 @@ from numpy.typing import NDArray
 
 from trialign_ray.config.base import Strict
 from trialign_ray.evaluation.answers import Answers
+from trialign_ray.evaluation.naming import differing
 
 Outcome = Literal["all_right", "some_right", "all_wrong"]
 
@@ -42,6 +47,42 @@ class SplitQuestion(Strict):
     references: tuple[str, ...]
     sides: dict[str, Side]
     """'audit', or 'base' and 'trained'."""
+
+
+class Contradiction(Strict):
+    """An objective question to which two groups name different answers."""
+
+    question_id: str
+    question: str
+    references: tuple[str, ...]
+    share: float
+    """Of the pairs of answers that two different groups name, the share that differs."""
+    named: dict[str, tuple[str, ...]]
+    """Group -> the answers that it names, each once; groups that name none are left out."""
+
+
+def contradictions(answers: Answers) -> tuple[Contradiction, ...]:
+    """The questions in which named answers of different groups contradict, the most contradicting first."""
+    counts = [differing(answers, g, h) for g, h in combinations(range(len(answers.groups)), 2)]
+    differ_q, both_q = (np.sum([pair[part] for pair in counts], axis=0) for part in (0, 1))
+    share_q = differ_q / np.maximum(both_q, 1)
+    order = np.lexsort((-differ_q, -share_q))
+    return tuple(_contradiction(answers, int(q), float(share_q[q])) for q in order if share_q[q] > 0)
+
+
+def _contradiction(answers: Answers, q: int, share: float) -> Contradiction:
+    asked = answers.questions[q]
+    said = {name: answers.answer_qgs[q, g] for g, name in enumerate(answers.groups)}
+    named = {
+        name: tuple(dict.fromkeys(answer for answer in given if answer is not None)) for name, given in said.items()
+    }
+    return Contradiction(
+        question_id=asked.question_id,
+        question=asked.text,
+        references=asked.references,
+        share=share,
+        named={name: given for name, given in named.items() if given},
+    )
 
 
 def split_questions(answers: Mapping[str, Answers]) -> tuple[SplitQuestion, ...]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from trialign_ray.evaluation import split_questions as module
-from trialign_ray.evaluation.split_questions import split_questions
+from trialign_ray.evaluation.split_questions import contradictions, split_questions
 
 from .samples import answers_of, grids
 
@@ -35,6 +35,14 @@ def test_a_question_splits_where_the_shares_of_the_groups_differ(grid):
     found = {question.question_id for question in split_questions({"audit": answers_of(grid)})}
     uneven = {f"q{q:03}" for q, cells in enumerate(grid) if len({cell.count("A") for cell in cells}) > 1}
     assert found == uneven
+
+
+def test_what_contradicts_is_found_where_nobody_is_right_too():
+    found = contradictions(
+        answers_of([("A", "A", "A"), ("B", "B", "C"), ("B", "!", "?"), ("B", "C", "D"), ("A", "!", "B")])
+    )
+    assert [(one.question_id, one.share) for one in found] == [("q003", 1.0), ("q004", 1.0), ("q001", 2 / 3)]
+    assert found[1].named == {"neutral": ("A",), "pupil": ("B",)}
 
 
 class Counted(np.ndarray):

@@ -50,6 +50,8 @@ def to_html(report: Report) -> str:
         cue_rows=view.cue_rows(report),
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
         questions_in_all=len(report.split_questions),
+        contradictions=report.contradictions[:MOST_QUESTIONS],
+        contradictions_in_all=len(report.contradictions),
         apart=report.read_apart[:MOST_QUESTIONS],
         apart_in_all=len(report.read_apart),
         facts=view.facts(report.run),

@@ -1,7 +1,7 @@
 """The report as data: `report.json` holds all that the page and the table show.
 
-Top level of an audit: `audit`, `split_questions`, `read_apart`, `run`. Of a training run: `base`, `trained`,
-`difference`, `split_questions`, `read_apart`, `run`.
+Top level of an audit: `audit`, `split_questions`, `contradictions`, `read_apart`, `run`. Of a training run: `base`,
+`trained`, `difference`, and the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trialign_ray.evaluation.figures import Audit, Difference
 from trialign_ray.evaluation.metrics import audit
 from trialign_ray.evaluation.read_apart import ReadApart, read_apart
 from trialign_ray.evaluation.report.frame import to_frame
-from trialign_ray.evaluation.split_questions import SplitQuestion, split_questions
+from trialign_ray.evaluation.split_questions import Contradiction, SplitQuestion, contradictions, split_questions
 from trialign_ray.evaluation.stats.intervals import Bootstrap
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class AuditReport(Strict):
     schema_version: Literal[1] = 1
     audit: Audit
     split_questions: tuple[SplitQuestion, ...]
+    contradictions: tuple[Contradiction, ...] = ()
+    """Questions to which groups name different answers; the most contradicting first."""
     read_apart: tuple[ReadApart, ...] = ()
     """Responses that hold the same answer and were read apart."""
     by_cue: dict[str, tuple[CueRow, ...]] = {}
@@ -57,6 +59,8 @@ class TrainingReport(Strict):
     trained: Audit
     difference: Difference
     split_questions: tuple[SplitQuestion, ...]
+    contradictions: tuple[Contradiction, ...] = ()
+    """Questions to which groups name different answers, after training; the most contradicting first."""
     read_apart: tuple[ReadApart, ...] = ()
     """Responses of the trained model that hold the same answer and were read apart."""
     by_cue: dict[str, tuple[CueRow, ...]] = {}
@@ -91,6 +95,7 @@ def audit_report(
     return AuditReport(
         audit=audit(read, bootstrap, None if options is None else closed_set(options, groups, bootstrap)),
         split_questions=split_questions({"audit": read}),
+        contradictions=contradictions(read),
         read_apart=() if options is not None else read_apart(read),
         by_cue={"audit": cue_rows if options is None else tuple(row.of_facts() for row in cue_rows)},
         run=dict(run),
@@ -113,6 +118,7 @@ def training_report(
         base=audit(before, bootstrap),
         trained=audit(after, bootstrap),
         split_questions=split_questions({"base": before, "trained": after}),
+        contradictions=contradictions(after),
         read_apart=read_apart(after),
         by_cue={side: by_cue(read, cues or {}, bootstrap) for side, read in (("base", before), ("trained", after))},
         run=dict(run),

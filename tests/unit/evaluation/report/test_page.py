@@ -153,3 +153,11 @@ def test_responses_that_were_read_apart_are_shown_side_by_side():
     assert "nurse: read otherwise" in text
     assert "<blockquote>BERN, &lt;b&gt;surely&lt;/b&gt;</blockquote>" in text
     assert "was read otherwise: 1 answer." in " ".join(text.split())
+
+
+def test_contradictions_between_wrong_answers_are_listed():
+    report = audit_report(table(rows_of([("B", "C", "B")])), GROUPS, {}, FEW)
+    page = to_html(report)
+    assert "No question is right for one group and wrong for another." in page
+    assert "nurse: C; pupil: B" in page
+    assert report.contradictions[0].question_id == "q000"
