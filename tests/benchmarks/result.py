@@ -9,7 +9,6 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from rich.table import Table
 from tests.benchmarks.measure import Measure, spread
 from tests.benchmarks.settings import PROCESSES, Work
 from trialign_ray.data.dataset import manifest
-from trialign_ray.entrypoints.train import PACKAGES
+from trialign_ray.entrypoints.versions import versions
 from trialign_ray.io.storage import atomic_file, locate
 from trialign_ray.models.loading import model_hash
 from trialign_ray.trainer.collate import assemble
@@ -77,7 +76,7 @@ def document(settings: Mapping[str, Mapping[str, Any]], work: Work, logs: str, t
         "model_hash": model_hash(work.spec.model),
         "logs_sha256": manifest(logs).content_sha256,
         "machine": machine(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": versions(),
         "trl_versions": None if trl is None else _versions_under(trl),
         "settings": dict(settings),
     }

@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from tests.world import World
+from trialign_ray.config.game import Question, QuestionSet, Split, asked_questions
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit import audit
 from trialign_ray.errors import DataError, SpecError
@@ -93,8 +94,12 @@ def test_a_split_of_questions_that_another_refuses_is_asked(
 ):
     """Figures are those of the split that was asked, whatever the others hold."""
     asked: list[str] = []
-    real = functions.asked_questions
-    monkeypatch.setattr(functions, "asked_questions", lambda q, split, of: asked.append(split) or real(q, split, of))
+
+    def noted(questions: QuestionSet, split: Split | Literal["all"], where: str) -> tuple[Question, ...]:
+        asked.append(split)
+        return asked_questions(questions, split, where)
+
+    monkeypatch.setattr(functions, "asked_questions", noted)
     docs = dataset(questions=world.questions, groups=world.groups, split="train")["test"].to_list()
     accuracy_mean([process_results(doc, ["hello"])["gap"] for doc in docs])
     assert asked == ["train"]

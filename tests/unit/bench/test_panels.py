@@ -17,7 +17,7 @@ PANELS = [(name, cue) for name in ("aime2025", "stereoset") for cue in ("explici
 
 @pytest.mark.parametrize(("name", "cue"), PANELS)
 def test_a_panel_asks_a_known_set_with_one_kind_of_wish(name, cue):
-    spec = load_yaml(AuditSpec, ROOT / "bench" / "panels" / f"{name}-{cue}.yaml")
+    spec = load_yaml(AuditSpec, ROOT / "demo" / "bench" / "panels" / f"{name}-{cue}.yaml")
     assert Path(spec.questions).stem == name
     assert name in SETS
     groups = load_yaml(GroupSet, ROOT / spec.groups)
@@ -31,5 +31,6 @@ def test_a_panel_asks_a_known_set_with_one_kind_of_wish(name, cue):
 
 
 def test_there_is_no_other_panel():
-    found = {path.stem for path in (ROOT / "bench" / "panels").glob("*.yaml") if not path.stem.startswith("groups-")}
+    files = (ROOT / "demo" / "bench" / "panels").glob("*.yaml")
+    found = {path.stem for path in files if not path.stem.startswith("groups-")}
     assert found == {f"{name}-{cue}" for name, cue in PANELS}

@@ -77,7 +77,7 @@ def test_every_reference_is_read_as_right_and_every_misbelief_as_another_answer(
 
 
 def test_the_shipped_cues_can_ask_every_question(default):
-    refuse_equal_prompts(load_yaml(GroupSet, ROOT / "bench" / "cues.yaml"), default.questions)
+    refuse_equal_prompts(load_yaml(GroupSet, ROOT / "demo" / "bench" / "cues.yaml"), default.questions)
 
 
 def test_every_question_with_a_truth_has_a_wrong_answer_to_believe_in(default):

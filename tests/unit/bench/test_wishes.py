@@ -14,7 +14,7 @@ from trialign_ray.config.game import GroupSet, Question
 from trialign_ray.envs.prompts import Messages, first_turn
 from trialign_ray.rewards.preference import preference_score
 
-GROUPS = load_yaml(GroupSet, Path(__file__).parents[3] / "bench" / "wishes.yaml")
+GROUPS = load_yaml(GroupSet, Path(__file__).parents[3] / "demo" / "bench" / "wishes.yaml")
 PERSONAS = GROUPS.groups[1:]
 KEPT = {
     "metric": "About 5 km.",

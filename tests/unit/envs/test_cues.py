@@ -172,7 +172,7 @@ def test_preferences_about_other_topics_alone_leave_a_question_without_one():
     assert groups.preference_for(groups.groups[1], "q", "rivers") is None
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "demo" / "bench").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_group_set_can_be_asked(path):
     groups = load_yaml(GroupSet, path)
     questions = QuestionSet(name="one", questions=(QUESTION,)).questions
