@@ -43,11 +43,11 @@ class TrialignError(Exception):
 
 @contextmanager
 def naming(field: str) -> Iterator[None]:
-    """Errors raised inside the block carry `field`, the specification field that led to them."""
+    """Errors raised inside the block carry `field`, the specification field that led to them, unless they name one."""
     try:
         yield
     except TrialignError as error:
-        error.field = field
+        error.field = error.field or field
         raise
 
 

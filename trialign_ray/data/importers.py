@@ -154,10 +154,12 @@ _SOURCES = {
     "response_ids": ("messages", "response"),
     "answer_kind": ("messages", "response", "question_id"),
     "kind": ("references",),
+    "sample": ("question_id", "group", "protocol", "turn"),
     "reward_truth": ("messages", "response", "question_id"),
     "reward_preference": ("messages", "response", "preference"),
 }
 """What is computed from which other fields."""
+_NEVER_COMPUTED = ("question_id", "group", "response")
 
 
 def _causes(found: Sequence[FieldFault], others: Iterable[FieldFault]) -> list[FieldFault]:
@@ -170,7 +172,7 @@ def _causes(found: Sequence[FieldFault], others: Iterable[FieldFault]) -> list[F
     first: dict[str, FieldFault] = {}
     for fault in (*found, *others):
         first.setdefault(fault.field, fault)
-    faulty = {fault.field for fault in first.values() if fault.code != "missing" or fault.field == "response"}
+    faulty = {fault.field for fault in first.values() if fault.code != "missing" or fault.field in _NEVER_COMPUTED}
 
     def follows(fault: FieldFault) -> bool:
         sources = _SOURCES.get(fault.field, ())
