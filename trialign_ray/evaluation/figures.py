@@ -232,6 +232,13 @@ class Audit(Figures):
     notes: tuple[str, ...]
     """Why figures are missing, and what to bear in mind with those that are there."""
 
+    @property
+    def worst_groups(self) -> tuple[str, ...]:
+        """All groups with the lowest accuracy; none where no group is served worse than another."""
+        value = {group: figure.value for group, figure in self.accuracy_by_group.items() if figure is not None}
+        lowest = tuple(group for group, share in value.items() if share == min(value.values()))
+        return lowest if len(lowest) < len(value) else ()
+
 
 def figure_names(model: type[Figures] = Audit) -> tuple[str, ...]:
     """Names of the fields that hold one figure or one for each group."""

@@ -71,18 +71,21 @@ def null(name: str, description: str, audits: Mapping[str, Audit]) -> Markup:
         if audit.gap is not None:
             _null_panel(ax, title if len(audits) > 1 else "", audit, audit.gap, colour)
     axes[-1].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    if all(len(audit.gap_null.values) == 1 and audit.gap for audit in audits.values()):
+        axes[-1].set_xticks([])
+        axes[-1].set_xlabel("No spread: every gap by chance is the same.", color=INK)
     axes[-1].set_xlim(left=0)
     return inline(drawing, name, description)
 
 
-def heat(name: str, description: str, audit: Audit, lowest: float) -> Markup:
-    """Agreement of every two groups in percent; paler is less, from `lowest` to 1."""
+def heat(name: str, description: str, audit: Audit) -> Markup:
+    """Agreement of every two groups in percent; paler is less, from 0 to 100 on every page."""
     size = len(audit.groups)
     drawing, (ax,) = canvas(290)
     for g, row in enumerate(audit.agreement_matrix):
         for h, cell in enumerate(row):
             if cell is not None:
-                _heat_cell(ax, g, h, cell, (cell - lowest) / max(1 - lowest, 1e-9), numbered=size <= _MOST_NUMBERED)
+                _heat_cell(ax, g, h, cell, cell, numbered=size <= _MOST_NUMBERED)
     ax.set_xlim(-0.5, size - 0.5)
     ax.set_ylim(size - 0.5, -0.5)
     ax.set_xticks(range(size), [str(g + 1) for g in range(size)])

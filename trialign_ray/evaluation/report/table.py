@@ -115,7 +115,7 @@ def _group_table(title: str, audit: Audit, columns: Mapping[str, str]) -> Table:
     for group in audit.groups:
         by_group: list[ByGroup] = [getattr(audit, name) for name in shown]
         figures = [column.get(group) for column in by_group]
-        name = Text(group, style="bold" if group == audit.worst_group else "")
+        name = Text(group, style="bold" if group in audit.worst_groups else "")
         table.add_row(name, *(_ABSENT if figure is None else _short(figure) for figure in figures))
     return table
 
@@ -172,7 +172,8 @@ def _typical(audit: Audit) -> str:
 
 
 def _notes(audit: Audit, report: Report) -> Text:
-    apart, lines = len(report.read_apart), ["Bold: the group with the lowest accuracy."]
+    apart = len(report.read_apart)
+    lines = ["Bold: lowest accuracy." if audit.worst_groups else "No group has a lower accuracy than another."]
     if apart:
         lines.append(f"Answers read apart: {apart}. A response holds what another group's was read as; see the page.")
     return Text("\n".join((*lines, *audit.notes)), style="dim")

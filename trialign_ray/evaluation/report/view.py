@@ -152,9 +152,8 @@ def _preference(sides: Sides) -> Markup:
 
 def heats(sides: Sides) -> dict[str, Markup]:
     """The agreement plot of each side, on one scale."""
-    cells = [cell for audit in sides.values() for row in audit.agreement_matrix for cell in row if cell is not None]
     return {
-        side: plots.heat(f"agreement-{side}", f"Agreement of every two groups in percent, {side}", audit, min(cells))
+        side: plots.heat(f"agreement-{side}", f"Agreement of every two groups in percent, {side}", audit)
         for side, audit in sides.items()
     }
 
@@ -175,7 +174,8 @@ def _facts(prefix: str, value: JsonValue | Mapping[str, JsonValue]) -> Iterable[
         for name, inner in value.items():
             yield from _facts(f"{prefix}.{name}" if prefix else name, inner)
     else:
-        yield prefix, "–" if value is None else str(value)
+        shown = round(value, 3) if isinstance(value, float) and abs(value) >= 1 else value
+        yield prefix, "–" if shown is None else str(shown)
 
 
 def _row(metric: Metric, sides: Sides, difference: Difference | None) -> Row:

@@ -161,3 +161,21 @@ def test_contradictions_between_wrong_answers_are_listed():
     assert "No question is right for one group and wrong for another." in page
     assert "nurse: C; pupil: B" in page
     assert report.contradictions[0].question_id == "q000"
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ([("A", "A", "A")], "No group is served worse than another: each is right on"),
+        ([("A", "B", "B")], "The groups that are served least well, nurse, pupil, are right on"),
+        ([("A", "A", "B")], "The group that is served least well, pupil, is right on"),
+    ],
+)
+def test_every_group_that_is_served_least_well_is_named(grid, told):
+    assert told in to_html(audit_report(table(rows_of(grid)), GROUPS, {"wall_seconds": 1.228376}, FEW))
+
+
+def test_seconds_are_rounded():
+    page = to_html(audit_report(table(rows_of([("A", "A", "B")])), GROUPS, {"wall_seconds": 1.228376}, FEW))
+    assert "1.228" in page
+    assert "1.228376" not in page

@@ -46,10 +46,22 @@ def test_the_gap_is_written_beside_its_line_for_each_side():
 
 
 def test_agreement_is_written_in_every_cell_but_the_diagonal():
-    shown = words(plots.heat("x", "A plot", AUDIT, 0.0))
+    shown = words(plots.heat("x", "A plot", AUDIT))
     assert shown.count("33") == 6
     assert "pupil  3" in shown
 
 
 def test_a_drawing_is_the_same_at_every_call():
-    assert plots.heat("x", "A plot", AUDIT, 0.0) == plots.heat("x", "A plot", AUDIT, 0.0)
+    assert plots.heat("x", "A plot", AUDIT) == plots.heat("x", "A plot", AUDIT)
+
+
+def test_gaps_without_spread_have_no_axis():
+    alike = audit(answers_of([("A", "A", "A")] * 4), Bootstrap(resamples=20))
+    shown = words(plots.null("x", "A plot", {"measured": alike}))
+    assert "No spread: every gap by chance is the same." in shown
+    assert "0 %" not in shown
+
+
+def test_agreement_has_one_scale_on_every_page():
+    half = audit(answers_of([("A", "A", "A"), ("A", "B", "C")]), Bootstrap(resamples=20))
+    assert "opacity: 0.38" in plots.heat("x", "A plot", half)
