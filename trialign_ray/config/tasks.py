@@ -12,11 +12,12 @@ from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
 from trialign_ray.config.train import PathOrUri, RunName
 
 _ABSENT = {"type": "null"}
+_NO_ROWS = {"map": {"maxProperties": 0}, "ignore": {"maxItems": 0}}
 _ONE_SOURCE: dict[str, Any] = {
     "oneOf": [
         {
             "required": ["model"],
-            "properties": {"model": {"type": "string"}, "answers": _ABSENT, "endpoint": _ABSENT},
+            "properties": {**_NO_ROWS, "model": {"type": "string"}, "answers": _ABSENT, "endpoint": _ABSENT},
         },
         {
             "required": ["answers"],
@@ -29,6 +30,7 @@ _ONE_SOURCE: dict[str, Any] = {
             "required": ["endpoint"],
             "properties": {
                 **{"endpoint": {"type": "object"}, "model": _ABSENT, "answers": _ABSENT, "adapter": _ABSENT},
+                **_NO_ROWS,
                 "read": {"const": "generate"},
             },
         },
@@ -71,10 +73,6 @@ class AuditSpec(JobSpec):
     """Fields of the rows of 'answers' to leave out."""
     endpoint: EndpointSpec | None = None
     """A server that is asked instead of a model."""
-    map: dict[str, str] = {}
-    """Field of an answer -> where it lies in a row of 'answers': {response: output.content}."""
-    ignore: tuple[str, ...] = ()
-    """Fields of the rows of 'answers' to leave out."""
     questions: PathOrUri
     """Question set, YAML or JSON."""
     groups: PathOrUri
