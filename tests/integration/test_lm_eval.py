@@ -113,7 +113,7 @@ def test_both_files_are_needed(world: World):
 def test_a_group_that_is_known_by_a_dialogue_is_refused(world: World, monkeypatch: pytest.MonkeyPatch):
     longer = [{"role": role, "content": "hey"} for role in ("system", "user", "assistant", "user")]
     monkeypatch.setattr(
-        "trialign_ray.envs.talk.first_turn",
+        "trialign_ray.envs.prompts.first_turn",
         lambda groups, group, question: [*longer[:-1], {"role": "user", "content": group.name}],
     )
     with pytest.raises(DataError, match="more than a system message"):

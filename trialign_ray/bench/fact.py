@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
 from typing import Literal
 
-from trialign_ray.config.game import Question
+from trialign_ray.config.game import Question, lettered
 from trialign_ray.rewards.text import normalise
 
 SEED = 20261128
@@ -52,8 +51,7 @@ def fact(
 
 def with_options(text: str, options: Sequence[str]) -> str:
     """The question with its options, one a line: 'A. Nile'."""
-    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
-    return "\n".join([text, *lines])
+    return "\n".join([text, *lettered(options)])
 
 
 def options_with(truth: str, wrong: Iterable[str], count: int, key: str) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
+from string import ascii_uppercase
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -60,6 +62,11 @@ class Question(Strict):
         if self.verifier == "choice" and len(self.options) < 2:
             raise ValueError("verifier 'choice' needs two or more 'options'; give them, or choose another verifier")
         return self
+
+
+def lettered(options: Sequence[str]) -> list[str]:
+    """One line for each option of a choice: 'A. Nile'."""
+    return [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
 
 
 class QuestionSet(Strict):

@@ -17,8 +17,9 @@ from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.schema import SCHEMA
+from trialign_ray.envs.rows import Row
 from trialign_ray.envs.served import ServedSpeaker
-from trialign_ray.envs.talk import Recorder, Row, Told, converse, first_asks
+from trialign_ray.envs.talk import Recorder, Told, converse, first_asks
 from trialign_ray.errors import DataError, ModelError, naming
 from trialign_ray.inference.base import Sampling
 from trialign_ray.inference.endpoint import Endpoint

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from string import ascii_uppercase
 
 from trialign_ray.config.cues import CUE_KINDS, ImportedCue
-from trialign_ray.config.game import Group, GroupSet, Question
+from trialign_ray.config.game import Group, GroupSet, Question, lettered
 from trialign_ray.config.seams import build
 from trialign_ray.envs.cues.base import Cue, Draft, Messages
 from trialign_ray.errors import DataError
 from trialign_ray.rewards.trust import require_trusted
 
-__all__ = ["Messages", "cooperative_turn", "first_turn", "refuse_equal", "refuse_equal_prompts"]
+__all__ = ["Messages", "cooperative_turn", "first_turn", "first_turns", "refuse_equal", "refuse_equal_prompts"]
 
 
 def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
@@ -35,19 +34,26 @@ def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
 
 
 def _with_options(question: Question) -> str:
-    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, question.options, strict=False)]
+    lines = lettered(question.options)
     named = all(re.search(rf"(?<!\w){re.escape(option)}(?!\w)", question.text) for option in question.options)
-    lettered = all(re.search(rf"^\W*{line[0]}[.):]", question.text, re.MULTILINE) for line in lines)
-    if question.verifier != "choice" or named or lettered:
+    listed = all(re.search(rf"^\W*{line[0]}[.):]", question.text, re.MULTILINE) for line in lines)
+    if question.verifier != "choice" or named or listed:
         return question.text
     return "\n".join([question.text, *lines])
+
+
+def first_turns(groups: GroupSet, question: Question) -> dict[str, Messages]:
+    """Group -> its deployment prompt; raises DataError where two groups would ask the question in the same words."""
+    asked = {group.name: first_turn(groups, group, question) for group in groups.groups}
+    words = {name: json.dumps(messages) for name, messages in asked.items()}
+    refuse_equal(question, words, "Tell the two apart in the group set, or leave one out.")
+    return asked
 
 
 def refuse_equal_prompts(groups: GroupSet, questions: Iterable[Question]) -> None:
     """Raise DataError where two groups would ask a question in the same words."""
     for question in questions:
-        said = {group.name: json.dumps(first_turn(groups, group, question)) for group in groups.groups}
-        refuse_equal(question, said, "Tell the two apart in the group set, or leave one out.")
+        first_turns(groups, question)
 
 
 def refuse_equal(question: Question, prompts: Mapping[str, Hashable], fix: str) -> None:

@@ -8,7 +8,6 @@ beside them, or another `questions_per_batch`, may change sampled tokens.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,10 +18,10 @@ from trialign_ray.config.game import Question
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.envs.prompts import Messages, refuse_equal
 from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, Scored, padded
+from trialign_ray.envs.rows import Row, question_columns, response_seed, wish_columns
 from trialign_ray.inference.base import Generated, Generator, Sampling
 from trialign_ray.progress import Progress, Silent
 
-Row = dict[str, object]
 AgentKey = tuple[int, str]
 """One agent of one game: (index of the game, group)."""
 
@@ -120,10 +119,8 @@ def _respond(
 
 
 def _seed(plan: Rollout, question: Question, agent: AgentKey, turn: int) -> int:
-    """Drawn from what identifies the response, and from nothing that depends on the batch."""
-    parts = (plan.seed, question.question_id, agent[1], agent[0] % plan.sampling.samples, turn)
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    sample = agent[0] % plan.sampling.samples
+    return response_seed(plan.seed, question.question_id, agent[1], sample, turn, bits=63)
 
 
 def _step(
@@ -162,8 +159,8 @@ def _row(
     group = next(group for group in plan.game.groups.groups if group.name == agent[1])
     drawn = plan.game.groups.preference_for(group, question.question_id, question.topic)
     return {
-        "question_id": question.question_id,
-        "question": question.text,
+        **question_columns(question),
+        **wish_columns(drawn),
         "group": agent[1],
         "protocol": plan.protocol,
         "turn": turn,
@@ -176,15 +173,8 @@ def _row(
         "behaviour_logprobs": np.minimum(response.logprobs, 0.0).tolist(),
         "answer": scored.answer.value,
         "answer_kind": scored.answer.kind,
-        "references": list(question.references),
         "reward_truth": scored.reward_truth,
         "reward_preference": scored.reward_preference,
-        "preference": None if drawn is None else drawn[0].rule.model_dump_json(by_alias=True),
-        "preference_cue": None if drawn is None else drawn[1],
-        "kind": question.kind,
-        "topic": question.topic,
-        "split": question.split,
         "seed": _seed(plan, question, agent, turn),
-        "source": question.source,
         "model_hash": plan.model_hash,
     }

@@ -5,7 +5,6 @@ There are no token ids here: rows for an audit need none, and those to train on 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,11 +14,10 @@ from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.openai_batch import Asked, digest
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turn, refuse_equal_prompts
+from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turns
+from trialign_ray.envs.rows import Row, question_columns, response_seed, wish_columns
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.verifiers import AnswerReader
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +52,17 @@ def first_asks(questions: Sequence[Question], groups: GroupSet, samples: int, se
 
     Raises DataError where two groups' prompts come out equal: who asks could not matter then.
     """
-    refuse_equal_prompts(groups, questions)
     return [
-        Ask(question, group, sample, 1, messages, response_seed(seed, question, group, sample, 1))
+        Ask(question, group, sample, 1, asked[group.name], _seed(seed, question, group, sample, 1))
         for question in questions
+        for asked in [first_turns(groups, question)]
         for group in groups.groups
-        for messages in [first_turn(groups, group, question)]
         for sample in range(samples)
     ]
 
 
-def response_seed(seed: int, question: Question, group: Group, sample: int, turn: int) -> int:
-    """Drawn from what identifies the response, so that it is the same whatever else is asked."""
-    parts = (seed, question.question_id, group.name, sample, turn)
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
+def _seed(seed: int, question: Question, group: Group, sample: int, turn: int) -> int:
+    return response_seed(seed, question.question_id, group.name, sample, turn, bits=31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +91,7 @@ def converse(
         for one in told:
             said.setdefault(_game(one.ask), {})[one.ask.group.name] = shown(one.reply.text)
         asks = [_next_ask(ask, said[_game(ask)], turn, seed) for ask in first]
-        peers = [
-            tuple((name, text) for name, text in said[_game(ask)].items() if name != ask.group.name) for ask in asks
-        ]
+        peers = [tuple(_others(ask, said[_game(ask)]).items()) for ask in asks]
         told = [Told(*each) for each in zip(asks, speaker(asks), peers, strict=True)]
         yield told
 
@@ -118,7 +110,7 @@ def _next_ask(first: Ask, said: dict[str, str], turn: int, seed: int) -> Ask:
         first,
         turn=turn,
         messages=cooperative_turn(first.messages, said[first.group.name], peers),
-        seed=response_seed(seed, first.question, first.group, first.sample, turn),
+        seed=_seed(seed, first.question, first.group, first.sample, turn),
     )
 
 
@@ -137,8 +129,8 @@ class Recorder:
         answer = self._reader.read(question, text)
         drawn = self._groups.preference_for(ask.group, question.question_id, question.topic)
         return {
-            "question_id": question.question_id,
-            "question": question.text,
+            **question_columns(question),
+            **wish_columns(drawn),
             "group": ask.group.name,
             "protocol": self._protocol,
             "turn": ask.turn,
@@ -150,17 +142,10 @@ class Recorder:
             "behaviour_logprobs": None,
             "answer": answer.value,
             "answer_kind": answer.kind,
-            "references": list(question.references),
             "reward_truth": self._reader.truth(question, answer),
             "reward_preference": None if drawn is None else preference_score(drawn[0].rule, self.shown(text)),
-            "preference": None if drawn is None else drawn[0].rule.model_dump_json(by_alias=True),
-            "preference_cue": None if drawn is None else drawn[1],
-            "kind": question.kind,
-            "topic": question.topic,
-            "split": question.split,
             "peers": [],
             "seed": ask.seed,
-            "source": question.source,
             "model_hash": "",
         }
 

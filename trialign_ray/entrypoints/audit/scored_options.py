@@ -18,7 +18,8 @@ from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
-from trialign_ray.envs.prompts import Messages, first_turn, refuse_equal, refuse_equal_prompts
+from trialign_ray.envs.prompts import Messages, first_turns, refuse_equal, refuse_equal_prompts
+from trialign_ray.envs.rows import question_columns
 from trialign_ray.errors import DataError, ModelError, naming
 from trialign_ray.evaluation.closed_set import ScoredOptions
 from trialign_ray.io.cache import local_folder
@@ -97,7 +98,7 @@ def _prompts(questions: QuestionSet, groups: GroupSet, sets: OptionSets, tokens:
     for question_id, options in sets.by_question.items():
         question = questions.by_id[question_id]
         responses = [tokens.response(option.text) for option in options]
-        asked = {group.name: first_turn(groups, group, question) for group in groups.groups}
+        asked = first_turns(groups, question)
         prompts = {name: tuple(tokens.prompt(messages)) for name, messages in asked.items()}
         refuse_equal(question, prompts, "The model's chat template drops what tells them apart; correct it.")
         for group in groups.groups:
@@ -121,8 +122,7 @@ def _answers(
 def _row(asked: _Asked, chosen: int, weights: str) -> dict[str, Any]:
     question, option = asked.question, asked.options[chosen]
     return {
-        "question_id": question.question_id,
-        "question": question.text,
+        **question_columns(question),
         "group": asked.group.name,
         "protocol": "independent",
         "turn": 1,
@@ -133,14 +133,9 @@ def _row(asked: _Asked, chosen: int, weights: str) -> dict[str, Any]:
         "response_ids": asked.tree.responses[chosen],
         "answer": option.name,
         "answer_kind": "entity",
-        "references": list(question.references),
         "reward_truth": float(option.right),
-        "kind": question.kind,
-        "topic": question.topic,
-        "split": question.split,
         "peers": [],
         "seed": 0,
-        "source": question.source,
         "model_hash": weights,
     }
 
