@@ -22,7 +22,7 @@ an exit status and the API to a problem type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -164,10 +164,12 @@ class RowError(DataError):
 
     code = "bad_row"
 
-    def __init__(self, problems: list[RowProblem], fix: str) -> None:
+    def __init__(self, problems: list[RowProblem], fix: str, told: Sequence[RowProblem] | None = None) -> None:
+        """`told` are the lines of the message where they are fewer than the problems, several in one."""
         self.problems = problems
-        shown = "\n".join(str(problem) for problem in problems[:20])
-        more = f"\n(and {len(problems) - 20} more)" if len(problems) > 20 else ""
+        lines = problems if told is None else told
+        shown = "\n".join(str(problem) for problem in lines[:20])
+        more = f"\n(and {len(lines) - 20} more)" if len(lines) > 20 else ""
         super().__init__(f"{shown}{more}\n{fix}")
 
     def __str__(self) -> str:

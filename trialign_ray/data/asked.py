@@ -32,7 +32,7 @@ class AskedTexts:
     def other(self, question: Question, text: str) -> str | None:
         """The id of another question that `text` asks instead of `question`; None where it asks `question` or none."""
         said = self._cached_words(text) if len(text) <= _SHORT else words(text)
-        own = f" {' '.join(words(question.text))} "
+        own = f" {' '.join(self._cached_words(question.text))} "
         return None if own in f" {' '.join(said)} " else self._first(said)
 
     def _first(self, said: Words) -> str | None:

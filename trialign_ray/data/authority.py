@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.data.asked import AskedTexts
-from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
+from trialign_ray.data.fields import FIELD_CHECKS, FieldFault, valid
 from trialign_ray.rewards.text import scan
 from trialign_ray.rewards.verifiers import Answer, AnswerReader, canonical
 
@@ -26,6 +27,8 @@ class Authority:
         self._questions = questions
         self._reader = reader
         self._asked = AskedTexts(questions)
+        # References and answers are those of many rows; a response is that of one.
+        self._read = lru_cache(maxsize=1 << 12)(self._read_anew)
         self._checks: tuple[Callable[[Question, Row], FieldFault | None], ...] = (
             self._other_question,
             _other_kind,
@@ -46,7 +49,7 @@ class Authority:
             row[name] = value
         row["kind"] = question.kind
         row.setdefault("question", question.text)
-        if _valid(row, "references") or "references" not in row:
+        if valid(row, "references") or "references" not in row:
             row["references"] = list(question.references)
         return [] if fault is None else [fault]
 
@@ -57,12 +60,15 @@ class Authority:
 
     def named(self, question: Question, given: str) -> Answer:
         """An answer that a row gives, by the set's name for it; one that the set does not list names itself."""
-        answer = self._reader.read(question, given)
+        answer = self._read(question.question_id, given)
         return answer if answer.kind != "unextracted" else Answer(canonical(given), "entity")
 
     def notes(self) -> tuple[str, ...]:
         """What was taken from the set or from the row where the two differ, counted."""
         return tuple(f"{rows} rows {_NOTES[name]}" for name, rows in self._counts.items() if rows)
+
+    def _read_anew(self, question_id: str, text: str) -> Answer:
+        return self._reader.read(self._questions.by_id[question_id], text)
 
     def _other_question(self, question: Question, row: Row) -> FieldFault | None:
         messages = row.get("messages")
@@ -76,9 +82,9 @@ class Authority:
 
     def _other_references(self, question: Question, row: Row) -> FieldFault | None:
         given = row.get("references")
-        if not given or not _valid(row, "references"):
+        if not given or not valid(row, "references"):
             return None
-        if all(self._reader.truth(question, self._reader.read(question, reference)) for reference in given):
+        if all(self._reader.truth(question, self._read(question.question_id, reference)) for reference in given):
             return None
         reason = f"is {given!r:.80}, but the question set has {list(question.references)!r:.80} for question "
         fix = "Correct one of them, or leave the field out (--ignore references)."
@@ -86,11 +92,11 @@ class Authority:
 
     def _other_answer(self, question: Question, row: Row) -> FieldFault | None:
         """An answer that the response does not give, or a label that the set does not confirm."""
-        if not _valid(row, "response") or not row.keys() & {"answer", "answer_kind", "reward_truth"}:
+        if not valid(row, "response") or not row.keys() & {"answer", "answer_kind", "reward_truth"}:
             return None
         said = self._reader.read(question, row["response"])
         self._counts["class"] += said.kind == "entity" and "answer" not in row and "answer_kind" in row
-        if _valid(row, "answer"):
+        if valid(row, "answer"):
             named = self.named(question, row["answer"])
             if not self._same(question, said, named, row):
                 return FieldFault("answer", "conflict", _contradiction(said, row))
@@ -154,7 +160,3 @@ def _contradiction(said: Answer, row: Row) -> str:
 
 _SAYS = {"ambiguous": "more than one thing", "refusal": "that it gives none", "unextracted": "nothing of the kind"}
 _MEANING = "An answer is what its response says;"
-
-
-def _valid(row: Row, name: str) -> bool:
-    return row.get(name) is not None and FIELD_CHECKS[name](row[name]) is None

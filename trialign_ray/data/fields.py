@@ -53,6 +53,11 @@ def field_faults(row: Mapping[str, Any]) -> list[FieldFault]:
     return faults + [FieldFault(str(name), "unknown", reason.format(name)) for name in unknown]
 
 
+def valid(row: Mapping[str, Any], *names: str) -> bool:
+    """Whether the row has each of these fields, and no check complains of one."""
+    return all(row.get(name) is not None and FIELD_CHECKS[name](row[name]) is None for name in names)
+
+
 def _fault(name: str, value: Any, check: Check) -> FieldFault | None:
     if value is None:
         if name in _NULLABLE:

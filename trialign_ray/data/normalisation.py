@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from trialign_ray.data.field_paths import check_paths, mapped
-from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
+from trialign_ray.data.fields import FieldFault, valid
 from trialign_ray.data.first_prompts import FirstPrompts
 from trialign_ray.data.readers import RawRow
 from trialign_ray.data.repeats import Repeats
@@ -114,7 +114,7 @@ class Completer:
         faults, left = to_chat(row, self._completion.ignore)
         self.ignored.update(left)
         _to_integers(row)
-        if self._completion.paths and "question" not in row and _valid(row, ("messages",)):
+        if self._completion.paths and "question" not in row and valid(row, "messages"):
             row["question"] = row["messages"][-1]["content"]
         if self._completion.scorer is not None and not faults:
             faults = self._completion.scorer.settle(row)
@@ -127,12 +127,12 @@ class Completer:
 
     def _number(self, raw: RawRow, row: dict[str, Any]) -> None:
         """Number the row among the samples of its prompt, and put it behind the first of its group's prompts."""
-        if not _valid(row, _PROMPT):
+        if not valid(row, *_PROMPT):
             return
         if "sample" not in row:
             self._repeats.add(raw, row)
             row["sample"] = self._samples.next(row["question_id"], row["group"], row["protocol"], row["turn"])
-        if row["turn"] == 1 and _valid(row, ("messages",)):
+        if row["turn"] == 1 and valid(row, "messages"):
             self._prompts.unify(raw, row)
 
     def _unmapped(self, row: Mapping[str, Any]) -> list[FieldFault]:
@@ -189,7 +189,7 @@ def _tokens(row: dict[str, Any], tokenize: Tokenize | None) -> list[FieldFault]:
     sources = (("prompt_ids", "messages", tokenize.prompt), ("response_ids", "response", tokenize.response))
     faults = []
     for ids, source, encode in sources:
-        if ids not in row and _valid(row, (source,)):
+        if ids not in row and valid(row, source):
             try:
                 row[ids] = encode(row[source])
             except TrialignError as error:
@@ -198,7 +198,7 @@ def _tokens(row: dict[str, Any], tokenize: Tokenize | None) -> list[FieldFault]:
 
 
 def _score(row: dict[str, Any], scorer: Scorer | None) -> list[FieldFault]:
-    if scorer is None or not _valid(row, ("question_id", "response")):
+    if scorer is None or not valid(row, "question_id", "response"):
         _normalise_answer(row)
         return []
     try:
@@ -224,7 +224,7 @@ _UNKNOWN = FieldFault(
 
 def _normalise_answer(row: dict[str, Any]) -> None:
     """Bring an answer that no scorer normalises into canonical form, so that its spellings are equal."""
-    if _valid(row, ("answer",)):
+    if valid(row, "answer"):
         row["answer"] = canonical(row["answer"])
 
 
@@ -237,7 +237,3 @@ def _lacks_score(row: dict[str, Any]) -> bool:
     truth = row.get("kind") == "objective" and "reward_truth" not in row
     preference = "preference" in row and "reward_preference" not in row
     return truth or preference or not row.keys() & {"answer", "answer_kind"}
-
-
-def _valid(row: Mapping[str, Any], names: Sequence[str]) -> bool:
-    return all(row.get(name) is not None and FIELD_CHECKS[name](row[name]) is None for name in names)

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from trialign_ray.config.base import Strict
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Key, MaybeFigure
-from trialign_ray.evaluation.naming import differing, named
+from trialign_ray.evaluation.naming import differing, named, sum_pairs
 from trialign_ray.evaluation.stats.intervals import Bootstrap, Statistic, ratio
 from trialign_ray.evaluation.style import preference_statistics
 
@@ -55,9 +53,8 @@ def _row(answers: Answers, cue: str, groups: list[str], bootstrap: Bootstrap) ->
         ("preference", None): preference_statistics(of_cue)["preference", None],
     }
     if answers.control is not None:
-        pairs = [differing(answers, answers.control, answers.groups.index(group)) for group in groups]
-        differ_q, both_q = (np.sum([pair[part] for pair in pairs], axis=0) for part in (0, 1))
-        wanted["contradicts_control", None] = ratio(differ_q, both_q)
+        pairs = (differing(answers, answers.control, answers.groups.index(group)) for group in groups)
+        wanted["contradicts_control", None] = ratio(*sum_pairs(pairs))
     found = bootstrap.estimate(wanted, len(answers.questions))
     return CueRow(
         cue=cue,

@@ -26,7 +26,7 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
     """Named, right given named, contradiction and shared falsehood; with several samples the excess contradiction."""
     named_qgs = named(answers)
     groups = range(len(answers.groups))
-    differ_q, both_q = _sum(differing(answers, g, h) for g, h in combinations(groups, 2))
+    differ_q, both_q = sum_pairs(differing(answers, g, h) for g, h in combinations(groups, 2))
     share, right = _product(answers)
     found: dict[Key, Statistic] = {
         ("named", None): share,
@@ -39,7 +39,9 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
         found["named_by_group", name] = ratio(count_q, answers.objective_q * answers.samples)
         found["right_given_named_by_group", name] = ratio(right_q, count_q)
     if answers.samples > 1:
-        found["contradiction_excess", None] = ratio(*_sum(_excess(answers, g, h) for g, h in combinations(groups, 2)))
+        found["contradiction_excess", None] = ratio(
+            *sum_pairs(_excess(answers, g, h) for g, h in combinations(groups, 2))
+        )
     return found
 
 
@@ -146,6 +148,7 @@ def _shared_falsehoods(answers: Answers) -> Floats:
     return found
 
 
-def _sum(pairs: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+def sum_pairs(pairs: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Both counts [q] of `differing`, summed over pairs of groups."""
     differ_q, both_q = (np.sum(column, axis=0) for column in zip(*pairs, strict=True))
     return differ_q, both_q

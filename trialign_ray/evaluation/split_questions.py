@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trialign_ray.config.base import Strict
 from trialign_ray.evaluation.answers import Answers
-from trialign_ray.evaluation.naming import differing
+from trialign_ray.evaluation.naming import differing, sum_pairs
 
 Outcome = Literal["all_right", "some_right", "all_wrong"]
 
@@ -63,8 +63,7 @@ class Contradiction(Strict):
 
 def contradictions(answers: Answers) -> tuple[Contradiction, ...]:
     """The questions in which named answers of different groups contradict, the most contradicting first."""
-    counts = [differing(answers, g, h) for g, h in combinations(range(len(answers.groups)), 2)]
-    differ_q, both_q = (np.sum([pair[part] for pair in counts], axis=0) for part in (0, 1))
+    differ_q, both_q = sum_pairs(differing(answers, g, h) for g, h in combinations(range(len(answers.groups)), 2))
     share_q = differ_q / np.maximum(both_q, 1)
     order = np.lexsort((-differ_q, -share_q))
     return tuple(_contradiction(answers, int(q), float(share_q[q])) for q in order if share_q[q] > 0)

@@ -23,9 +23,8 @@ from trialign_ray.io.storage import locate
 
 _NOT_AUDITED = frozenset({"messages", "prompt_ids", "response_ids", "behaviour_logprobs"})
 """An assistant behind an API has no token ids to give, and may be asked in another way each time."""
-
-
 _ASKED = ("question_id", "group", "protocol", "turn")
+"""Rows that are equal in these are samples of one prompt."""
 
 
 def answers_of_file(answers: str, spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> AuditedAnswers:
@@ -54,11 +53,8 @@ def answers_of_file(answers: str, spec: AuditSpec, questions: QuestionSet, group
             places.setdefault(tuple(str(row.get(name)) for name in _ASKED), []).append(f"{raw.file}:{raw.row}")
             problems += [fault.at(raw.file, raw.row) for fault in faults]
     if problems:
-        refused = RowError(
-            _by_kind(problems), "Correct the rows; where fields lie elsewhere in them, say so: --map FIELD=PATH."
-        )
-        refused.problems = problems
-        raise refused
+        fix = "Correct the rows; where fields lie elsewhere in them, say so: --map FIELD=PATH."
+        raise RowError(problems, fix, told=_by_kind(problems))
     where = locate(answers).uri
     if not rows and not left_out:
         raise DataError(f"{where}: no rows. Give a file with answers.")
