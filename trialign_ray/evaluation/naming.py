@@ -39,9 +39,9 @@ def naming_statistics(answers: Answers) -> dict[Key, Statistic]:
         found["named_by_group", name] = ratio(count_q, answers.objective_q * answers.samples)
         found["right_given_named_by_group", name] = ratio(right_q, count_q)
     if answers.samples > 1:
-        found["contradiction_excess", None] = ratio(
-            *sum_pairs(_excess(answers, g, h) for g, h in combinations(groups, 2))
-        )
+        own = [divide(*differing(answers, g, g)) for g in groups]
+        beyond = (_excess(differing(answers, g, h), (own[g] + own[h]) / 2) for g, h in combinations(groups, 2))
+        found["contradiction_excess", None] = ratio(*sum_pairs(beyond))
     return found
 
 
@@ -122,16 +122,15 @@ def differing(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
     return differ_qss.sum(axis=(1, 2)), both_qss.sum(axis=(1, 2))
 
 
-def _excess(answers: Answers, g: int, h: int) -> tuple[Floats, Floats]:
+def _excess(between: tuple[Floats, Floats], own_q: Floats) -> tuple[Floats, Floats]:
     """Pairs of samples [q] that differ beyond what the two groups differ from themselves, and the pairs that count.
 
-    With d the share of pairs that differ of those that both name, and n their number, the figure is
-    sum_q,gh n_gh (d_gh - (d_gg + d_hh) / 2) / sum_q,gh n_gh. Like is compared with like, question by question: own
-    pairs have the weight of the pairs between groups, so a question that only one group names has no part in it. Where
-    d_gg or d_hh is not defined, the pair is left out of both sums.
+    between: `differing` of groups g and h. own_q: (d_gg + d_hh) / 2. With d the share of pairs that differ of those
+    both name, and n their number, the figure is sum_q,gh n_gh (d_gh - (d_gg + d_hh) / 2) / sum_q,gh n_gh. Like is
+    compared with like, question by question: own pairs have the weight of the pairs between groups, so a question that
+    only one group names has no part in it. Where d_gg or d_hh is not defined, the pair is left out of both sums.
     """
-    differ_q, both_q = differing(answers, g, h)
-    own_q = (divide(*differing(answers, g, g)) + divide(*differing(answers, h, h))) / 2
+    differ_q, both_q = between
     counts_q = ~np.isnan(own_q)
     return np.where(counts_q, differ_q - both_q * own_q, 0.0), both_q * counts_q
 
