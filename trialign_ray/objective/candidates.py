@@ -28,6 +28,8 @@ class Candidates:
     """Tokens; at least 1, in padding too."""
     mask_qgk: Tensor
     """True where there is a candidate. Every (question, group) has at least one."""
+    own_qgk: Tensor
+    """True where the group itself gave the response, in its first turn: these are samples of the logged policy."""
     reference_logp_qgk: Tensor
     """Log-prob of the whole response under the reference policy (the adapter off)."""
     objective_q: Tensor

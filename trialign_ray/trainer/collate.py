@@ -25,8 +25,6 @@ class StepBatch:
     trees: tuple[Tree, ...]
     """One for each (question, group), questions outermost."""
     candidates: Candidates
-    own_qgk: Tensor
-    """True where the group itself gave the response."""
 
     @property
     def response_tokens(self) -> int:
@@ -68,10 +66,11 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
         answer_qgk=_answers_within_question(spread("answer_n", NO_ANSWER, np.int64)),
         length_qgk=torch.from_numpy(lengths),
         mask_qgk=torch.from_numpy(mask),
+        own_qgk=spread("own_n", 0, np.bool_),
         reference_logp_qgk=spread("reference_logp_n", 0, np.float64),
         objective_q=torch.from_numpy(shares[0].objective_q.copy()),
     )
-    return StepBatch(trees, candidates, spread("own_n", 0, np.bool_))
+    return StepBatch(trees, candidates)
 
 
 def divide_trees(trees: Sequence[Tree], ranks: int) -> list[list[int]]:

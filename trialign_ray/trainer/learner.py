@@ -117,5 +117,5 @@ def _with_reference(batch: StepBatch, reference_logp_qgk: Tensor) -> Candidates:
 
 
 def _accuracy(batch: StepBatch) -> Tensor:
-    counted = (batch.own_qgk & batch.candidates.objective_q[:, None, None]).double()
+    counted = (batch.candidates.own_qgk & batch.candidates.objective_q[:, None, None]).double()
     return (batch.candidates.truth_qgk * counted).sum((0, 2)) / counted.sum((0, 2))

@@ -33,6 +33,7 @@ def game_of(answer: Any, preference: Any = 0.0, **changes: Any) -> Candidates:
         "answer_qgk": answer_qgk,
         "length_qgk": torch.ones_like(answer_qgk),
         "mask_qgk": torch.ones_like(answer_qgk, dtype=torch.bool),
+        "own_qgk": torch.ones_like(answer_qgk, dtype=torch.bool),
         "reference_logp_qgk": torch.zeros_like(truth_qgk),
         "objective_q": torch.ones(len(answer_qgk), dtype=torch.bool),
     }
@@ -50,6 +51,7 @@ def random_game(seed: int, questions: int, groups: int, candidates: int) -> Game
         preference=torch.rand(shape, generator=rng, dtype=torch.float64).masked_fill(~mask, 99.0),
         length_qgk=torch.randint(1, 6, shape, generator=rng),
         mask_qgk=mask,
+        own_qgk=mask & (torch.rand(shape, generator=rng) < 0.7),
         reference_logp_qgk=torch.randn(shape, generator=rng, dtype=torch.float64).masked_fill(~mask, 0.0) * 3,
         objective_q=torch.rand(questions, generator=rng) < 0.6,
     )

@@ -36,7 +36,7 @@ def test_candidate_k_of_a_cell_is_candidate_k_of_its_group_s_share(seed: int, gr
         assert candidates.mask_qgk[q, g].tolist() == [k < size for k in range(candidates.mask_qgk.shape[2])]
         assert candidates.utility_qgk[q, g, :size].tolist() == share.utility_n[part].tolist()
         assert candidates.truth_qgk[q, g, :size].tolist() == share.truth_n[part].tolist()
-        assert batch.own_qgk[q, g, :size].tolist() == share.own_n[part].tolist()
+        assert candidates.own_qgk[q, g, :size].tolist() == share.own_n[part].tolist()
         assert candidates.length_qgk[q, g, :size].tolist() == [len(share.response(n)) for n in numbers]
 
 
@@ -46,7 +46,7 @@ def test_padding_is_neutral(seed: int) -> None:
     candidates, padding = batch.candidates, ~batch.candidates.mask_qgk
     assert candidates.mask_qgk.any(-1).all()
     assert candidates.mask_qgk.any((0, 1)).all()
-    for value_qgk in (candidates.utility_qgk, candidates.truth_qgk, candidates.reference_logp_qgk, batch.own_qgk):
+    for value_qgk in (candidates.utility_qgk, candidates.truth_qgk, candidates.reference_logp_qgk, candidates.own_qgk):
         assert not value_qgk[padding].any()
     assert (candidates.answer_qgk[padding] == UNNAMED).all()
     assert (candidates.length_qgk[padding] == 1).all()
