@@ -15,7 +15,7 @@ import numpy as np
 
 from trialign_ray.config.preferences import RULE
 from trialign_ray.evaluation.answers import Answers
-from trialign_ray.evaluation.figures import ReferenceRow
+from trialign_ray.evaluation.figures import Key, ReferenceRow
 from trialign_ray.evaluation.naming import named
 from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic, ratio
 from trialign_ray.rewards.preference import preference_score
@@ -51,9 +51,9 @@ def vote_weight(answers: Answers) -> Floats:
 def vote_gains(base: Answers, bootstrap: Bootstrap) -> bool:
     """Whether the interval of the vote's gain in right for everyone lies above 0, so that a share of it means much."""
     gain_q = vote_right(base) - base.correct_qgs.min(axis=1).mean(axis=1)
-    gain = ratio(gain_q, base.objective_q)
-    drawn_r = np.concatenate([gain(weight_rq) for weight_rq in bootstrap.weights(len(gain_q))])
-    return bool(np.nanpercentile(drawn_r, 2.5) > 0)
+    gain: dict[Key, Statistic] = {("gain", None): ratio(gain_q, base.objective_q)}
+    found = bootstrap.estimate(gain, len(gain_q), signed={"gain"})["gain", None]
+    return found is not None and found.low > 0
 
 
 def recovered(base: Answers, trained: Answers) -> Statistic:

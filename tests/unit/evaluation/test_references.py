@@ -88,12 +88,17 @@ def test_without_a_control_there_is_no_neutral_answer() -> None:
 
 
 def test_share_of_the_votes_gain() -> None:
-    base = [("A", "A", "B")] * 4 + [("B", "B", "A")]
+    base = [("A", "A", "B")] * 8 + [("B", "B", "A")] * 2
     assert known(difference(answers_of(base), answers_of(base), FEW).vote_gain_recovered).value == 0
-    half = [("A", "A", "A")] * 2 + base[2:]
+    half = [("A", "A", "A")] * 4 + base[4:]
     assert known(difference(answers_of(base), answers_of(half), FEW).vote_gain_recovered).value == pytest.approx(0.5)
-    full = [("A", "A", "A")] * 4 + base[4:]
+    full = [("A", "A", "A")] * 8 + base[8:]
     assert known(difference(answers_of(base), answers_of(full), FEW).vote_gain_recovered).value == pytest.approx(1)
+
+
+def test_no_share_is_told_of_what_the_vote_gains_on_five_questions() -> None:
+    base = [("A", "A", "B")] * 5
+    assert difference(answers_of(base), answers_of(base), FEW).vote_gain_recovered is None
 
 
 def test_where_the_vote_may_gain_nothing_no_share_is_told() -> None:

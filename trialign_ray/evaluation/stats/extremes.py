@@ -16,10 +16,10 @@ needs one: t >= max_k t'_k - quantile of max_k e_k (simultaneous bounds, Scheffe
 
 the lesser of the two for each k, the largest of these over k; exchanging the sides gives the lower bound.
 
-A term that is the same in every question has no errors. Where it is 0, 1 or -1 so, it may miss the truth by Wilson's
-bound for 0 of n questions, z^2 / (n + z^2), at the level at which those of all groups hold at once (Bonferroni): six
-right answers of each of three groups give a worst accuracy of at least 0.51. The bounds of such a term are moved by it;
-those of a change are not.
+A term that is the same in every question has no errors, yet may miss the truth by Wilson's bound for 0 of n questions,
+z^2 / (n + z^2), at the level at which those of all groups hold at once (Bonferroni): six right answers of each of three
+groups give a worst accuracy of at least 0.51. The bounds of such a term are moved by it. A change whose bounds have no
+width, or to which fewer than six questions count, has the bounds of a difference in `evaluation.stats.intervals`.
 
 Letters: r resample, q question, g group, k term.
 """
@@ -32,7 +32,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trialign_ray.evaluation.figures import Figure, Key
-from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic, counting, unseen
+from trialign_ray.evaluation.stats.intervals import (
+    Bootstrap,
+    Floats,
+    Statistic,
+    bounded_difference,
+    counting,
+    less,
+    unseen,
+)
 
 _SIDE = 97.5
 """Percentile of the errors that each side allows for, so that both together leave out 5 %."""
@@ -84,9 +92,9 @@ class _Drawn:
         """How far each term [1, k] may miss the truth because it has no errors."""
         # A group less itself is 0 for certain: of different numbers, only one less itself is.
         number_g = np.arange(1.0, self.value_g.shape[1] + 1)[None]
-        columns = map(self.terms, (self.value_g, self.error_rg, number_g))
-        for value_k, error_rk, number_k in zip(*columns, strict=True):
-            flat_k = (np.abs(error_rk) < _NOISE).all(axis=0) & (np.abs(value_k - value_k.round()) < _NOISE)
+        columns = map(self.terms, (self.error_rg, number_g))
+        for error_rk, number_k in zip(*columns, strict=True):
+            flat_k = (np.abs(error_rk) < _NOISE).all(axis=0)
             yield self.unseen * (flat_k & (number_k != 0))
 
     def largest_error_r(self) -> Floats:
@@ -116,7 +124,9 @@ def estimate_changes(
         new, old = _existing(drawn[key], base[key])
         value = new.largest() - old.largest()
         bounds = (-_most(old, new), value, _most(new, old)) if len(new.error_rg) else None
-        found[key] = _figure(bounds, after[key].sign, least=-1.0)
+        change = _figure(bounds, after[key].sign, least=-1.0)
+        columns = less(after[key].by_group, before[key].by_group)
+        found[key] = None if change is None else bounded_difference(change, columns, questions)
     return found
 
 

@@ -3,8 +3,11 @@
 Extremes over groups are not smooth, and have bounds of their own: `evaluation.stats.extremes`.
 
 Where every question says the same, every resample does, and the percentiles have no width. What no question shows can
-still be true of others, as often as Wilson's bound for 0 of n says: z^2 / (n + z^2). A share that is 0 or 1 in all n
-questions that count has Wilson's interval then. A difference has no such bound here, and keeps its percentiles.
+still be true of others. If a share b of all questions may be so, and a figure lies in [l, u], its mean may be as low as
+v - b (v - l) and as high as v + b (u - v). Of a share in [0, 1] b is Wilson's bound for 0 of n, z^2 / (n + z^2), which
+gives one that is 0 or 1 in all n questions that count Wilson's interval. Of a difference in [-1, 1] b is the exact
+bound, 1 - .025^(1/n) (Clopper & Pearson 1934): a difference of 1 in every question leaves out 0 exactly where the sign
+test does, from six questions on. So differences of fewer questions have these bounds too, and never leave out 0.
 
 Letters of the arrays: r resample, q question, g and h group, s sample.
 """
@@ -29,6 +32,11 @@ _Z = 1.959963984540054
 _TAILS = (2.5, 97.5)
 _BLOCK = 4_000_000
 """Weights held at once, so that an audit of many questions does not need the memory of all its resamples."""
+_COUNTED = 256
+"""Questions looked at together to find those that count."""
+_FEWEST = 6
+"""Questions that can show a difference: of five of one sign the sign test has p = 2 / 2^5 > .05."""
+_NOISE = 1e-12
 
 
 def ratio(numerator_q: Floats, denominator_q: Floats) -> Statistic:
@@ -73,14 +81,43 @@ def unseen(trials: int, together: int = 1) -> float:
     return square / (trials + square)
 
 
-def counting(statistic: Statistic, questions: int) -> int:
-    """How many questions have a value of their own; all, where the statistic has none of single questions."""
-    block = max(1, _BLOCK // questions)
+def counting(statistic: Statistic, questions: int, enough: int | None = None) -> int:
+    """How many questions have a part in the value; all, where none shows one. Stops where `enough` are found.
+
+    A question has a part if it has a value of its own, or if the value without it is another.
+    """
+    whole = statistic(np.ones((1, questions)))
+    block = max(1, min(_COUNTED, _BLOCK // questions))
     found = 0
     for start in range(0, questions, block):
-        value_r = statistic(np.eye(min(block, questions - start), questions, k=start))
-        found += int((~np.isnan(value_r)).reshape(len(value_r), -1).all(axis=1).sum())
+        alone_rq = np.eye(min(block, questions - start), questions, k=start)
+        moved_r = ~(np.abs(statistic(1 - alone_rq) - whole) <= _NOISE)
+        counts_r = ~np.isnan(statistic(alone_rq)) | moved_r
+        found += int(counts_r.reshape(len(counts_r), -1).all(axis=1).sum())
+        if enough is not None and found >= enough:
+            break
     return found or questions
+
+
+def bounded(share: Figure, statistic: Statistic, questions: int) -> Figure:
+    """A share with room for what no question shows, where all say the same."""
+    if share.low < share.high:
+        return share
+    return _mixed(share, unseen(counting(statistic, questions)), least=0.0)
+
+
+def bounded_difference(difference: Figure, statistic: Statistic, questions: int) -> Figure:
+    """A difference with room for what no question shows, where all say the same or there are too few."""
+    if difference.low < difference.high and counting(statistic, questions, _FEWEST) >= _FEWEST:
+        return difference
+    return _mixed(difference, 1 - 0.025 ** (1 / counting(statistic, questions)), least=-1.0)
+
+
+def _mixed(figure: Figure, unseen_share: float, least: float) -> Figure:
+    """The interval, made to hold the means if that share of all questions were `least`, or 1."""
+    value = figure.value
+    low, high = value - unseen_share * (value - least), value + unseen_share * (1 - value)
+    return Figure.around(value, min(figure.low, low), max(figure.high, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +145,9 @@ class Bootstrap:
                 drawn[key].append(statistic(weight_rq))
         found: dict[Key, Figure | None] = {}
         for key, statistic in statistics.items():
-            value = float(statistic(once)[0])
-            figure = found[key] = _figure(value, np.concatenate(drawn[key]))
-            if figure is not None and figure.low == figure.high and value in (0, 1) and key[0] not in signed:
-                bound = unseen(counting(statistic, questions))
-                found[key] = Figure.around(value, max(0.0, value - bound), min(1.0, value + bound))
+            figure = _figure(float(statistic(once)[0]), np.concatenate(drawn[key]))
+            bound = bounded_difference if key[0] in signed else bounded
+            found[key] = None if figure is None else bound(figure, statistic, questions)
         return found
 
     def weights(self, questions: int) -> Iterator[Floats]:
