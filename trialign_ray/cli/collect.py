@@ -39,8 +39,10 @@ def command(
     output: Annotated[str | None, Option(help="Log dataset to write, a path or URI.")] = None,
     overwrite: Annotated[bool | None, Option("--overwrite", help="Replace the dataset at --output.")] = None,
     split: Annotated[str | None, Option(help="Which questions: train (default), heldout or all.")] = None,
-    protocol: Annotated[str | None, Option(help="independent (default), or cooperative: sees peers' answers.")] = None,
-    turns: Annotated[int | None, Option(help="Turns; independent has 1.")] = None,
+    protocol: Annotated[
+        str | None, Option(help="independent (default), self_refine, cooperative, debate, plurality or placebo.")
+    ] = None,
+    turns: Annotated[int | None, Option(help="Turns: 1 for independent, 2 to 8 for the others.")] = None,
     samples: Annotated[int | None, Option(help="Trajectories of each question (K).")] = None,
     temperature: Annotated[float | None, Option(help="Sampling temperature; 0 is greedy.")] = None,
     max_new_tokens: Annotated[int | None, Option(help="Longest response, in tokens.")] = None,

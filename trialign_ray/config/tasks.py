@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from trialign_ray.config.base import JobSpec
 from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
 from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
+from trialign_ray.config.protocols import MOST_TURNS, TURNS_OF_PROTOCOL, ProtocolName, check_turns
 from trialign_ray.config.train import PathOrUri, RunName
 
 _ABSENT = {"type": "null"}
@@ -38,16 +39,7 @@ _ONE_SOURCE: dict[str, Any] = {
     "if": {"required": ["read"], "properties": {"read": {"const": "score"}}},
     "then": {"properties": {"samples": {"const": 1}}},
 }
-_TURNS_OF_PROTOCOL: dict[str, Any] = {
-    "oneOf": [
-        {"properties": {"protocol": {"const": "independent"}, "turns": {"const": 1}}},
-        {
-            "required": ["protocol", "turns"],
-            "properties": {"protocol": {"const": "cooperative"}, "turns": {"minimum": 2}},
-        },
-    ]
-}
-"""The validators' conditions below, as JSON Schema."""
+"""The validator's conditions below, as JSON Schema."""
 
 
 class AuditSpec(JobSpec):
@@ -123,7 +115,7 @@ class AuditSpec(JobSpec):
 class CollectSpec(JobSpec):
     """Roll a model out as one agent a group and write offline logs."""
 
-    model_config = ConfigDict(json_schema_extra=_TURNS_OF_PROTOCOL)
+    model_config = ConfigDict(json_schema_extra=TURNS_OF_PROTOCOL)
 
     kind: Literal["collect"] = "collect"
     """What the job does."""
@@ -143,9 +135,9 @@ class CollectSpec(JobSpec):
     """Where the log dataset is written."""
     split: Literal["train", "heldout", "all"] = "train"
     """Which questions are asked."""
-    protocol: Literal["independent", "cooperative"] = "independent"
-    """Whether agents answer alone, or see each other's answers from turn 2 on."""
-    turns: int = Field(default=1, ge=1, le=8)
+    protocol: ProtocolName = "independent"
+    """What agents are told before they answer again; docs/turns.md compares the protocols."""
+    turns: int = Field(default=1, ge=1, le=MOST_TURNS)
     """Answers of each agent to one question."""
     samples: int = Field(default=6, ge=1, le=64)
     """K: trajectories of each question."""
@@ -164,8 +156,7 @@ class CollectSpec(JobSpec):
 
     @model_validator(mode="after")
     def _turns_of_protocol(self) -> Self:
-        if (self.protocol == "independent") != (self.turns == 1):
-            raise ValueError("protocol 'independent' has exactly one turn; 'cooperative' has at least two")
+        check_turns(self.protocol, self.turns)
         if self.endpoint is not None and self.endpoint.logprobs == "raw" and self.temperature not in (0, 1):
             raise ValueError(
                 "logprobs 'raw' are those before temperature, and the log needs those of what was sampled; set "

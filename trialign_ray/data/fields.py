@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from trialign_ray.config.preferences import RULE
-from trialign_ray.data.schema import ANSWER_KINDS, CUES, GROUP_NAME, KINDS, PROTOCOLS, ROLES, SCHEMA, SPLITS
+from trialign_ray.config.protocols import PROTOCOLS
+from trialign_ray.data.schema import ANSWER_KINDS, CUES, GROUP_NAME, KINDS, ROLES, SCHEMA, SPLITS
 from trialign_ray.errors import RowProblem
 
 Code = Literal["missing", "unknown", "type", "value", "conflict", "duplicate", "unreadable"]

@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
         _field("question_id", pa.string(), False, "identifies the question; splits never cut through one"),
         _field("question", pa.string(), False, "the question as asked"),
         _field("group", pa.string(), False, "the social group that asked; 'neutral' is the control"),
-        _field("protocol", pa.string(), False, "independent | cooperative | debate"),
+        _field("protocol", pa.string(), False, "how the groups talked: a name of `trialign_ray.config.protocols`"),
         _field("turn", pa.int32(), False, "1 for the first; deployment is turn 1"),
         _field("sample", pa.int32(), False, "which of the K responses to this prompt"),
         _field("messages", pa.list_(MESSAGE), False, "the whole prompt as chat messages, persona included"),
@@ -54,7 +54,6 @@ SCHEMA = pa.schema(
 )
 
 ANSWER_KINDS = ("entity", "ambiguous", "refusal", "unextracted")
-PROTOCOLS = ("independent", "cooperative", "debate")
 KINDS = ("objective", "subjective")
 ROLES = ("system", "user", "assistant")
 SPLITS: tuple[str, ...] = get_args(Split)

@@ -34,7 +34,8 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
                 writer.write(table)
             return writer.commit(groups.names)
     with naming("model"):
-        game = game_config(questions, groups, folder, spec.turns, spec.max_new_tokens, spec.chat_template_kwargs)
+        asks = (spec.turns, spec.max_new_tokens, spec.chat_template_kwargs, spec.protocol)
+        game = game_config(questions, groups, folder, *asks)
     plan = Rollout(
         game=game,
         sampling=Sampling(spec.max_new_tokens, spec.temperature, spec.samples),

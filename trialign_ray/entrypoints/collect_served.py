@@ -19,7 +19,7 @@ from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.envs.rows import Row
 from trialign_ray.envs.served import ServedSpeaker
-from trialign_ray.envs.talk import Recorder, Told, converse, first_asks
+from trialign_ray.envs.talk import Recorder, Talk, Told, converse, first_asks
 from trialign_ray.errors import DataError, ModelError, naming
 from trialign_ray.inference.base import Sampling
 from trialign_ray.inference.endpoint import Endpoint
@@ -51,7 +51,8 @@ def served_logs(
         )
         speaker = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress, wanted)
         first = first_asks(asked, groups, spec.samples, spec.seed)
-        for told in converse(speaker, first, spec.turns, spec.seed, recorder.shown):
+        talk = Talk(spec.protocol, spec.turns, spec.seed, recorder.said)
+        for told in converse(speaker, first, talk):
             yield pa.Table.from_pylist([row for one in told if (row := ids.row(one, recorder))], schema=SCHEMA)
     for note in ids.notes():
         progress.note(note)
@@ -80,9 +81,8 @@ class _Ids:
             self._left_out.append(f"{told.ask.label}: {error}")
             return None
         self._without_logprobs += logprobs is None
-        peers = [{"group": group, "response": response} for group, response in told.peers]
         ids = {"prompt_ids": prompt_ids, "response_ids": response_ids, "behaviour_logprobs": logprobs}
-        return recorder.row(told.ask, text) | ids | {"peers": peers}
+        return recorder.row(told.ask, text) | ids | {"peers": list(told.peers)}
 
     def _response(self, reply: ChatReply) -> tuple[str, list[int], list[float] | None]:
         """Text, ids and log-probs. Ids that the server gives hold reasoning too, which its text may lack."""

@@ -1,10 +1,10 @@
-"""What an agent sees: its own persona and preference, the question, and in later turns its peers' responses."""
+"""What an agent sees in turn 1: its own persona and preference, and the question."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 
 from trialign_ray.config.cues import CUE_KINDS, ImportedCue
 from trialign_ray.config.game import Group, GroupSet, Question, lettered
@@ -13,7 +13,7 @@ from trialign_ray.envs.cues.base import Cue, Draft, Messages
 from trialign_ray.errors import DataError
 from trialign_ray.rewards.trust import require_trusted
 
-__all__ = ["Messages", "cooperative_turn", "first_turn", "first_turns", "refuse_equal", "refuse_equal_prompts"]
+__all__ = ["Messages", "first_turn", "first_turns", "refuse_equal", "refuse_equal_prompts"]
 
 
 def first_turn(groups: GroupSet, group: Group, question: Question) -> Messages:
@@ -66,15 +66,3 @@ def refuse_equal(question: Question, prompts: Mapping[str, Hashable], fix: str) 
                 f"question '{question.question_id}': groups '{other}' and '{group}' get the same prompt, so their "
                 f"answers could not differ by who asks. {fix}"
             )
-
-
-def cooperative_turn(first: Messages, own: str, peers: Sequence[str]) -> Messages:
-    """A later turn: the agent sees its peers' responses and answers once more, in its own way.
-
-    Peers are not named: whose answer it is must not matter.
-    """
-    shown = "\n".join(f"- {response}" for response in peers)
-    request = (
-        f"Other answers to the same question were:\n{shown}\nNow give your final answer to: {first[-1]['content']}"
-    )
-    return [*first, {"role": "assistant", "content": own}, {"role": "user", "content": request}]

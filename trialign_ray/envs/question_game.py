@@ -1,13 +1,13 @@
 """The game as an RLlib MultiAgentEnv: one episode is one question, one agent is one social group.
 
-Observations and actions are token ids, padded with PAD at the end. In protocol 'independent' there is one turn; in
-'cooperative' each later turn shows every agent its peers' responses of the turn before. The reward is the agent's
-utility. `infos` carry what logs need: the messages of an observation, and the scored response of an action.
+Observations and actions are token ids, padded with PAD at the end. What an agent is told before a later turn is the
+protocol's (`trialign_ray.envs.protocols`). The reward is the agent's utility. `infos` carry what logs need: the
+messages of an observation with the peers' responses in it, and the scored response of an action.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from trialign_ray.config.algorithm import UtilitySpec
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
-from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turn
-from trialign_ray.errors import DataError
+from trialign_ray.envs.prompts import Messages, first_turn
+from trialign_ray.envs.protocols.base import Said, later_turn, load_protocol
+from trialign_ray.errors import DataError, SpecError
 from trialign_ray.models.chat_tokens import ChatTokens
 from trialign_ray.models.loading import chat_tokens
 from trialign_ray.rewards.preference import preference_score
@@ -30,6 +31,10 @@ from trialign_ray.rewards.verifiers import Answer, AnswerReader
 
 Ints = npt.NDArray[np.int64]
 PAD = -1
+PROMPT_TOKENS = 2048
+"""Width of an observation that holds no response, unless a game says otherwise."""
+Elsewhere = Callable[[int], Mapping[str, Said]]
+"""Given a turn: what each group has said in it to another question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,11 @@ class GameConfig:
     groups: GroupSet
     tokens: ChatTokens
     reader: AnswerReader
+    protocol: str = "independent"
+    """Name in `trialign_ray.config.protocols`."""
     turns: int = 1
-    """1: protocol 'independent'. More: 'cooperative'."""
     utility: UtilitySpec = field(default_factory=UtilitySpec)
-    prompt_tokens: int = 2048
+    prompt_tokens: int = PROMPT_TOKENS
     """Width of an observation; a longer prompt is an error."""
     response_tokens: int = 128
     """Width of an action."""
@@ -56,10 +62,17 @@ def game_config(
     turns: int,
     max_new_tokens: int,
     template_arguments: Mapping[str, JsonValue] | None = None,
+    protocol: str = "independent",
 ) -> GameConfig:
     """The game that the model in folder `model` plays; raises ModelError where it has no usable chat template."""
     tokens, reader = chat_tokens(model, template_arguments), AnswerReader(questions)
-    return GameConfig(questions, groups, tokens, reader, turns=turns, response_tokens=max_new_tokens)
+    # A later prompt holds a response of every group, which other words around it may tokenise less well.
+    told = 2 * len(groups.names) * max_new_tokens if turns > 1 else 0
+    return GameConfig(
+        *(questions, groups, tokens, reader, protocol, turns),
+        prompt_tokens=PROMPT_TOKENS + told,
+        response_tokens=max_new_tokens,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +88,17 @@ class Scored:
 class QuestionGame(MultiAgentEnv):
     """All groups answer one question, drawn by `reset(seed=...)` or named by `reset(options={"question_id": ...})`."""
 
-    def __init__(self, config: GameConfig) -> None:
+    def __init__(self, config: GameConfig, elsewhere: Elsewhere | None = None) -> None:
+        """`elsewhere` is for protocols that show answers to another question; raises SpecError where it is missing."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._config = config
+        self._protocol = load_protocol(config.protocol)
+        if self._protocol.elsewhere and elsewhere is None:
+            raise SpecError(
+                f"protocol '{config.protocol}' shows answers to another question, and this game was given none. Pass "
+                "them: QuestionGame(config, elsewhere=...)."
+            )
+        self._elsewhere = elsewhere if self._protocol.elsewhere else None
         self._groups = {group.name: group for group in config.groups.groups}
         self.possible_agents = list(config.groups.names)
         self.agents = list(self.possible_agents)
@@ -99,23 +120,24 @@ class QuestionGame(MultiAgentEnv):
         self._turn = 1
         self.agents = list(self.possible_agents)
         first = {name: first_turn(self._config.groups, group, self._question) for name, group in self._groups.items()}
-        self._first = self._messages = first
-        return self._observe(), {name: {"messages": messages} for name, messages in first.items()}
+        self._first, self._messages = first, dict(first)
+        self._peers: dict[str, list[dict[str, str]]] = {name: [] for name in first}
+        return self._observe(), {name: self._seen(name) for name in first}
 
     def step(  # type: ignore[override]
         self, action_dict: dict[str, Ints]
     ) -> tuple[dict[str, Ints], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
-        """Score every group's response; show each its peers' where another turn follows."""
+        """Score every group's response; tell each what the protocol says where another turn follows."""
         scored = {name: self._score(self._groups[name], action) for name, action in action_dict.items()}
         rewards = {name: self._utility(response) for name, response in scored.items()}
         over = self._turn >= self._config.turns
         infos: dict[str, dict[str, Any]] = {name: {"scored": response} for name, response in scored.items()}
         done = dict.fromkeys((*scored, "__all__"), over)
         if not over:
+            self._tell(scored)
             self._turn += 1
-            self._show_peers(scored)
-        for name, messages in self._messages.items():
-            infos[name]["messages"] = messages
+        for name in self._messages:
+            infos[name] |= self._seen(name)
         return self._observe(), rewards, done, dict.fromkeys(done, False), infos
 
     def _choose(self, question_id: str | None) -> Question:
@@ -126,12 +148,16 @@ class QuestionGame(MultiAgentEnv):
             raise DataError(f"question_id '{question_id}' is not in the question set '{questions.name}'. Add it there.")
         return questions.by_id[question_id]
 
-    def _show_peers(self, scored: dict[str, Scored]) -> None:
-        texts = {name: self._config.reader.shown(response.text) for name, response in scored.items()}
-        self._messages = {
-            name: cooperative_turn(self._first[name], texts[name], [texts[peer] for peer in texts if peer != name])
-            for name in texts
-        }
+    def _tell(self, scored: dict[str, Scored]) -> None:
+        said = {name: Said(self._config.reader.shown(one.text), one.answer.value) for name, one in scored.items()}
+        about = said if self._elsewhere is None else self._elsewhere(self._turn)
+        for name, own in said.items():
+            told = later_turn(self._protocol, self._first[name], name, own, about)
+            self._messages[name], self._peers[name] = told
+
+    def _seen(self, name: str) -> dict[str, Any]:
+        """For the logs: the messages of an agent's observation, and the peers' responses that they show."""
+        return {"messages": self._messages[name], "peers": self._peers[name]}
 
     def _score(self, group: Group, action: Ints) -> Scored:
         text = self._config.tokens.decode(action[action != PAD].tolist())

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from trialign_ray.config.game import Question
 from trialign_ray.data.schema import SCHEMA
+from trialign_ray.envs.batches import Batch, in_batches, partners
 from trialign_ray.envs.prompts import Messages, refuse_equal
+from trialign_ray.envs.protocols.base import Said, load_protocol
 from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, Scored, padded
 from trialign_ray.envs.rows import Row, question_columns, response_seed, wish_columns
 from trialign_ray.inference.base import Generated, Generator, Sampling
@@ -36,10 +40,10 @@ class Rollout:
     questions_per_batch: int = 8
     model_hash: str = ""
 
-    @property
-    def protocol(self) -> str:
-        """The protocol's name in the logs."""
-        return "independent" if self.game.turns == 1 else "cooperative"
+    def batches(self, questions: Sequence[Question]) -> list[Batch]:
+        """Which questions are played together; raises DataError as `in_batches` does."""
+        paired = load_protocol(self.game.protocol).elsewhere
+        return in_batches(questions, self.questions_per_batch, paired=paired, seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,11 @@ class _View:
 
     prompt_ids: list[int]
     messages: Messages
+    peers: list[dict[str, str]]
+
+    @staticmethod
+    def of(observation: Ints, info: Mapping[str, Any]) -> _View:
+        return _View(observation[observation != PAD].tolist(), info["messages"], info["peers"])
 
 
 def roll_out(
@@ -55,11 +64,10 @@ def roll_out(
 ) -> Iterator[pa.Table]:
     """Rows in the log schema, one table for each batch of questions. Progress counts prompts.
 
-    Raises DataError where two groups' prompts come out equal: who asks could not matter then.
+    Raises DataError as `Rollout.batches` and `play` do.
     """
-    progress = progress or Silent()
-    for start in range(0, len(questions), plan.questions_per_batch):
-        yield _play(generator, plan, questions[start : start + plan.questions_per_batch], progress)
+    for batch in plan.batches(questions):
+        yield play(generator, plan, batch, progress or Silent())
 
 
 def prompts_of(plan: Rollout, questions: Sequence[Question]) -> int:
@@ -68,28 +76,30 @@ def prompts_of(plan: Rollout, questions: Sequence[Question]) -> int:
     return first * (1 + (plan.game.turns - 1) * plan.sampling.samples)
 
 
-def _play(generator: Generator, plan: Rollout, questions: Sequence[Question], progress: Progress) -> pa.Table:
+def play(generator: Generator, plan: Rollout, questions: Batch, progress: Progress) -> pa.Table:
+    """One of the plan's batches, as rows in the log schema.
+
+    Raises DataError where two groups' prompts come out equal: who asks could not matter then.
+    """
     k = plan.sampling.samples
-    games = [QuestionGame(plan.game) for _ in range(k * len(questions))]
+    actions: list[dict[str, Ints]] = [{} for _ in range(k * len(questions))]  # of each game, in the turn that is played
+    games = _games(plan, questions, actions)
     views: dict[AgentKey, _View] = {}
     for i, game in enumerate(games):
         observations, infos = game.reset(options={"question_id": questions[i // k].question_id})
-        for group, ids in observations.items():
-            views[i, group] = _View(ids[ids != PAD].tolist(), infos[group]["messages"])
+        views |= {(i, group): _View.of(ids, infos[group]) for group, ids in observations.items()}
         prompts = {group: tuple(views[i, group].prompt_ids) for group in observations}
         refuse_equal(questions[i // k], prompts, "The model's chat template drops what tells them apart; correct it.")
-    texts: list[dict[str, str]] = [{} for _ in games]  # for each game, its groups' responses of the turn before
     rows: list[Row] = []
     for turn in range(1, plan.game.turns + 1):
         drawn = _respond(generator, plan, questions, views, turn, progress)
-        scored, later = _step(games, plan, drawn)
+        # All actions are known before the first game is stepped: a game may be told of another one's.
+        for (i, group), response in drawn.items():
+            actions[i][group] = padded(response.ids, plan.game.response_tokens)
+        scored, later = _step(games, actions)
         for agent, response in drawn.items():
             question = questions[agent[0] // k]
-            row = _row(plan, question, agent, turn, response, views[agent], scored[agent])
-            rows.append(row | {"peers": _peers(agent, texts)})
-        texts = [{} for _ in games]
-        for (i, group), result in scored.items():
-            texts[i][group] = plan.game.reader.shown(result.text)
+            rows.append(_row(plan, question, agent, turn, response, views[agent], scored[agent]))
         views = later
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -123,28 +133,33 @@ def _seed(plan: Rollout, question: Question, agent: AgentKey, turn: int) -> int:
     return response_seed(plan.seed, question.question_id, agent[1], sample, turn, bits=63)
 
 
+def _games(plan: Rollout, questions: Batch, actions: Sequence[Mapping[str, Ints]]) -> list[QuestionGame]:
+    """K games of each question; where the protocol wants answers to another question, they are the partner's."""
+    k = plan.sampling.samples
+    if not load_protocol(plan.game.protocol).elsewhere:
+        return [QuestionGame(plan.game) for _ in actions]
+
+    def said(partner: int, _: int) -> dict[str, Said]:
+        question, reader = questions[partner // k], plan.game.reader
+        texts = {name: plan.game.tokens.decode(ids[ids != PAD].tolist()) for name, ids in actions[partner].items()}
+        return {name: Said(reader.shown(text), reader.read(question, text).value) for name, text in texts.items()}
+
+    partner = partners(len(questions))
+    return [QuestionGame(plan.game, partial(said, partner[i // k] * k + i % k)) for i in range(len(actions))]
+
+
 def _step(
-    games: Sequence[QuestionGame], plan: Rollout, drawn: Mapping[AgentKey, Generated]
+    games: Sequence[QuestionGame], actions: Sequence[dict[str, Ints]]
 ) -> tuple[dict[AgentKey, Scored], dict[AgentKey, _View]]:
     """Every agent's response scored, and what it sees next."""
-    # Sorted into the games first: a search of all responses for each game would be quadratic in the games.
-    actions: list[dict[str, Ints]] = [{} for _ in games]
-    for (i, group), response in drawn.items():
-        actions[i][group] = padded(response.ids, plan.game.response_tokens)
     scored: dict[AgentKey, Scored] = {}
     views: dict[AgentKey, _View] = {}
     for i, game in enumerate(games):
         observations, _, _, _, infos = game.step(actions[i])
         for group, info in infos.items():
             scored[i, group] = info["scored"]
-            ids = observations[group]
-            views[i, group] = _View(ids[ids != PAD].tolist(), info["messages"])
+            views[i, group] = _View.of(observations[group], info)
     return scored, views
-
-
-def _peers(agent: AgentKey, texts: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """What the prompt showed: the other groups' responses of the turn before, in the same game."""
-    return [{"group": group, "response": text} for group, text in texts[agent[0]].items() if group != agent[1]]
 
 
 def _row(
@@ -162,7 +177,7 @@ def _row(
         **question_columns(question),
         **wish_columns(drawn),
         "group": agent[1],
-        "protocol": plan.protocol,
+        "protocol": plan.game.protocol,
         "turn": turn,
         "sample": agent[0] % plan.sampling.samples,
         "messages": view.messages,
@@ -175,6 +190,7 @@ def _row(
         "answer_kind": scored.answer.kind,
         "reward_truth": scored.reward_truth,
         "reward_preference": scored.reward_preference,
+        "peers": view.peers,
         "seed": _seed(plan, question, agent, turn),
         "model_hash": plan.model_hash,
     }

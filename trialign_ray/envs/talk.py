@@ -5,7 +5,7 @@ There are no token ids here: rows for an audit need none, and those to train on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -14,7 +14,9 @@ from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.openai_batch import Asked, digest
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.envs.prompts import Messages, cooperative_turn, first_turns
+from trialign_ray.envs.batches import partners
+from trialign_ray.envs.prompts import Messages, first_turns
+from trialign_ray.envs.protocols.base import Said, later_turn, load_protocol
 from trialign_ray.envs.rows import Row, question_columns, response_seed, wish_columns
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.verifiers import AnswerReader
@@ -71,47 +73,48 @@ class Told:
 
     ask: Ask
     reply: ChatReply
-    peers: tuple[tuple[str, str], ...] = ()
-    """Group and response of the turn before."""
+    peers: Sequence[Mapping[str, str]] = ()
+    """As the logs have it: {group, response}."""
 
 
-def converse(
-    speaker: Speaker, first: Sequence[Ask], turns: int, seed: int, shown: Callable[[str], str]
-) -> Iterator[list[Told]]:
-    """Play `turns` turns, all games together, from the deployment prompts on; gives each turn's responses.
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How the games of `converse` go."""
 
-    shown: what others see of a response, as `AnswerReader.shown` gives it.
+    protocol: str
+    """Name in `trialign_ray.config.protocols`."""
+    turns: int
+    seed: int
+    said: Callable[[Question, str], Said]
+    """What others may be told of a response, as `Recorder.said` gives it."""
 
-    In protocol 'cooperative' each later turn shows every group what the others said, as `QuestionGame` does.
+
+def converse(speaker: Speaker, first: Sequence[Ask], talk: Talk) -> Iterator[list[Told]]:
+    """Play all turns, all games together, from the deployment prompts on; gives each turn's responses.
+
+    What later turns show is the protocol's, as in `QuestionGame`; where that is another question's, `first` holds one
+    of the batches of `in_batches`.
     """
+    protocol = load_protocol(talk.protocol)
+    asked = list(dict.fromkeys(ask.question.question_id for ask in first))
+    about = {asked[i]: asked[other] for i, other in enumerate(partners(len(asked)))} if protocol.elsewhere else {}
     told = [Told(ask, reply) for ask, reply in zip(first, speaker(first), strict=True)]
     yield told
-    for turn in range(2, turns + 1):
-        said: dict[tuple[str, int], dict[str, str]] = {}
+    for turn in range(2, talk.turns + 1):
+        said: dict[tuple[str, int], dict[str, Said]] = {}
         for one in told:
-            said.setdefault(_game(one.ask), {})[one.ask.group.name] = shown(one.reply.text)
-        asks = [_next_ask(ask, said[_game(ask)], turn, seed) for ask in first]
-        peers = [tuple(_others(ask, said[_game(ask)]).items()) for ask in asks]
+            game = said.setdefault((one.ask.question.question_id, one.ask.sample), {})
+            game[one.ask.group.name] = talk.said(one.ask.question, one.reply.text)
+        asks, peers = [], []
+        for ask in first:
+            question, name = ask.question.question_id, ask.group.name
+            shown = said[about.get(question, question), ask.sample]
+            messages, seen = later_turn(protocol, ask.messages, name, said[question, ask.sample][name], shown)
+            seed = _seed(talk.seed, ask.question, ask.group, ask.sample, turn)
+            asks.append(replace(ask, turn=turn, messages=messages, seed=seed))
+            peers.append(seen)
         told = [Told(*each) for each in zip(asks, speaker(asks), peers, strict=True)]
         yield told
-
-
-def _game(ask: Ask) -> tuple[str, int]:
-    return ask.question.question_id, ask.sample
-
-
-def _others(ask: Ask, said: dict[str, str]) -> dict[str, str]:
-    return {name: text for name, text in said.items() if name != ask.group.name}
-
-
-def _next_ask(first: Ask, said: dict[str, str], turn: int, seed: int) -> Ask:
-    peers = list(_others(first, said).values())
-    return replace(
-        first,
-        turn=turn,
-        messages=cooperative_turn(first.messages, said[first.group.name], peers),
-        seed=_seed(seed, first.question, first.group, first.sample, turn),
-    )
 
 
 class Recorder:
@@ -120,8 +123,11 @@ class Recorder:
     def __init__(self, questions: QuestionSet, groups: GroupSet, protocol: str = "independent") -> None:
         self._protocol = protocol
         self._reader = AnswerReader(questions)
-        self.shown = self._reader.shown
         self._groups = groups
+
+    def said(self, question: Question, text: str) -> Said:
+        """What others may be told of a response."""
+        return Said(self._reader.shown(text), self._reader.read(question, text).value)
 
     def row(self, ask: Ask, text: str) -> Row:
         """A row in the log schema, without token ids."""
@@ -143,7 +149,7 @@ class Recorder:
             "answer": answer.value,
             "answer_kind": answer.kind,
             "reward_truth": self._reader.truth(question, answer),
-            "reward_preference": None if drawn is None else preference_score(drawn[0].rule, self.shown(text)),
+            "reward_preference": None if drawn is None else preference_score(drawn[0].rule, self._reader.shown(text)),
             "peers": [],
             "seed": ask.seed,
             "model_hash": "",

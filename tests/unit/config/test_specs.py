@@ -4,12 +4,14 @@ import json
 import re
 from typing import Any
 
+import jsonschema
 import pytest
 from pydantic import ValidationError
 
 from trialign_ray.config.base import Strict, parse
 from trialign_ray.config.kinds import JOB_KINDS, SPEC, json_schema
 from trialign_ray.config.preferences import RULE, Preference
+from trialign_ray.config.protocols import MOST_TURNS, PROTOCOLS
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import SpecError
@@ -103,15 +105,24 @@ def test_an_audit_is_of_a_model_an_adapted_model_answers_or_a_server(changes):
     assert SPEC.validate_python(AUDIT | changes).kind == "audit"
 
 
-@pytest.mark.parametrize(("protocol", "turns"), [("independent", 2), ("cooperative", 1)])
+PLAYED = [(name, turns) for name in PROTOCOLS for turns in range(1, MOST_TURNS + 1)]
+
+
+@pytest.mark.parametrize(("protocol", "turns"), PLAYED)
 def test_a_protocol_has_its_turns(protocol, turns):
-    with pytest.raises(SpecError, match="'independent' has exactly one turn; 'cooperative' has at least two"):
-        parse(CollectSpec, COLLECT | {"protocol": protocol, "turns": turns}, "collect.yaml")
+    changes = COLLECT | {"protocol": protocol, "turns": turns}
+    allowed = PROTOCOLS[protocol].fewest <= turns <= PROTOCOLS[protocol].most
+    assert jsonschema.Draft202012Validator(CollectSpec.model_json_schema()).is_valid(changes) == allowed
+    if allowed:
+        assert parse(CollectSpec, changes, "collect.yaml").turns == turns
+        return
+    with pytest.raises(SpecError, match=f"protocol '{protocol}' has .* turn.*, not {turns}; change 'turns' or"):
+        parse(CollectSpec, changes, "collect.yaml")
 
 
-@pytest.mark.parametrize(("protocol", "turns"), [("independent", 1), ("cooperative", 2), ("cooperative", 8)])
-def test_a_protocol_with_its_turns_is_accepted(protocol, turns):
-    assert parse(CollectSpec, COLLECT | {"protocol": protocol, "turns": turns}, "collect.yaml").turns == turns
+def test_a_protocol_that_is_not_known_is_refused():
+    with pytest.raises(SpecError, match=r"field 'protocol': .*'quarrel' is no protocol; choose one of independent, "):
+        parse(CollectSpec, COLLECT | {"protocol": "quarrel"}, "collect.yaml")
 
 
 @pytest.mark.parametrize("rule", [{"rule": "rhymes"}, {"words": 5}, {"rule": "max_words", "grade": 5}, {}])

@@ -9,7 +9,8 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from trialign_ray.config.preferences import RULE, MaxWords, StartsWith
-from trialign_ray.data.schema import CUES, PROTOCOLS, SCHEMA, SPLITS
+from trialign_ray.config.protocols import PROTOCOLS
+from trialign_ray.data.schema import CUES, SCHEMA, SPLITS
 from trialign_ray.rewards.verifiers import canonical
 
 GROUPS = ("neutral", "nurse_kenya", "pupil_peru")
@@ -99,7 +100,7 @@ def valid_rows(draw: st.DrawFn) -> dict[str, Any]:
         question_id=draw(st.sampled_from(["q0", "q1", "Frage ü"])),
         question=draw(_filled),
         group=draw(st.sampled_from(GROUPS)),
-        protocol=draw(st.sampled_from(PROTOCOLS)),
+        protocol=draw(st.sampled_from(list(PROTOCOLS))),
         turn=draw(st.integers(1, 3)),
         sample=draw(st.integers(0, 3)),
         messages=draw(_messages),

@@ -53,7 +53,10 @@ GROUP_SET = GroupSet(
 
 def game(turns: int = 1, **changes: Any) -> GameConfig:
     """The game with what `changes` says."""
-    fields: dict[str, Any] = {"reader": AnswerReader(QUESTIONS), "utility": UtilitySpec(w_truth=0.7)} | {
+    fields: dict[str, Any] = {
+        "protocol": "independent" if turns == 1 else "cooperative",
+        "reader": AnswerReader(QUESTIONS),
+        "utility": UtilitySpec(w_truth=0.7),
         "prompt_tokens": 512,
         "response_tokens": 12,
     }

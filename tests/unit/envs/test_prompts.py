@@ -6,7 +6,7 @@ import pytest
 
 from trialign_ray.bench.fact import with_options
 from trialign_ray.config.game import NEUTRAL, Group, Question
-from trialign_ray.envs.prompts import cooperative_turn, first_turn, refuse_equal_prompts
+from trialign_ray.envs.prompts import first_turn, refuse_equal_prompts
 from trialign_ray.errors import DataError
 
 from .samples import GROUP_SET, QUESTIONS, question
@@ -70,17 +70,6 @@ def test_the_cue_is_what_the_group_set_draws(share):
     system = first_turn(groups, groups.groups[1], FRANCE)[0]["content"]
     brief = GROUP_SET.preferences[0]
     assert system.endswith(brief.implicit if share else brief.explicit)
-
-
-def test_a_later_turn_keeps_the_first_prompt_and_does_not_name_the_peers():
-    first = first_turn(GROUP_SET, GROUP_SET.groups[1], FRANCE)
-    messages = cooperative_turn(first, "lima", ["paris", "cairo"])
-    assert messages[:2] == first
-    assert messages[2] == {"role": "assistant", "content": "lima"}
-    assert messages[3]["role"] == "user"
-    assert "- paris\n- cairo\n" in messages[3]["content"]
-    assert messages[3]["content"].endswith(FRANCE.text)
-    assert not any(group.name in messages[3]["content"] for group in GROUP_SET.groups)
 
 
 def test_groups_that_ask_in_the_same_words_are_refused():

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 
+from trialign_ray.config.protocols import PROTOCOLS
+from trialign_ray.envs.protocols.base import Said
 from trialign_ray.envs.question_game import PAD, QuestionGame, padded
-from trialign_ray.errors import DataError
+from trialign_ray.errors import DataError, SpecError
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
 from trialign_ray.rewards.verifiers import AnswerReader
@@ -155,3 +157,34 @@ def test_padding_keeps_the_ids_or_refuses_them(ids: list[int], width: int) -> No
             padded(ids, width)
     else:
         assert padded(ids, width).tolist() == ids + [PAD] * (width - len(ids))
+
+
+@pytest.mark.parametrize("protocol", [name for name, entry in PROTOCOLS.items() if entry.most > 1])
+def test_every_protocol_is_a_game_that_rllib_accepts(protocol: str) -> None:
+    env = QuestionGame(game(2, protocol=protocol), lambda _: {group: Said("cairo .", "cairo") for group in GROUPS})
+    check_multiagent_environments(env)
+    env.reset(options={"question_id": "france"})
+    _, rewards, _, _, infos = say(env, SAID)
+    assert rewards.keys() == set(GROUPS)
+    assert ("cairo" in infos["farmer"]["messages"][-1]["content"]) == (protocol == "placebo")
+    assert [message["role"] for message in infos["farmer"]["messages"][-2:]] == ["assistant", "user"]
+
+
+def test_answers_to_another_question_are_those_of_the_turn_before() -> None:
+    told: list[int] = []
+
+    def elsewhere(turn: int) -> dict[str, Said]:
+        told.append(turn)
+        return {group: Said(f"cairo {turn}", "cairo") for group in GROUPS}
+
+    env = QuestionGame(game(3, protocol="placebo"), elsewhere)
+    env.reset(options={"question_id": "france"})
+    say(env, SAID)
+    _, _, _, _, infos = say(env, SAID)
+    assert told == [1, 2]
+    assert infos["farmer"]["peers"] == [{"group": group, "response": "cairo 2"} for group in ("neutral", "professor")]
+
+
+def test_a_game_that_shows_another_question_s_answers_wants_them() -> None:
+    with pytest.raises(SpecError, match="'placebo' shows answers to another question, and this game was given none"):
+        QuestionGame(game(2, protocol="placebo"))

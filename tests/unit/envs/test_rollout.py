@@ -16,6 +16,7 @@ import pytest
 from tests.tiny import tiny_model
 from trialign_ray import envs
 from trialign_ray.config.game import Group, Question, QuestionSet
+from trialign_ray.config.protocols import PROTOCOLS
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.data.validation import row_faults, validate_logs
@@ -214,3 +215,34 @@ def test_groups_whose_prompts_come_out_equal_are_refused_before_they_are_asked()
     twins = GROUP_SET.model_copy(update={"groups": (*GROUP_SET.groups, Group(name="twin")), "preferences": ()})
     with pytest.raises(DataError, match="groups 'neutral' and 'twin' get the same prompt"):
         list(roll_out(Unasked(), replace(plan(), game=replace(plan().game, groups=twins)), QUESTIONS.questions))
+
+
+@pytest.mark.parametrize("protocol", [name for name, entry in PROTOCOLS.items() if entry.most > 1])
+def test_every_protocol_begins_alike_and_gives_valid_logs_however_questions_are_batched(
+    model: Any, independent: pa.Table, protocol: str
+) -> None:
+    how = plan(2, game=game(2, response_tokens=BUDGET, protocol=protocol))
+    table = played(model, how)
+    assert [fault for row in table.to_pylist() for fault in row_faults(row)] == []
+    assert set(table["protocol"].to_pylist()) == {protocol}
+    said = {key(row): row["response_ids"] for row in table.to_pylist()}
+    assert all(said[key(row)] == row["response_ids"] for row in independent.to_pylist())
+    assert_same(played(model, replace(how, questions_per_batch=1)), table)
+
+
+def test_the_placebo_shows_as_many_answers_of_the_same_groups_to_one_other_question(model: Any) -> None:
+    table = played(model, plan(2, game=game(2, response_tokens=BUDGET, protocol="placebo")))
+    rows = {key(row): row for row in table.to_pylist()}
+    for (question_id, group, turn, sample), row in rows.items():
+        peers = [peer for peer in GROUPS if peer != group] if turn == 2 else []
+        assert [peer["group"] for peer in row["peers"]] == peers
+        matching = {
+            other.question_id
+            for other in QUESTIONS.questions
+            if all(
+                rows[other.question_id, peer["group"], 1, sample]["response"] == peer["response"]
+                for peer in row["peers"]
+            )
+        }
+        assert matching - {question_id}
+        assert all(f"- {peer['response']}" in row["messages"][-1]["content"] for peer in row["peers"])

@@ -10,10 +10,11 @@ import pytest
 from tests.world import World
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.config.protocols import PROTOCOLS
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, roll_out
-from trialign_ray.envs.talk import Ask, Recorder, converse, first_asks
+from trialign_ray.envs.talk import Ask, Recorder, Talk, converse, first_asks
 from trialign_ray.errors import DataError
 from trialign_ray.inference.base import Sampling
 from trialign_ray.inference.transformers import TransformersEngine
@@ -27,11 +28,12 @@ def game(world: World) -> tuple[QuestionSet, GroupSet]:
     return load_yaml(QuestionSet, world.questions), load_yaml(GroupSet, world.groups)
 
 
+@pytest.mark.parametrize("protocol", [name for name, entry in PROTOCOLS.items() if entry.most > 1])
 def test_rows_are_those_of_a_rollout_whose_responses_are_the_same(
-    world: World, game: tuple[QuestionSet, GroupSet]
+    world: World, game: tuple[QuestionSet, GroupSet], protocol: str
 ) -> None:
     questions, groups = game
-    config = game_config(questions, groups, world.model, 2, 6)
+    config = game_config(questions, groups, world.model, 2, 6, protocol=protocol)
     generator = TransformersEngine(rows=64).load(Path(world.model), None, "float32", "cpu")
     plan = Rollout(config, Sampling(6, 0.9, 2), questions_per_batch=99)
     (table,) = roll_out(generator, plan, questions.split("train"))
@@ -42,13 +44,14 @@ def test_rows_are_those_of_a_rollout_whose_responses_are_the_same(
         said = [rolled[ask.turn, ask.question.question_id, ask.group.name, ask.sample]["response"] for ask in asks]
         return [ChatReply(text, "stop", "m") for text in said]
 
-    recorder, told = Recorder(questions, groups, "cooperative"), []
-    for turn in converse(say_the_same, first_asks(questions.split("train"), groups, 2, 0), 2, 0, recorder.shown):
+    recorder, told = Recorder(questions, groups, protocol), []
+    first = first_asks(plan.batches(questions.split("train"))[0], groups, 2, 0)
+    for turn in converse(say_the_same, first, Talk(protocol, 2, 0, recorder.said)):
         told += turn
     assert len(told) == len(rolled) == 4 * 3 * 2 * 2
     for one in told:
         row = recorder.row(one.ask, one.reply.text)
-        row["peers"] = [{"group": group, "response": text} for group, text in one.peers]
+        row["peers"] = list(one.peers)
         other = rolled[tuple(row[name] for name in key)]
         assert {name: row[name] for name in row if name not in TOKEN_FIELDS} == {
             name: other[name] for name in other if name not in TOKEN_FIELDS
