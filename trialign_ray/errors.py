@@ -8,6 +8,7 @@ TrialignError                 code                 what happened
 ├── ClusterError              cluster_unavailable  Ray cannot be reached or lacks resources
 ├── WorkerError               worker_died          learners died more often than they may be restarted
 ├── CheckpointError           bad_checkpoint       a run cannot be resumed
+├── CellError                 cells_failed         cells of a comparison failed; the others are finished
 ├── ExportError               export_mismatch      an exported model differs from the trained one
 ├── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
 ├── EndpointError             endpoint_failed      a server of answers cannot be reached, or keeps failing
@@ -91,6 +92,13 @@ class CheckpointError(TrialignError):
 
     code = "bad_checkpoint"
     exit_status = 6
+
+
+class CellError(TrialignError):
+    """Cells of a comparison failed; the others are finished and reported."""
+
+    code = "cells_failed"
+    exit_status = 12
 
 
 class ExportError(TrialignError):

@@ -15,6 +15,7 @@ from trialign_ray.cli import (
     audit,
     bench,
     collect,
+    compare,
     doctor,
     export,
     jobs,
@@ -65,6 +66,7 @@ app.command("audit")(audit.command)
 app.command("collect")(collect.command)
 app.add_typer(logs.app, name="logs")
 app.command("train")(train.command)
+app.command("compare")(compare.command)
 app.command("export")(export.command)
 app.command("questions")(questions.command)
 app.add_typer(bench.app, name="bench")

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from trialign_ray.evaluation.figures import Audit, Figure
+from trialign_ray.evaluation.figures import Audit, Figure, MaybeFigure
 from trialign_ray.evaluation.gates import Gate
-from trialign_ray.evaluation.report.catalogue import METRICS, write_answering, write_interval, write_value
-from trialign_ray.evaluation.report.report import AuditReport
-from trialign_ray.evaluation.report.served import ABSENT, served
+from trialign_ray.evaluation.report.catalogue import (
+    METRICS,
+    Metric,
+    judge,
+    write_answering,
+    write_change,
+    write_change_interval,
+    write_interval,
+    write_value,
+)
+from trialign_ray.evaluation.report.report import AuditReport, Baseline
+from trialign_ray.evaluation.report.served import ABSENT, sentences, served
 from trialign_ray.io.storage import writing
 
 _BY_GROUP = {
@@ -29,24 +38,19 @@ def to_markdown(report: AuditReport, gates: Sequence[Gate] = ()) -> str:
     audit = report.audit
     name = str(report.run.get("name", "audit"))
     counts = f"{audit.questions} questions with a truth, {len(audit.groups)} groups, {write_answering(audit)}"
-    parts = [f"## Truth by group: {_cell(name)}\n\n{counts}\n", *_gates(gates, audit)]
-    figures = ((metric, getattr(audit, name)) for name, metric in METRICS.items())
-    rows = [
-        (metric.label, write_value(metric, figure.value), write_interval(metric, figure))
-        for metric, figure in figures
-        if figure is not None
-    ]
-    parts.append(_table(("", "measured", "95 % interval"), rows))
+    parts = [f"## Truth by group: {cell(name)}\n\n{counts}\n", *_gates(gates, audit)]
+    parts.append(_figures(report))
     ways = served(report)
     scored = any(way.preference != ABSENT for way in ways)
     cells = [(way.label, str(way.calls), f"{way.right} {way.right_interval}", way.preference) for way in ways]
     width = 4 if scored else 3
     head = ("served", "calls", "right for everyone", "preference")
-    parts.append(_table(head[:width], [row[:width] for row in cells]))
+    parts.append(table(head[:width], [row[:width] for row in cells]))
+    parts += [f"{sentence}\n" for sentence in sentences(report)]
     shown = {name: label for name, label in _BY_GROUP.items() if getattr(audit, name) is not None}
     by_group = [(group, *_shares(audit, group, shown)) for group in audit.groups]
-    parts.append(_table(("group", *shown.values()), by_group))
-    return "\n".join([*parts, *(f"- {_cell(note)}" for note in audit.notes), ""])
+    parts.append(table(("group", *shown.values()), by_group))
+    return "\n".join([*parts, *(f"- {cell(note)}" for note in audit.notes), ""])
 
 
 def append_markdown(report: AuditReport, gates: Sequence[Gate], file: Path) -> None:
@@ -55,11 +59,32 @@ def append_markdown(report: AuditReport, gates: Sequence[Gate], file: Path) -> N
         stream.write(to_markdown(report, gates))
 
 
+def _figures(report: AuditReport) -> str:
+    beside = report.baseline
+    head = ["", "measured", "95 % interval", *([] if beside is None else ["baseline", "change", ""])]
+    rows = []
+    for name, metric in METRICS.items():
+        figure: MaybeFigure = getattr(report.audit, name)
+        if figure is not None:
+            row = [metric.label, write_value(metric, figure.value), write_interval(metric, figure)]
+            rows.append(row if beside is None else [*row, *_beside(metric, beside)])
+    return table(head, rows)
+
+
+def _beside(metric: Metric, baseline: Baseline) -> list[str]:
+    before: MaybeFigure = getattr(baseline.audit, metric.name)
+    change: MaybeFigure = getattr(baseline.difference, metric.name)
+    if before is None or change is None:
+        return [ABSENT, ABSENT, ""]
+    told = f"{write_change(metric, change.value)} ({write_change_interval(metric, change)})"
+    return [write_value(metric, before.value), told, judge(metric, change)]
+
+
 def _gates(gates: Sequence[Gate], audit: Audit) -> Iterator[str]:
     measured = audit.flat()
     rows = [(str(gate), *_outcome(gate, measured.get(gate.metric))) for gate in gates]
     if rows:
-        yield _table(("fails if", "", "measured"), rows)
+        yield table(("fails if", "", "measured"), rows)
 
 
 def _outcome(gate: Gate, figure: Figure | None) -> tuple[str, str]:
@@ -75,11 +100,12 @@ def _shares(audit: Audit, group: str, shown: Iterable[str]) -> Iterator[str]:
         yield "–" if figure is None else write_value(_SHARE, figure.value)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
     rule = [":---", *("---:" for _ in head[1:])]
-    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in (head, rule, *rows))
+    return "".join(f"| {' | '.join(map(cell, row))} |\n" for row in (head, rule, *rows))
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text that ends no cell and begins no tag."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

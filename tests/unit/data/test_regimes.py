@@ -1,0 +1,98 @@
+"""Logs as a regime changes them: which rows and labels stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from trialign_ray.config.compare import FewerRows, LogChanges
+from trialign_ray.data.regimes import changed_logs, drawn
+from trialign_ray.data.schema import SCHEMA
+from trialign_ray.errors import DataError
+
+QUESTIONS = [f"q{n}" for n in range(20)]
+GROUPS = ("neutral", "farmer", "nurse")
+
+
+def row(question: str, group: str, sample: int, answer: str, split: str = "train") -> dict[str, Any]:
+    return {
+        **dict.fromkeys(("question", "protocol", "response", "source", "model_hash"), ""),
+        **{"question_id": question, "group": group, "sample": sample, "answer": answer, "answer_kind": "entity"},
+        **{"turn": 1, "messages": [], "prompt_ids": [1], "response_ids": [2], "references": ["right"], "seed": 0},
+        **{"reward_truth": float(answer == "right"), "kind": "objective", "split": split, "peers": []},
+        "topic": "even" if int(question[1:]) % 2 == 0 else "odd",
+    }
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    said = ("right", "wrong", "wrong", "other")
+    rows = [row(q, g, s, said[s]) for q in QUESTIONS for g in GROUPS for s in range(4)]
+    return pa.Table.from_pylist([*rows, row("q99", "neutral", 0, "right", "heldout")], schema=SCHEMA)
+
+
+def changed(table: pa.Table, **changes: Any) -> list[dict[str, Any]]:
+    found = changed_logs(table, LogChanges.model_validate(changes))
+    assert found.schema == SCHEMA
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return rows
+
+
+def test_only_training_rows_stay(table: pa.Table):
+    assert {each["split"] for each in changed(table)} == {"train"}
+    assert len(changed(table)) == len(QUESTIONS) * len(GROUPS) * 4
+
+
+def test_a_share_of_the_questions_keeps_its_labels_for_every_group(table: pa.Table):
+    rows = changed(table, labels_kept=0.2)
+    labelled = {each["question_id"] for each in rows if each["kind"] == "objective"}
+    assert len(labelled) == 4
+    for each in rows:
+        known = each["question_id"] in labelled
+        assert (each["reward_truth"] is not None, bool(each["references"])) == (known, known)
+        assert each["answer"] is not None
+
+
+def test_more_labels_are_those_of_fewer_and_others(table: pa.Table):
+    few, many = drawn(QUESTIONS, 0.2, 0, "labels"), drawn(QUESTIONS, 0.5, 0, "labels")
+    assert set(few) < set(many)
+    assert drawn(QUESTIONS, 0.2, 1, "labels") != few
+
+
+def test_a_wrong_label_is_the_wrong_answer_that_was_logged_most_often(table: pa.Table):
+    rows = changed(table, labels_wrong=0.25)
+    mislabelled = {each["question_id"] for each in rows if each["references"] == ["wrong"]}
+    assert len(mislabelled) == 5
+    for each in rows:
+        truth = "wrong" if each["question_id"] in mislabelled else "right"
+        assert each["reward_truth"] == float(each["answer"] == truth)
+
+
+def test_wrong_labels_are_among_those_that_are_kept(table: pa.Table):
+    rows = changed(table, labels_kept=0.5, labels_wrong=0.4)
+    assert len({each["question_id"] for each in rows if each["references"] == ["wrong"]}) == 4
+    assert all(each["kind"] == "objective" for each in rows if each["references"])
+
+
+@pytest.mark.parametrize(("of", "questions", "samples"), [("questions", 5, 4), ("responses", 20, 1)])
+def test_some_groups_log_less(table: pa.Table, of: str, questions: int, samples: int):
+    fewer = FewerRows.model_validate({"groups": ["nurse"], "ratio": 4, "of": of})
+    rows = changed(table, fewer=fewer)
+    nurse = [each for each in rows if each["group"] == "nurse"]
+    assert len({each["question_id"] for each in nurse}) == questions
+    assert len(nurse) == questions * samples
+    assert len(rows) - len(nurse) == 2 * len(QUESTIONS) * 4
+
+
+def test_groups_and_topics_are_left_out(table: pa.Table):
+    rows = changed(table, without_groups=["farmer", "nurse"], without_topics=["odd"])
+    assert {(each["group"], each["topic"]) for each in rows} == {("neutral", "even")}
+
+
+def test_a_name_that_no_row_has_is_refused(table: pa.Table):
+    with pytest.raises(DataError, match="'without_groups' names 'pilot'"):
+        changed(table, without_groups=["pilot", "nurse"])
+    with pytest.raises(DataError, match="no training row is left"):
+        changed(table, without_topics=["odd", "even"])

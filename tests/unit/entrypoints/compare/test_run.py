@@ -1,0 +1,67 @@
+"""A grid that is killed goes on with the cells that are left, and its report says what every arm came to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.entrypoints.compare.samples import compare_spec
+from tests.world import World
+from trialign_ray.config.compare import CompareSpec
+from trialign_ray.entrypoints.compare import run
+from trialign_ray.entrypoints.compare.cell import run_cell
+from trialign_ray.entrypoints.compare.cells import Cell
+from trialign_ray.errors import CellError, CheckpointError, DataError
+from trialign_ray.evaluation.comparison.model import Comparison
+from trialign_ray.progress import Progress
+
+
+def test_a_grid_is_killed_fails_is_continued_and_reported(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spec, ran = compare_spec(world, tmp_path), list[str]()
+    trouble: dict[str, BaseException] = {"ours": KeyboardInterrupt()}
+
+    def troubled(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
+        if (error := trouble.pop(cell.arm, None)) is not None:
+            raise error
+        run_cell(spec, cell, progress)
+        ran.append(cell.arm)
+
+    monkeypatch.setattr(run, "run_cell", troubled)
+    with pytest.raises(KeyboardInterrupt):
+        run.compare(spec, local=True)
+    assert ran == ["base", "persona_deleted"]
+
+    trouble["ours"] = DataError("the disk is full.")
+    with pytest.raises(CellError, match="ours in all, seed 0: DataError: the disk is full"):
+        run.compare(spec, local=True)
+    assert ran == ["base", "persona_deleted", "sft"]
+
+    run.compare(spec, local=True)
+    assert ran == ["base", "persona_deleted", "sft", "ours"]
+    run.compare(spec, local=True)
+    assert len(ran) == 4
+
+    folder = tmp_path / "smoke"
+    found = Comparison.model_validate_json((folder / "comparison.json").read_text())
+    (rows,) = (regime.rows for regime in found.regimes)
+    assert [(row.arm, row.seeds, row.calls) for row in rows] == [
+        *[("base", (), 1), ("vote", (), 3), ("persona_deleted", (), 1)],
+        *[("ours", (0,), 1), ("sft", (0,), 1)],
+    ]
+    assert [row.steps for row in rows] == [0, 0, 0, 2, 4]
+    assert all(row.perplexity and row.perplexity > 1 for row in rows)
+    assert all(contrast.difference is not None for contrast in found.contrasts)
+    assert not found.failed
+    page = (folder / "comparison.html").read_text()
+    assert all(arm in page for arm in ("base", "ours", "sft"))
+    assert "Predicted: Nothing wins" in (folder / "comparison.md").read_text()
+
+    added = compare_spec(world, tmp_path, contrasts=[each.model_dump() for each in spec.contrasts[:1]])
+    with pytest.raises(CheckpointError, match="'contrasts' was changed after the first cell was finished"):
+        run.compare(added, report_only=True)
+    answers = json.loads((folder / "registered.json").read_text())
+    assert set(answers) == {"contrasts", "predictions"}

@@ -1,0 +1,102 @@
+"""Logs as they might have been: fewer labels, wrong ones, groups that logged little, groups and topics left out.
+
+Questions are drawn by hash of the seed and their id, so that every arm of a comparison trains on the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trialign_ray.config.compare import FewerRows, LogChanges
+from trialign_ray.errors import DataError
+
+
+def changed_logs(table: pa.Table, changes: LogChanges) -> pa.Table:
+    """The training rows of `table` (log schema) under `changes`; rows of other splits are left out.
+
+    Raises DataError where a group or topic to be left out is not there, or no row is left.
+    """
+    for field, column in (("without_groups", "group"), ("without_topics", "topic")):
+        out = getattr(changes, field)
+        if missing := sorted(set(out) - set(pc.unique(table[column]).to_pylist())):
+            raise DataError(f"logs: '{field}' names '{missing[0]}', which no row has. Correct the name.")
+        table = table.filter(pc.invert(pc.is_in(table[column], pa.array(out, pa.string()))))
+    table = table.filter(pc.equal(table["split"], "train"))
+    questions = pc.unique(table["question_id"]).to_pylist()
+    labelled = drawn(questions, changes.labels_kept, changes.seed, "labels")
+    table = without_labels(table, set(questions) - set(labelled))
+    table = with_wrong_labels(table, changes.labels_wrong, changes.seed)
+    if changes.fewer is not None:
+        table = with_fewer(table, changes.fewer, changes.seed)
+    if table.num_rows == 0:
+        raise DataError("logs: no training row is left under these changes. Leave out less.")
+    return table
+
+
+def drawn(questions: Iterable[str], share: float, seed: int, purpose: str) -> list[str]:
+    """A share of the questions, those of the lowest hashes: a larger share holds all that a smaller one does."""
+    ordered = sorted(set(questions), key=lambda each: hashlib.sha256(f"{seed}\0{purpose}\0{each}".encode()).digest())
+    return ordered[: round(share * len(ordered))]
+
+
+def without_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:
+    """Rows of `questions` become those of questions without a truth; answers stay, so groups can still be compared."""
+    chosen = pc.is_in(table["question_id"], pa.array(list(questions), pa.string()))
+    truth = pc.if_else(chosen, pa.scalar(None, pa.float32()), table["reward_truth"])
+    kind = pc.if_else(chosen, "subjective", table["kind"])
+    references = [
+        [] if out else kept for out, kept in zip(chosen.to_pylist(), table["references"].to_pylist(), strict=True)
+    ]
+    return _replaced(table, {"reward_truth": truth, "kind": kind, "references": references})
+
+
+def with_wrong_labels(table: pa.Table, share: float, seed: int) -> pa.Table:
+    """The truth of a share of the labelled questions is replaced by the wrong answer that was logged most often.
+
+    A question to which nobody logged a wrong answer keeps its truth; another takes its place where there is one.
+    """
+    wrong = _commonest_wrong(table)
+    labelled = set(table.filter(pc.equal(table["kind"], "objective"))["question_id"].to_pylist())
+    chosen = drawn(wrong, 1.0, seed, "wrong")[: round(share * len(labelled))]
+    given = {question: wrong[question] for question in chosen}
+    columns = (table[name].to_pylist() for name in ("question_id", "answer", "reward_truth", "references"))
+    rows = list(zip(*columns, strict=True))
+    truth = [float(answer == given[q]) if q in given else right for q, answer, right, _ in rows]
+    references = [[given[q]] if q in given else kept for q, _, _, kept in rows]
+    return _replaced(table, {"reward_truth": truth, "references": references})
+
+
+def _commonest_wrong(table: pa.Table) -> dict[str, str]:
+    """Question -> the wrong answer that most rows name; of equally common ones the first by name."""
+    said = table.filter(pc.and_(pc.equal(table["reward_truth"], 0), pc.equal(table["answer_kind"], "entity")))
+    counts = Counter(zip(said["question_id"].to_pylist(), said["answer"].to_pylist(), strict=True))
+    ordered = sorted(counts.items(), key=lambda item: (item[1], [-ord(char) for char in item[0][1]]))
+    return {question: answer for (question, answer), _ in ordered}
+
+
+def with_fewer(table: pa.Table, fewer: FewerRows, seed: int) -> pa.Table:
+    """Groups of `fewer` keep 1 in `ratio` of their questions, or of the responses to each question and turn."""
+    few = pc.is_in(table["group"], pa.array(fewer.groups, pa.string()))
+    if fewer.of == "questions":
+        kept = drawn(table["question_id"].to_pylist(), 1 / fewer.ratio, seed, "fewer")
+        stays = pc.is_in(table["question_id"], pa.array(kept, pa.string()))
+    else:
+        # The first samples are as good as any: they were drawn independently.
+        most = math.ceil((int(pc.max(table["sample"]).as_py()) + 1) / fewer.ratio)
+        stays = pc.less(table["sample"], most)
+    return table.filter(pc.or_(pc.invert(few), stays))
+
+
+def _replaced(table: pa.Table, columns: dict[str, object]) -> pa.Table:
+    for name, values in columns.items():
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(name)
+        column = values if isinstance(values, pa.ChunkedArray | pa.Array) else pa.array(values, field.type)
+        table = table.set_column(at, field, column.cast(field.type))
+    return table

@@ -1,0 +1,1 @@
+"""`trialign compare`: a grid of algorithms x seeds x regimes, and the report that compares them."""

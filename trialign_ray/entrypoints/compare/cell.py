@@ -1,0 +1,129 @@
+"""One cell, whole: train, keep the adapter, load it as a user would, and read it in both ways. Nothing needs Ray."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from trialign_ray.config.compare import BASE, PROMPTED, CompareSpec
+from trialign_ray.config.game import Question
+from trialign_ray.config.generators import GENERATORS
+from trialign_ray.config.seams import build, load_object
+from trialign_ray.entrypoints.compare.cells import Cell
+from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
+from trialign_ray.entrypoints.compare.game import HeldOutGame, held_out_game
+from trialign_ray.entrypoints.compare.logs import logs_of
+from trialign_ray.entrypoints.compare.readings import Model, free_answers, scored_answers
+from trialign_ray.entrypoints.compare.text import text_logprob
+from trialign_ray.entrypoints.versions import versions
+from trialign_ray.envs.local_speaker import LocalSpeaker
+from trialign_ray.envs.references.base import Reference, asks_of
+from trialign_ray.envs.talk import Ask
+from trialign_ray.inference.base import Engine
+from trialign_ray.io.cache import local_folder, upload_folder
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.io.storage import Location
+from trialign_ray.models.loading import chat_tokens
+from trialign_ray.models.placement import device_of
+from trialign_ray.progress import Progress
+from trialign_ray.trainer.local import LocalTraining
+from trialign_ray.trainer.option_scores import load_scorer
+from trialign_ray.trainer.resolve import resolve
+
+_TRAINING = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training took."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
+    """Write the cell's result and answers; an adapter that an earlier invocation kept is not trained again.
+
+    Raises SpecError, DataError and ModelError.
+    """
+    started, folder = time.monotonic(), CompareFolder.of(spec)
+    torch.set_num_threads(spec.cell.cpus)
+    device = device_of("cuda" if spec.cell.gpu else "cpu")
+    game = held_out_game(spec, spec.regimes[cell.regime], cell.validation)
+    training, adapter = Training(), None
+    if cell.stage != "reference":
+        training, adapter = _trained(spec, cell, folder.adapter(cell.key), device, progress)
+    model = _loaded(spec, cell, adapter, device)
+    speaker = LocalSpeaker(model.generator, model.tokens, spec.evaluation.max_new_tokens)
+    answers = _answers(cell, game, model, speaker, progress)
+    text = None if spec.evaluation.text is None or cell.validation else spec.evaluation.text
+    logprob, tokens = (None, 0) if text is None else text_logprob(model, text)
+    served = max(1, len(game.free) * len(game.groups.names))
+    folder.finish(
+        CellResult(
+            **{"key": cell.key, "stage": cell.stage, "arm": cell.arm, "regime": cell.regime, "seed": cell.seed},
+            learning_rate=None if adapter is None else cell.train.optimizer.learning_rate,
+            **{"steps": training.steps, "training_tokens": training.tokens, "training_seconds": training.seconds},
+            seconds=time.monotonic() - started,
+            **{"calls": speaker.calls / served, "tokens": speaker.written / served},
+            **{"text_logprob": logprob, "text_tokens": tokens, "device": device, "versions": versions()},
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+        answers,
+    )
+
+
+def _trained(spec: CompareSpec, cell: Cell, target: Location, device: str, progress: Progress) -> tuple[Training, Path]:
+    """The cell's adapter, trained unless it is there."""
+    if not target.child(_TRAINING).exists():
+        train = cell.train.model_copy(update={"logs": logs_of(spec, cell)})
+        run = resolve(train, RunFolder(target))
+        local = LocalTraining.of(run, device)
+        steps, tokens, seconds = run.plan.derived.steps, 0, 0.0
+        progress.begin(f"training {cell.label}", steps)
+        for result in local.steps():
+            tokens, seconds = tokens + result.response_tokens, seconds + result.seconds
+            progress.advance()
+        progress.end()
+        with tempfile.TemporaryDirectory(prefix="trialign-adapter-") as staging:
+            local.policy.model.save_pretrained(staging, safe_serialization=True)
+            told = {"steps": steps, "tokens": tokens, "seconds": round(seconds, 3)}
+            (Path(staging) / _TRAINING).write_text(json.dumps(told), encoding="utf-8")
+            upload_folder(Path(staging), target)
+    folder = local_folder(target)
+    return Training(**json.loads((folder / _TRAINING).read_text(encoding="utf-8"))), folder
+
+
+def _loaded(spec: CompareSpec, cell: Cell, adapter: Path | None, device: str) -> Model:
+    folder, dtype = local_folder(cell.train.model), cell.train.learner.dtype
+    engine: Engine = build(GENERATORS, spec.evaluation.generator)
+    return Model(
+        scorer=load_scorer(folder, adapter, dtype, device),
+        generator=engine.load(folder, adapter, dtype, device),
+        tokens=chat_tokens(folder, cell.train.chat_template_kwargs),
+    )
+
+
+def _answers(cell: Cell, game: HeldOutGame, model: Model, speaker: LocalSpeaker, progress: Progress) -> pa.Table:
+    """Both readings. `speaker` is asked for the free answers alone, so that it counts their calls."""
+    unseen = LocalSpeaker(model.generator, model.tokens, game.spec.max_new_tokens)
+    tables = [scored_answers(model, game, _asks(cell, game, game.scored, unseen), progress)]
+    if game.free:
+        tables.append(free_answers(speaker, game, _asks(cell, game, game.free, speaker), progress))
+    return pa.concat_tables(tables)
+
+
+def _asks(cell: Cell, game: HeldOutGame, questions: Sequence[Question], speaker: LocalSpeaker) -> list[Ask]:
+    if cell.stage != "reference" or cell.arm == BASE:
+        return asks_of(game.groups, questions)
+    reference: Reference = load_object(PROMPTED[cell.arm])
+    return reference(game.groups, questions, speaker)

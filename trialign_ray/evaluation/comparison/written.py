@@ -1,0 +1,88 @@
+"""The report's tables as text, which Markdown and page share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from trialign_ray.config.compare import FIGURES
+from trialign_ray.evaluation.comparison.model import ArmRow, ByFigure, Comparison, ContrastRow, RegimeRows
+from trialign_ray.evaluation.figures import Figure, MaybeFigure
+
+ABSENT = "–"
+_READINGS = {"closed": "Closed set: the likeliest option", "free": "Free answers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: its first column is the row's name."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(regime: RegimeRows) -> Iterator[Table]:
+    """Both readings, groups and topics that training left out, and what each arm costs."""
+    for reading, title in _READINGS.items():
+        yield from _figures(title, reading, [(row, row.figures) for row in regime.rows])
+    for reading, title in _READINGS.items():
+        rows = [(row, row.unseen) for row in regime.rows if row.unseen]
+        yield from _figures(f"{title}, groups and topics that training left out", reading, rows)
+    yield _costs(regime.rows)
+
+
+def contrast_table(found: Comparison) -> Table:
+    """Every contrast that was named before the run."""
+    head = ("contrast", "regime", "figure", "difference", "95 %", "p", "p, Holm", "seeds")
+    return Table("Contrasts named before the run", head, tuple(_contrast(row) for row in found.contrasts))
+
+
+def seeds(row: ArmRow) -> str:
+    """'3 seeds', '2 of 3 seeds', or nothing of an arm without training."""
+    if not row.trained:
+        return ""
+    whole = len(row.seeds) + row.missing
+    return f"{len(row.seeds)} of {whole} seeds" if row.missing else f"{whole} seed{'s' * (whole > 1)}"
+
+
+def _figures(title: str, reading: str, rows: Sequence[tuple[ArmRow, ByFigure]]) -> Iterator[Table]:
+    """Columns that some arm has a figure in; no table without one."""
+    names = [name for name in FIGURES if name.startswith(f"{reading}.") and any(found.get(name) for _, found in rows)]
+    if names:
+        head = ("arm", *(FIGURES[name] for name in names))
+        yield Table(title, head, tuple((row.arm, *(_figure(found.get(name)) for name in names)) for row, found in rows))
+
+
+def _figure(figure: MaybeFigure) -> str:
+    if figure is None:
+        return ABSENT
+    interval = f" ({figure.low:.3f} to {figure.high:.3f})" if figure.low < figure.high else ""
+    return f"{figure.value:.3f}{interval}"
+
+
+def _costs(rows: Sequence[ArmRow]) -> Table:
+    head = ("arm", "seeds", "calls an answer", "tokens an answer", "learning rate", "steps", "training tokens",
+            "training seconds", "perplexity")  # fmt: skip
+    return Table("What each costs", head, tuple(_cost(row) for row in rows))
+
+
+def _cost(row: ArmRow) -> tuple[str, ...]:
+    spent: tuple[str, ...] = (ABSENT,) * 4
+    if row.learning_rate is not None:
+        spent = f"{row.learning_rate:g}", *(f"{n:.0f}" for n in (row.steps, row.training_tokens, row.training_seconds))
+    perplexity = ABSENT if row.perplexity is None else f"{row.perplexity:.3f}"
+    return row.arm, seeds(row) or ABSENT, f"{row.calls:.2f}", f"{row.tokens:.1f}", *spent, perplexity
+
+
+def _contrast(row: ContrastRow) -> tuple[str, ...]:
+    told = row.contrast
+    where = f"{told.regime}, left out" if told.unseen else told.regime
+    name = f"{told.name}: {told.of} less {told.against}"
+    if row.difference is None or row.p is None or row.p_holm is None:
+        return name, where, told.figure, *(ABSENT,) * 4, str(row.seeds)
+    return name, where, told.figure, *_difference(row.difference), f"{row.p:.3f}", f"{row.p_holm:.3f}", str(row.seeds)
+
+
+def _difference(figure: Figure) -> tuple[str, str]:
+    return f"{figure.value:+.3f}", f"{figure.low:+.3f} to {figure.high:+.3f}"
