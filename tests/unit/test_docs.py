@@ -26,6 +26,7 @@ PAGES = (
     "docs/architecture.md",
     "docs/assistants.md",
     "docs/audit.md",
+    "docs/comparison.md",
     "docs/logs.md",
     "docs/operations.md",
     "docs/questions.md",

@@ -11,13 +11,17 @@ import yaml
 
 from trialign_ray.bench.sets import SETS
 from trialign_ray.config.base import Strict, load_yaml, parse
+from trialign_ray.config.compare import CompareSpec
 from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.rewards.verifiers import AnswerReader
 
 ROOT = Path(__file__).parents[3]
-KINDS: dict[str, type[Strict]] = {"train": TrainSpec, "audit": AuditSpec, "collect": CollectSpec}
+KINDS: dict[str, type[Strict]] = {
+    **{"train": TrainSpec, "audit": AuditSpec, "collect": CollectSpec},
+    "compare": CompareSpec,
+}
 
 
 class _AnyTag(yaml.SafeLoader):

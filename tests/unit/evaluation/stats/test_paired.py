@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from trialign_ray.evaluation.stats.intervals import Bootstrap, Floats, Statistic, ratio
+from trialign_ray.evaluation.stats.intervals import Bootstrap, Statistic, ratio
 from trialign_ray.evaluation.stats.paired import difference_over_seeds, mean_over_seeds
 
 QUESTIONS = 40
 
 
-def share(right_q: Floats) -> Statistic:
+def share(right_q: NDArray[Any]) -> Statistic:
     return ratio(right_q.astype(np.float64), np.ones(len(right_q)))
 
 
