@@ -31,16 +31,17 @@ def plain_train(
     adam = adamw(masters, optimizer)
     schedule = cosine(adam, total, 1)
     objective = compose(algorithm)
-    utility_g, losses = None, []
+    utility_g, weight_g, losses = None, None, []
     for shares in steps:
         utility_g = first_utilities(len(shares)) if utility_g is None else utility_g
         batch = assemble(shares)
-        logp_qgk = batch.to_qgk(policy(batch.trees).double())
+        logp_s = policy(batch.trees).double()
+        logp_qgk, scored = batch.to_qgk(logp_s), batch.scored_answers(logp_s)
         candidates = batch.candidates
         if objective.needs_reference:
             with torch.no_grad(), policy.reference():
                 candidates = replace(candidates, reference_logp_qgk=batch.to_qgk(policy(batch.trees).double()))
-        outputs = step_objective(objective, logp_qgk, candidates, utility_g)
+        outputs = step_objective(objective, logp_qgk, candidates, utility_g, scored, weight_g)
         outputs.loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(parameters, masters, strict=True):
             assert parameter.grad is not None
@@ -51,6 +52,6 @@ def plain_train(
         with torch.no_grad():
             for parameter, master in zip(parameters, masters, strict=True):
                 parameter.copy_(master)
-        utility_g = outputs.utility_g
+        utility_g, weight_g = outputs.utility_g, outputs.weight_g
         losses.append(float(outputs.loss.detach()))
     return losses, [parameter.detach().clone() for parameter in parameters]

@@ -20,6 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trialign_ray.actors.answer_forms import NO_FORMS, FormWriter, QuestionForms, Wording, batch_forms
+from trialign_ray.actors.labels import LabelPolicy
 from trialign_ray.actors.state import BufferState
 from trialign_ray.config.algorithm import UtilitySpec
 from trialign_ray.config.preferences import RULE
@@ -64,6 +66,8 @@ class BufferSpec:
     utility: UtilitySpec
     stop_ids: tuple[int, ...]
     """Only responses that ended are borrowed: a cut-off one would teach to stop anywhere."""
+    forms: FormWriter | None = None
+    """Writes the closed set of answers of each question; None where there is none."""
     cache: str | None = None
     """Folder for the memory-mapped Arrow files; None is the cache of the machine that the buffer is on."""
 
@@ -79,6 +83,7 @@ class CandidateEntry:
     answer: list[int]
     own: list[bool]
     objective: bool
+    forms: QuestionForms
 
 
 class RolloutBuffer:
@@ -96,7 +101,11 @@ class RolloutBuffer:
     def _table(self) -> pa.Table:
         """Opened at the first question, so that a fault of the logs is raised to the caller."""
         cache = cache_folder() / "partitions" if self._spec.cache is None else Path(self._spec.cache)
-        return memory_mapped(self._spec.logs, self._spec.group, cache)
+        return self._labels.relabelled(memory_mapped(self._spec.logs, self._spec.group, cache), self._spec.group)
+
+    @cached_property
+    def _labels(self) -> LabelPolicy:
+        return LabelPolicy.of(self._spec.candidates.labels, open_dataset(self._spec.logs))
 
     @cached_property
     def _rows(self) -> dict[str, list[int]]:
@@ -127,6 +136,7 @@ class RolloutBuffer:
             own_n=np.array([own for entry in entries for own in entry.own], np.bool_),
             reference_logp_n=np.concatenate(reference),
             objective_q=np.array([entry.objective for entry in entries], np.bool_),
+            answers=None if self._spec.forms is None else batch_forms([entry.forms for entry in entries]),
         )
 
     def store_reference(self, question_id: str, logp: Floats) -> None:
@@ -185,15 +195,20 @@ class RolloutBuffer:
             answer=[answer_number(row["answer"]) for row, _, _ in scored],
             own=[mine for _, _, mine in scored],
             objective=first[0]["kind"] == "objective",
+            forms=self._forms(question_id, [(row["response"], row["answer"]) for row, _, _ in scored]),
         )
+
+    def _forms(self, question_id: str, wordings: Sequence[Wording]) -> QuestionForms:
+        return NO_FORMS if self._spec.forms is None else self._spec.forms.of(question_id, wordings)
 
     def _rows_of(self, question_id: str) -> list[LogRow]:
         rows: list[LogRow] = self._table.take(np.array(self._rows.get(question_id, []), np.int64)).to_pylist()
         return sorted(rows, key=lambda row: (row["turn"], row["sample"]))
 
     def _offers(self, question_id: str, rows: Sequence[LogRow]) -> list[LogRow]:
-        """Right responses: the group's own of later turns, and its peers' of any turn."""
-        later = [row for row in rows if row["turn"] > 1 and row["reward_truth"] == 1]
+        """Right responses: the group's own of later turns, and its peers' of any turn, if later turns take part."""
+        with_later = self._spec.candidates.later_turns
+        later = [row for row in rows if with_later and row["turn"] > 1 and row["reward_truth"] == 1]
         rows_of_peers = np.array(self._peer_rows.get(question_id, []), np.int64)
         peers: list[LogRow] = self._peers.take(rows_of_peers).to_pylist()
         return later + peers
@@ -204,12 +219,17 @@ class RolloutBuffer:
         logs = open_dataset(self._spec.logs)
         peers = [name for name in logs.manifest.names if name != self._spec.group]
         parts = (located for name in peers for located in located_parts(logs, name))
-        batches = (batch for located in parts for batch in part_batches(*located, _BATCH_ROWS, _OFFERED))
+        batches = (
+            self._labels.relabelled(batch, located[2])
+            for located in parts
+            for batch in part_batches(*located, _BATCH_ROWS, _OFFERED)
+        )
         right = (
             batch.filter(pc.and_(pc.equal(batch["reward_truth"], 1), pc.equal(batch["split"], "train")))
             for batch in batches
         )
-        return pa.concat_tables([self._table.select(_OFFERED).slice(0, 0), *right])
+        offered = pa.concat_tables([self._table.select(_OFFERED).slice(0, 0), *right])
+        return offered if self._spec.candidates.later_turns else offered.filter(pc.equal(offered["turn"], 1))
 
     @cached_property
     def _peer_rows(self) -> dict[str, list[int]]:

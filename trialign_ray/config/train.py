@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from trialign_ray.config.algorithm import AnyAlgorithmSpec, TrialignSpec
 from trialign_ray.config.attention import AttentionSpec, MatmulSpec
@@ -17,16 +17,28 @@ RunName = Annotated[str, Field(pattern=RUN_NAME)]
 """A folder's, an actor's and a Ray job's name at once."""
 PathOrUri = Annotated[str, Field(min_length=1, max_length=1000)]
 """A path, or a pyarrow filesystem URI (file://, s3://, gs://)."""
+Labels = Literal["truth", "majority", "neutral"]
+"""What counts as right in training."""
 
 
 class CandidateSpec(Strict):
-    """Which responses compete in one group's prompt."""
+    """Which responses compete in one group's prompt, and which of them count as right."""
 
     own: int = Field(default=6, ge=1, le=64)
     """The group's own logged responses, the first samples of turn 1."""
     borrowed: int = Field(default=3, ge=0, le=64)
     """Right responses of other groups (any turn) or of the group's later turns, those that suit its preference best
     first: how a fact that only one persona elicits reaches the others."""
+    later_turns: bool = True
+    """Whether responses of later turns may be borrowed, the group's own and its peers'."""
+    labels: Labels = "truth"
+    """truth; majority: the answer that most responses of a question's last turn give, over all groups; neutral: what
+    the control said in its first turn, right or wrong."""
+    answers: int = Field(default=0, ge=0, le=64)
+    """Answers in the closed set of each question, for `algorithm.facts`: the truth, what groups said instead, then
+    answers to other questions of the topic. 0: no set."""
+    frames: int = Field(default=2, ge=0, le=16)
+    """Logged wordings of a group in which each answer of the set is put, at most; short answers come beside them."""
 
 
 class LoraSpec(Strict):
@@ -131,3 +143,26 @@ class TrainSpec(JobSpec):
     """Metric writers of your own, beside the JSON lines, TensorBoard events and Ray gauges that every run has."""
     evaluation: EvaluationSpec | None = None
     """The truth report before and after; none without it."""
+
+    def competing(self) -> CandidateSpec:
+        """Which responses compete, with what the algorithm itself settles."""
+        return self.candidates.model_copy(update=self.algorithm.settles())
+
+    @model_validator(mode="after")
+    def _as_the_algorithm_settles(self) -> Self:
+        for name, settled in self.algorithm.settles().items():
+            given = getattr(self.candidates, name)
+            if name in self.candidates.model_fields_set and given != settled:
+                raise ValueError(
+                    f"'candidates.{name}' is {given!r}, but algorithm '{self.algorithm.name}' settles it as "
+                    f"{settled!r}. Leave it out, or take another algorithm."
+                )
+        if self.candidates.answers and self.competing().labels != "truth":
+            raise ValueError("'candidates.answers' are made from the truth; leave them out, or set 'labels: truth'.")
+        return self
+
+    @model_validator(mode="after")
+    def _facts_need_answers(self) -> Self:
+        if getattr(self.algorithm, "facts", None) is not None and self.candidates.answers < 2:
+            raise ValueError("'algorithm.facts' compares answers; set 'candidates.answers' to 2 or more")
+        return self

@@ -19,6 +19,30 @@ NO_ANSWER = 0
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerForms:
+    """The closed set of answers of each question as responses behind one group's prompt.
+
+    Letters: m form over all questions, q question. A question's forms are its frames times its answers, frame by frame,
+    the short answers first and the truth, where it is known, the first answer.
+    """
+
+    form_t: npt.NDArray[np.int32]
+    form_offset_m: Ints
+    """[forms + 1]."""
+    form_offset_q: Ints
+    """[questions + 1]: the forms of question q are offset[q] to offset[q + 1]."""
+    frames_q: Ints
+    """Frames of each question, the empty one of short answers among them; 0 where there is no closed set."""
+    answers_q: Ints
+    """Answers of each question."""
+
+    def forms(self, q: int) -> list[npt.NDArray[np.int32]]:
+        """Token ids of the forms of question q."""
+        numbers = range(int(self.form_offset_q[q]), int(self.form_offset_q[q + 1]))
+        return [self.form_t[self.form_offset_m[m] : self.form_offset_m[m + 1]] for m in numbers]
+
+
+@dataclass(frozen=True, slots=True)
 class GroupBatch:
     """The candidates of one group for the requested questions, in the order of the request."""
 
@@ -42,6 +66,8 @@ class GroupBatch:
     """Log-prob under the reference policy; NaN where it has not been computed yet."""
     objective_q: Flags
     """Whether the question has a known truth."""
+    answers: AnswerForms | None = None
+    """None where no closed sets are asked for."""
 
     def prompt(self, q: int) -> npt.NDArray[np.int32]:
         """Token ids of the prompt of question q."""

@@ -27,12 +27,15 @@ def answer_mass(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
 
 
 def symmetric(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
-    """D_q = 2 / (G (G - 1)) * sum over pairs of 1 - <P_i, P_j>, [q]. Pulls every group towards every other."""
+    """D_q = 2 / (G (G - 1)) * sum over pairs of 1 - <P_i, P_j>, [q]. Pulls every group towards every other.
+
+    G counts the groups that have candidates: the others are in no pair.
+    """
     mass_qga = answer_mass(policy_qgk, candidates)
-    groups = mass_qga.shape[1]
-    same = mass_qga.sum(1).square().sum(-1) - mass_qga.square().sum((1, 2))
+    same_q = mass_qga.sum(1).square().sum(-1) - mass_qga.square().sum((1, 2))
+    groups_q = candidates.mask_qgk.any(-1).sum(1)
     # A group alone disagrees with nobody.
-    return 1 - same / (groups * (groups - 1)) if groups > 1 else torch.zeros_like(same)
+    return (1 - same_q / (groups_q * (groups_q - 1)).clamp(min=1)) * (groups_q > 1)
 
 
 def anchored(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
@@ -41,10 +44,12 @@ def anchored(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     1 / (G (G - 1)) * sum over ordered pairs of P_i(wrong) * P_j(right): only a wrong answer is pulled, only as far
     as a peer knows better, and no gradient ever lowers the right mass of the group that knows.
     """
+    there_qg = candidates.mask_qgk.any(-1)
     right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
     held_qg = right_qg.detach()
-    peers_qg = (held_qg.sum(1, keepdim=True) - held_qg) / max(right_qg.shape[1] - 1, 1)
-    return ((1 - right_qg) * peers_qg).mean(1)
+    groups_q = there_qg.sum(1)
+    peers_qg = (held_qg.sum(1, keepdim=True) - held_qg) / (groups_q - 1).clamp(min=1)[:, None]
+    return ((1 - right_qg) * peers_qg * there_qg).sum(1) / groups_q.clamp(min=1)
 
 
 def inconsistency(policy_qgk: Tensor, candidates: Candidates, always_symmetric: bool = False) -> Tensor:

@@ -1,6 +1,6 @@
 """The whole objective of one optimizer step: a pure function of the candidates' log-probs.
 
-    loss = mean over (q, g) of omega_g * policy_loss + lambda * inconsistency + beta * KL
+    loss = mean over (q, g) of omega_g * policy_loss + lambda * inconsistency + beta * KL + answer-level terms
 
 A step holds whole questions over all groups, so every group statistic of the step is exact.
 Letters: q question, g group, k candidate.
@@ -8,18 +8,19 @@ Letters: q question, g group, k candidate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from trialign_ray.config.algorithm import InconsistencySpec
 from trialign_ray.objective.advantage import standardise
+from trialign_ray.objective.answers import AnswerSets, FactOutputs, FactTerms, fact_terms
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.inconsistency import clamp_coefficient, inconsistency
 from trialign_ray.objective.losses.base import LossInputs, PolicyLoss
 from trialign_ray.objective.welfare.alpha_fair import AlphaFair
-from trialign_ray.objective.welfare.base import Welfare
+from trialign_ray.objective.welfare.base import MovingWelfare, Welfare
 
 _EQUAL = AlphaFair(alpha=0)
 _NO_PENALTY = InconsistencySpec(coefficient=0)
@@ -32,9 +33,11 @@ class Objective:
     loss: PolicyLoss
     w_truth: float
     """Weight of truth in the candidates' utilities, above one half; it bounds lambda."""
-    welfare: Welfare = _EQUAL
+    welfare: Welfare | MovingWelfare = _EQUAL
     """By default every group counts the same."""
     inconsistency: InconsistencySpec = _NO_PENALTY
+    facts: FactTerms | None = None
+    """Answer-level terms; they need the step's answers."""
     kl: float = 0.0
     """beta."""
     utility_decay: float = 0.9
@@ -55,6 +58,8 @@ class StepOutputs:
     penalty: Tensor
     kl: Tensor | None
     """None where beta is 0: the reference is not read for it then."""
+    facts: FactOutputs | None
+    """None without answer-level terms."""
     coefficient: float
     """lambda as used."""
     clamped: bool
@@ -62,6 +67,7 @@ class StepOutputs:
     utility_g: Tensor
     """The moving averages after this step, to be passed into the next."""
     weight_g: Tensor
+    """The groups' weights in this step, to be passed into the next."""
     mass_right_g: Tensor
     """Candidate-policy mass on right responses to objective questions, mean over the step."""
     signal_share: Tensor
@@ -70,28 +76,54 @@ class StepOutputs:
     """Mean over the pairs with signal."""
 
 
-def step_objective(objective: Objective, logp_qgk: Tensor, candidates: Candidates, utility_g: Tensor) -> StepOutputs:
+@dataclass(frozen=True, slots=True)
+class ScoredAnswers:
+    """The closed sets of answers of a step, and their log-probs."""
+
+    logp_qgfa: Tensor
+    """Log-prob of each whole response that gives the answer."""
+    answers: AnswerSets
+
+
+def step_objective(
+    objective: Objective,
+    logp_qgk: Tensor,
+    candidates: Candidates,
+    utility_g: Tensor,
+    scored: ScoredAnswers | None = None,
+    last_weight_g: Tensor | None = None,
+) -> StepOutputs:
     """Objective of one step. utility_g: moving average of each group's utility before it, [groups].
 
-    `candidates.reference_logp_qgk` must be known where `objective.needs_reference`.
+    last_weight_g: the weights of the step before, from which a welfare may move them; None is equal weights.
+
+    `candidates.reference_logp_qgk` must be known where `objective.needs_reference`, and `scored` be there where it has
+    answer-level terms.
     """
     log_policy_qgk = candidate_policy(logp_qgk, candidates)
     policy_qgk = log_policy_qgk.exp()
     average_g = _moving_average(objective.utility_decay, utility_g, policy_qgk.detach(), candidates)
-    weight_g = objective.welfare.weights(average_g)
+    outputs = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
+    if isinstance(objective.welfare, MovingWelfare):
+        last_g = torch.ones_like(average_g) if last_weight_g is None else last_weight_g
+        weight_g = objective.welfare.moved(last_g, outputs.loss_qg.detach().mean(0))
+    else:
+        weight_g = objective.welfare.weights(average_g)
     asked = objective.inconsistency
     always_symmetric = asked.form == "symmetric"
     coefficient = clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, always_symmetric)
-    outputs = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
     policy_loss = (weight_g * outputs.loss_qg).mean()
     penalty = inconsistency(policy_qgk, candidates, always_symmetric)
     kl = kl_to_reference(log_policy_qgk, candidates) if objective.kl > 0 else None
+    facts = None if objective.facts is None else _facts(objective.facts, scored, weight_g)
     signal_qg = candidates.with_signal_qg()
+    extra = (0.0 if kl is None else objective.kl * kl) + (0.0 if facts is None else facts.loss)
     return StepOutputs(
-        loss=policy_loss + coefficient * penalty + (0.0 if kl is None else objective.kl * kl),
+        loss=policy_loss + coefficient * penalty + extra,
         policy_loss=policy_loss.detach(),
         penalty=penalty.detach(),
         kl=None if kl is None else kl.detach(),
+        facts=None if facts is None else replace(facts, loss=facts.loss.detach()),
         coefficient=coefficient,
         clamped=coefficient < asked.coefficient,
         utility_g=average_g,
@@ -100,6 +132,12 @@ def step_objective(objective: Objective, logp_qgk: Tensor, candidates: Candidate
         signal_share=signal_qg.float().mean(),
         effective_samples=_mean(outputs.effective_samples_qg.detach()[signal_qg]),
     )
+
+
+def _facts(terms: FactTerms, scored: ScoredAnswers | None, weight_g: Tensor) -> FactOutputs:
+    if scored is None:
+        raise ValueError("answer-level terms need scored answers; the step has none")
+    return fact_terms(terms, scored.logp_qgfa, scored.answers, weight_g)
 
 
 def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:

@@ -1,6 +1,9 @@
 """From the groups' shares to what a step needs: token trees to score, and the objective's candidates.
 
-Letters: q question, g group, k candidate (padded), s response, numbered as the trees hold them.
+A tree holds a group's candidates for a question and then, where answers compete, its forms of the closed set.
+
+Letters: q question, g group, k candidate (padded), f frame, a answer (both padded), s response, numbered as the trees
+hold them.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import torch
 from torch import Tensor
 
 from trialign_ray.data.batch import NO_ANSWER, GroupBatch
+from trialign_ray.objective.answers import AnswerSets
 from trialign_ray.objective.candidates import UNNAMED, Candidates
+from trialign_ray.objective.step import ScoredAnswers
 from trialign_ray.trainer.packing import Tree, tree_nodes
 
 
@@ -25,16 +30,29 @@ class StepBatch:
     trees: tuple[Tree, ...]
     """One for each (question, group), questions outermost."""
     candidates: Candidates
+    candidate_n: Tensor
+    """Number s of each candidate, in the order of [q, g, k]."""
+    answers: AnswerSets | None
+    """None where no closed sets are asked for."""
+    form_m: Tensor
+    """Number s of each form, in the order of [q, g, f, a]."""
 
     @property
     def response_tokens(self) -> int:
-        """Tokens of all responses: the unit of throughput."""
-        return sum(len(response) for tree in self.trees for response in tree.responses)
+        """Tokens of all candidates: the unit of throughput."""
+        return int((self.candidates.length_qgk * self.candidates.mask_qgk).sum())
 
     def to_qgk(self, value_s: Tensor) -> Tensor:
-        """Spread a value of each response into [q, g, k]; 0 in padding. Carries the gradient."""
+        """Spread a value of each candidate into [q, g, k]; 0 in padding. Carries the gradient."""
         mask = self.candidates.mask_qgk
-        return value_s.new_zeros(mask.shape).masked_scatter(mask, value_s)
+        return value_s.new_zeros(mask.shape).masked_scatter(mask, value_s[self.candidate_n])
+
+    def scored_answers(self, logp_s: Tensor) -> ScoredAnswers | None:
+        """The closed sets with their log-probs; None where there are none. Carries the gradient."""
+        if self.answers is None:
+            return None
+        mask = self.answers.mask_qgfa
+        return ScoredAnswers(logp_s.new_zeros(mask.shape).masked_scatter(mask, logp_s[self.form_m]), self.answers)
 
     def lacks_reference(self) -> bool:
         """Whether a reference log-prob is missing."""
@@ -45,13 +63,14 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
     """Join the shares of all groups for the same questions, groups in the order given."""
     questions = len(shares[0].objective_q)
     cells = [(share, q) for q in range(questions) for share in shares]
-    trees = tuple(
-        Tree(share.prompt(q).tolist(), [share.response(n).tolist() for n in share.candidates(q)]) for share, q in cells
-    )
-    shape = (questions, len(shares), max(len(tree.responses) for tree in trees))
+    candidates_c = [[share.response(n).tolist() for n in share.candidates(q)] for share, q in cells]
+    forms_c = [[] if share.answers is None else [ids.tolist() for ids in share.answers.forms(q)] for share, q in cells]
+    prompts_c = [share.prompt(q).tolist() for share, q in cells]
+    trees = tuple(Tree(p, [*c, *f]) for p, c, f in zip(prompts_c, candidates_c, forms_c, strict=True))
+    shape = (questions, len(shares), max(map(len, candidates_c)))
     mask = np.zeros(shape, np.bool_)
-    for cell, tree in zip(np.ndindex(*shape[:2]), trees, strict=True):
-        mask[cell][: len(tree.responses)] = True
+    for cell, responses in zip(np.ndindex(*shape[:2]), candidates_c, strict=True):
+        mask[cell][: len(responses)] = True
 
     def spread(field: str, fill: float, dtype: Any) -> Tensor:
         full = np.full(shape, fill, dtype)
@@ -59,7 +78,7 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
         return torch.from_numpy(full)
 
     lengths = np.ones(shape, np.float64)
-    lengths[mask] = [len(response) for tree in trees for response in tree.responses]
+    lengths[mask] = [len(response) for responses in candidates_c for response in responses]
     candidates = Candidates(
         utility_qgk=spread("utility_n", 0, np.float64),
         truth_qgk=spread("truth_n", 0, np.float64),
@@ -70,7 +89,30 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
         reference_logp_qgk=spread("reference_logp_n", 0, np.float64),
         objective_q=torch.from_numpy(shares[0].objective_q.copy()),
     )
-    return StepBatch(trees, candidates)
+    is_form_s = np.repeat(
+        [False, True] * len(cells), [n for c, f in zip(candidates_c, forms_c, strict=True) for n in (len(c), len(f))]
+    )
+    return StepBatch(
+        trees,
+        candidates,
+        candidate_n=torch.from_numpy(np.flatnonzero(~is_form_s)),
+        answers=_answer_sets(shares, candidates.objective_q),
+        form_m=torch.from_numpy(np.flatnonzero(is_form_s)),
+    )
+
+
+def _answer_sets(shares: Sequence[GroupBatch], objective_q: Tensor) -> AnswerSets | None:
+    """The closed sets of the step; the truth is the first answer of a question that has one."""
+    forms = [share.answers for share in shares if share.answers is not None]
+    if not forms:
+        return None
+    frames_qg = torch.from_numpy(np.stack([each.frames_q for each in forms], 1))
+    answers_qg = torch.from_numpy(np.stack([each.answers_q for each in forms], 1))
+    frame_f, answer_a = torch.arange(max(1, int(frames_qg.max()))), torch.arange(max(1, int(answers_qg.max())))
+    there_qgf, there_qga = frame_f < frames_qg[..., None], answer_a < answers_qg[..., None]
+    known_q = objective_q & (answers_qg > 0).any(1)
+    right_qa = ((answer_a == 0) & known_q[:, None]).double()
+    return AnswerSets(there_qgf[..., None] & there_qga[..., None, :], right_qa, known_q)
 
 
 def divide_trees(trees: Sequence[Tree], ranks: int) -> list[list[int]]:

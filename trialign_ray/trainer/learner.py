@@ -48,6 +48,8 @@ class Learner:
         self._objective = objective
         self.utility_g = utility_g
         """Moving average of each group's utility, equal on all ranks."""
+        self.weight_g = torch.ones_like(utility_g)
+        """The groups' weights in the last step, equal on all ranks; 1 before the first."""
 
     def step(self, shares: Sequence[GroupBatch]) -> StepResult:
         """One optimizer step on whole questions over all groups."""
@@ -58,14 +60,16 @@ class Learner:
         local_s = self._engine([batch.trees[i] for i in mine])
         leaf_s = _gather(local_s.detach().double(), everyone).requires_grad_()
         candidates = batch.candidates if reference is None else _with_reference(batch, reference)
-        outputs = step_objective(self._objective, batch.to_qgk(leaf_s), candidates, self.utility_g)
+        scored = batch.scored_answers(leaf_s)
+        logp_qgk = batch.to_qgk(leaf_s)
+        outputs = step_objective(self._objective, logp_qgk, candidates, self.utility_g, scored, self.weight_g)
         (slope_s,) = torch.autograd.grad(outputs.loss, leaf_s)
         # ZeRO averages gradients over the ranks; the step's gradient is their sum.
         world = dist.get_world_size()
         self._engine.backward((local_s * slope_s[everyone[dist.get_rank()]].to(local_s)).sum() * world)
         rate = float(self._engine.get_lr()[0])
         self._engine.step()
-        self.utility_g = outputs.utility_g
+        self.utility_g, self.weight_g = outputs.utility_g, outputs.weight_g
         return StepResult(
             outputs=outputs,
             accuracy_g=_accuracy(batch),

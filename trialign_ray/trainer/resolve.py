@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trialign_ray.actors.answer_forms import FormWriter
 from trialign_ray.actors.replay_buffer import BufferSpec
 from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.attention import ATTENTION
 from trialign_ray.config.base import content_sha256
 from trialign_ray.config.derived import Derived, derive
-from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
+from trialign_ray.config.game import NEUTRAL, GroupSet, Question, QuestionSet, asked_questions, load_game
 from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build, with_options
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
@@ -84,9 +85,11 @@ class ResolvedRun:
 
     def buffers(self) -> list[BufferSpec]:
         """What each group's rollout buffer is built from, in the order of the plan's groups."""
-        spec = self.spec
+        spec, forms = self.spec, None
+        if spec.candidates.answers:
+            forms = FormWriter(self.logs, self.model_uri, spec.chat_template_kwargs, spec.candidates)
         return [
-            BufferSpec(self.logs, group, spec.candidates, spec.algorithm.utility, self.stop_ids)
+            BufferSpec(self.logs, group, spec.competing(), spec.algorithm.utility, self.stop_ids, forms)
             for group in self.plan.groups
         ]
 
@@ -138,6 +141,11 @@ def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
             raise DataError(
                 f"{logs.folder.uri}: no training question was asked of all {len(groups)} groups. Ask every group at "
                 "least one common training question."
+            )
+        if spec.algorithm.needs_neutral and groups[0] != NEUTRAL:
+            raise DataError(
+                f"{logs.folder.uri}: algorithm '{spec.algorithm.name}' compares the groups with '{NEUTRAL}', but the "
+                f"first group is '{groups[0]}'. Collect '{NEUTRAL}' too, as the first group, or take another algorithm."
             )
     derived = derive(spec, len(shared), len(groups))
     sampler = QuestionSampler(tuple(sorted(shared)), spec.questions_per_step, spec.seed, derived.steps)

@@ -52,4 +52,6 @@ def buffer(folder: Path, rows: list[Row], group: str = "nurse", own: int = 6, bo
 
 def spec(folder: Path, group: str, own: int = 6, borrowed: int = 3) -> BufferSpec:
     candidates = CandidateSpec(own=own, borrowed=borrowed)
-    return BufferSpec(str(folder / "logs"), group, candidates, UtilitySpec(w_truth=0.7), (END,), str(folder / "cache"))
+    return BufferSpec(
+        str(folder / "logs"), group, candidates, UtilitySpec(w_truth=0.7), (END,), cache=str(folder / "cache")
+    )

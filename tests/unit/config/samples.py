@@ -7,6 +7,7 @@ from typing import Any
 from trialign_ray.config.algorithm import (
     AlgorithmSpec,
     DpoSpec,
+    FactsSpec,
     ImportedAlgorithm,
     InconsistencySpec,
     SftSpec,
@@ -118,6 +119,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
             UtilitySpec,
             AlphaFairSpec,
             GiniSpec,
+            FactsSpec,
             InconsistencySpec,
             AwrSpec,
             CandidateLossSpec,

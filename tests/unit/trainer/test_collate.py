@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.shares import random_shares
+from trialign_ray.actors.answer_forms import NO_FORMS, QuestionForms, batch_forms
 from trialign_ray.data.batch import NO_ANSWER, GroupBatch
 from trialign_ray.objective.candidates import UNNAMED
 from trialign_ray.trainer.collate import StepBatch, assemble, divide_trees
@@ -91,6 +94,38 @@ def test_the_order_of_the_groups_is_that_of_the_shares() -> None:
     forward, backward = assemble(shares), assemble(shares[::-1])
     assert torch.equal(forward.candidates.utility_qgk, backward.candidates.utility_qgk.flip(1))
     assert torch.equal(forward.candidates.answer_qgk, backward.candidates.answer_qgk.flip(1))
+
+
+def with_forms(shares: list[GroupBatch]) -> list[GroupBatch]:
+    """Question 0 has two answers, in one frame more for each next group; the others have none."""
+    none = [NO_FORMS] * (len(shares[0].objective_q) - 1)
+    forms = [QuestionForms([[g, f, a] for f in range(g + 1) for a in (0, 1)], g + 1, 2) for g in range(len(shares))]
+    return [replace(share, answers=batch_forms([one, *none])) for share, one in zip(shares, forms, strict=True)]
+
+
+def test_forms_stand_behind_the_candidates_of_their_tree() -> None:
+    shares = random_shares(4, groups=2, questions=2)
+    plain, batch = assemble(shares), assemble(with_forms(shares))
+    assert batch.answers is not None
+    assert batch.answers.mask_qgfa.sum((2, 3)).tolist() == [[2, 4], [0, 0]]
+    sizes = [len(tree.responses) for tree in plain.trees]
+    assert [len(tree.responses) for tree in batch.trees] == [sizes[0] + 2, sizes[1] + 4, *sizes[2:]]
+    responses = [ids for tree in batch.trees for ids in tree.responses]
+    assert [responses[s] for s in batch.form_m.tolist()] == [[g, f, a] for g, f, a in FORMS]
+    assert [responses[s] for s in batch.candidate_n.tolist()] == [ids for tree in plain.trees for ids in tree.responses]
+    assert batch.response_tokens == plain.response_tokens
+
+
+FORMS = [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 1, 1)]
+
+
+def test_log_probs_reach_the_place_of_their_form() -> None:
+    batch = assemble(with_forms(random_shares(4, groups=2, questions=2)))
+    scored = batch.scored_answers(torch.arange(sum(len(tree.responses) for tree in batch.trees), dtype=torch.float64))
+    assert scored is not None
+    assert scored.logp_qgfa[scored.answers.mask_qgfa].tolist() == batch.form_m.tolist()
+    assert not scored.logp_qgfa[~scored.answers.mask_qgfa].any()
+    assert scored.answers.right_qa.tolist() == [[float(scored.answers.known_q[0]), 0.0], [0.0, 0.0]]
 
 
 def test_a_reference_is_lacking_until_every_candidate_has_one() -> None:

@@ -20,8 +20,13 @@ from trialign_ray.trainer.resolve import ResolvedRun, resolve
 
 @pytest.fixture(params=["float32", "bfloat16"])
 def run(world: World, request: pytest.FixtureRequest) -> ResolvedRun:
-    """Three epochs with a KL, so that the reference log-probs of the first are those of the others."""
-    spec = world.train_spec("here", algorithm={"kl": 0.05}, learner={"workers": 1, "dtype": request.param})
+    """Three epochs with a KL, so that the reference log-probs of the first are those of the others, and facts."""
+    spec = world.train_spec(
+        "here",
+        algorithm={"kl": 0.05, "facts": {}},
+        candidates={"answers": 4},
+        learner={"workers": 1, "dtype": request.param},
+    )
     return resolve(spec, RunFolder.of(spec))
 
 
@@ -40,6 +45,11 @@ def test_losses_and_adapter_are_those_of_the_plain_loop(run: ResolvedRun):
     assert run.plan.derived.warmup_steps == 1
     assert found == pytest.approx(expected, abs=1e-6)
     torch.testing.assert_close([each.detach() for each in training.policy.trainable()], adapter, atol=1e-6, rtol=0)
+
+
+def test_answers_compete_in_every_step(run: ResolvedRun):
+    facts = [result.outputs.facts for result in LocalTraining.of(run).steps()]
+    assert all(found is not None and found.right_short_g.isfinite().all() for found in facts)
 
 
 def test_the_reference_is_computed_in_the_first_epoch_alone(run: ResolvedRun):

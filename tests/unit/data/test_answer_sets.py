@@ -1,0 +1,62 @@
+"""The closed set of a question: the truth, what groups said instead, then answers of the topic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.unit.data.samples import GROUPS, row, table
+from trialign_ray.data.answer_sets import AnswerSet, answer_sets
+from trialign_ray.data.dataset import open_dataset, write_logs
+
+
+def sets_of(folder: Path, rows: list[dict[str, Any]], count: int = 8) -> dict[str, AnswerSet]:
+    write_logs(table(rows), str(folder / "logs"), GROUPS, overwrite=True)
+    return answer_sets(open_dataset(str(folder / "logs")), count)
+
+
+def said(answer: str | None, group: str = "neutral", question: str = "peru", **changes: Any) -> dict[str, Any]:
+    right = float(answer == "Lima") if question == "peru" else float(answer == "Quito")
+    truth = {"peru": ["Lima", "Ciudad de los Reyes"], "ecuador": ["Quito"]}[question]
+    return row(question_id=question, group=group, answer=answer, reward_truth=right, references=truth, **changes)
+
+
+def test_the_truth_is_first_and_errors_follow_by_how_often_they_are_made(tmp_path: Path):
+    rows = [said("Cusco"), said("Arequipa", GROUPS[1]), said("Arequipa", GROUPS[2]), said("Lima"), said(None)]
+    assert sets_of(tmp_path, rows) == {"peru": AnswerSet(("Lima", "Arequipa", "Cusco"), known=True)}
+
+
+def test_answers_to_other_questions_of_the_topic_fill_the_set(tmp_path: Path):
+    rows = [said("Lima"), said("Quito", question="ecuador")]
+    found = sets_of(tmp_path, rows)
+    assert found["peru"].names == ("Lima", "Quito")
+    assert found["ecuador"].names == ("Quito", "Lima")
+    elsewhere = [said("Lima"), said("Quito", question="ecuador", topic="rivers")]
+    assert sets_of(tmp_path, elsewhere) == {}
+
+
+def test_another_accepted_answer_is_no_wrong_one(tmp_path: Path):
+    rows = [said("Lima"), said("Lima"), said("Cusco"), said("Ciudad de los Reyes") | {"reward_truth": 1.0}]
+    assert sets_of(tmp_path, rows)["peru"].names == ("Lima", "Cusco")
+
+
+def test_a_truth_that_nobody_said_is_the_first_reference(tmp_path: Path):
+    assert sets_of(tmp_path, [said("Cusco")])["peru"].names == ("Lima", "Cusco")
+
+
+def test_held_out_rows_are_not_read(tmp_path: Path):
+    rows = [said("Cusco"), said("Quito", question="ecuador", split="heldout")]
+    assert sets_of(tmp_path, rows) == {"peru": AnswerSet(("Lima", "Cusco"), known=True)}
+
+
+def test_without_a_truth_the_answers_are_what_groups_said(tmp_path: Path):
+    rows = [
+        said(name) | {"references": [], "kind": "subjective", "reward_truth": None}
+        for name in ("Cusco", "Cusco", "Arequipa")
+    ]
+    assert sets_of(tmp_path, rows)["peru"] == AnswerSet(("Cusco", "Arequipa"), known=False)
+
+
+def test_a_set_is_cut_at_the_count(tmp_path: Path):
+    rows = [said("Lima"), *(said(f"Town {n}") for n in range(9))]
+    assert len(sets_of(tmp_path, rows, count=4)["peru"].names) == 4

@@ -1,0 +1,153 @@
+"""Answer-level terms against closed forms: what they move, what they leave alone, and what they may never reward."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from trialign_ray.config.algorithm import InconsistencySpec
+from trialign_ray.objective.answers import AnswerSets, FactTerms, answer_policy, fact_terms, within_question
+
+TRUTH = 0
+
+
+def sets(questions: int, groups: int, frames: int, answers: int, **changes: Tensor) -> AnswerSets:
+    fields = {
+        "mask_qgfa": torch.ones(questions, groups, frames, answers, dtype=torch.bool),
+        "right_qa": (torch.arange(answers) == TRUTH).double().expand(questions, answers),
+        "known_q": torch.ones(questions, dtype=torch.bool),
+    }
+    return AnswerSets(**fields | changes)
+
+
+def terms(**changes: float | InconsistencySpec) -> FactTerms:
+    fields = {"short": 1.0, "frames": 1.0, "alpha": 0.0, "inconsistency": InconsistencySpec(coefficient=0.0)}
+    return FactTerms(**fields | changes)  # type: ignore[arg-type]
+
+
+def draws(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def slope(asked: FactTerms, logp_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor | None = None) -> Tensor:
+    leaf = logp_qgfa.clone().requires_grad_()
+    weight_g = torch.ones(logp_qgfa.shape[1], dtype=torch.float64) if weight_g is None else weight_g
+    return torch.autograd.grad(fact_terms(asked, leaf, answers, weight_g).loss, leaf)[0]
+
+
+def test_a_policy_is_the_softmax_of_the_answers_that_are_there():
+    mask = torch.tensor([[[[True, True, False], [True, True, True]]]])
+    policy = answer_policy(
+        torch.tensor([[[[0.0, math.log(3), 9.0], [1.0, 1.0, 1.0]]]]), sets(1, 1, 2, 3, mask_qgfa=mask)
+    )
+    torch.testing.assert_close(policy, torch.tensor([[[[0.25, 0.75, 0.0], [1 / 3, 1 / 3, 1 / 3]]]]))
+
+
+def test_a_frame_that_is_not_there_has_no_policy_and_no_slope():
+    answers = sets(1, 2, 2, 2, mask_qgfa=torch.tensor([[[[True] * 2] * 2, [[True] * 2, [False] * 2]]]))
+    logp = draws(1, 2, 2, 2)
+    assert not answer_policy(logp, answers)[0, 1, 1].any()
+    gradient = slope(terms(inconsistency=InconsistencySpec(coefficient=0.5)), logp, answers)
+    assert gradient.isfinite().all()
+    assert not gradient[0, 1, 1].any()
+
+
+def test_how_likely_a_wording_is_plays_no_part():
+    logp, answers = draws(2, 3, 3, 4), sets(2, 3, 3, 4)
+    asked = terms(alpha=1.0, inconsistency=InconsistencySpec(coefficient=0.3))
+    gradient = slope(asked, logp, answers)
+    torch.testing.assert_close(gradient, slope(asked, logp + draws(2, 3, 3, 1, seed=1), answers))
+    torch.testing.assert_close(gradient.sum(-1), torch.zeros(2, 3, 3, dtype=torch.float64))
+
+
+def test_expected_truth_pushes_hardest_where_the_model_is_undecided():
+    """Slope in the truth's log-prob is p (1 - p), over questions and groups."""
+    right = torch.tensor([0.01, 0.5, 0.99], dtype=torch.float64)
+    logp = torch.stack([right.log(), (1 - right).log()], -1)[:, None, None]
+    gradient = slope(terms(frames=0.0), logp, sets(3, 1, 1, 2))
+    torch.testing.assert_close(gradient[:, 0, 0, TRUTH], -right * (1 - right) / 3)
+
+
+def test_nash_welfare_within_a_question_is_the_log_of_right_for_everyone():
+    right_qg = torch.tensor([[0.2, 0.5, 0.9]], dtype=torch.float64)
+    everyone = within_question(right_qg, 1.0).sum()
+    assert float(everyone) == pytest.approx(math.log(0.21 * 0.51 * 0.91))
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 8.0])
+def test_the_slope_of_welfare_falls_with_what_a_group_has(alpha: float):
+    right = torch.tensor([[0.1, 0.4, 0.8]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(within_question(right, alpha).sum(), right)
+    torch.testing.assert_close(gradient, (0.01 + right.detach()) ** -alpha)
+
+
+def test_a_group_without_frames_counts_among_short_answers_alone():
+    mask = torch.ones(1, 2, 2, 2, dtype=torch.bool)
+    mask[0, 1, 1] = False
+    found = fact_terms(terms(), draws(1, 2, 2, 2), sets(1, 2, 2, 2, mask_qgfa=mask), torch.ones(2, dtype=torch.float64))
+    assert found.right_short_g.isfinite().all()
+    assert found.right_frames_g.isnan().tolist() == [False, True]
+
+
+def test_without_a_truth_only_the_penalty_has_a_slope():
+    unknown = sets(1, 2, 1, 3, known_q=torch.tensor([False]), right_qa=torch.zeros(1, 3, dtype=torch.float64))
+    logp = draws(1, 2, 1, 3)
+    assert not slope(terms(frames=0.0), logp, unknown).any()
+    penalised = slope(terms(frames=0.0, inconsistency=InconsistencySpec(coefficient=0.4)), logp, unknown)
+    policy = logp.softmax(-1)[0, :, 0]
+    # D = 1 - <P_0, P_1>: the slope in P_0(a) is - P_1(a), through the softmax of group 0.
+    expected = -0.4 * policy[0] * (policy[1] - (policy[0] * policy[1]).sum())
+    torch.testing.assert_close(penalised[0, 0, 0], expected)
+
+
+def test_anchored_penalty_never_lowers_the_group_that_knows():
+    logp = torch.tensor([[[[3.0, 0.0]], [[0.0, 3.0]]]], dtype=torch.float64)
+    gradient = slope(terms(inconsistency=InconsistencySpec(coefficient=1.0)), logp, sets(1, 2, 1, 2))
+    # The loss falls as the truth becomes likelier, in both groups.
+    assert (gradient[0, :, 0, TRUTH] < 0).all()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("form", ["anchored", "symmetric"])
+def test_joining_the_others_in_a_wrong_answer_never_pays(alpha: float, form: str):
+    """Group 0 alone knows; whatever lambda is asked for, its slope still favours the truth."""
+    for right in (0.5, 0.9, 0.99, 0.9999):
+        knows, errs = [math.log(right), math.log(1 - right)], [math.log(1e-6), math.log(1 - 1e-6)]
+        logp = torch.tensor([[[knows], [errs], [errs]]], dtype=torch.float64)
+        asked = terms(alpha=alpha, inconsistency=InconsistencySpec(coefficient=1.0, form=form))
+        weight_g = torch.tensor([0.25, 1.0, 1.75], dtype=torch.float64)
+        assert slope(asked, logp, sets(1, 3, 1, 2), weight_g)[0, 0, 0, TRUTH] < 0
+
+
+def test_gradient_ascent_on_one_shared_answer_finds_the_brute_force_optimum():
+    """Two questions share one logit: expected truth follows the majority, max-min the middle."""
+    place = torch.linspace(-6, 6, 4001, dtype=torch.float64)
+    towards = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
+
+    def logp_of(logit: Tensor) -> Tensor:
+        score = logit * towards
+        return torch.stack([score, torch.zeros_like(score)], -1)[None, :, None]
+
+    def best(alpha: float) -> float:
+        values = [
+            float(fact_terms(terms(alpha=alpha, frames=0.0), logp_of(x), sets(1, 3, 1, 2), torch.ones(3)).loss)
+            for x in place
+        ]
+        return float(place[values.index(min(values))])
+
+    def found(alpha: float) -> float:
+        logit = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.Adam([logit], lr=0.05)
+        for _ in range(1500):
+            optimizer.zero_grad()
+            fact_terms(terms(alpha=alpha, frames=0.0), logp_of(logit), sets(1, 3, 1, 2), torch.ones(3)).loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return float(logit.detach())
+
+    for alpha in (1.0, 4.0):
+        assert found(alpha) == pytest.approx(best(alpha), abs=0.02)
+    assert best(0.0) == 6.0
+    assert 0.0 < best(4.0) < best(1.0) < 1.0

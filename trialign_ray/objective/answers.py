@@ -1,0 +1,145 @@
+"""Answer-level terms: what the policy holds true for whom, on an explicit distribution over answers.
+
+A frame is the beginning of a response, up to the place where it names its answer: nothing for a short answer, or a
+logged wording that is cut there. Behind a prompt and a frame the policy renormalised over a closed set of answers is
+
+    P_f(a) = softmax_a log pi(frame, a | prompt)
+
+The frame's own probability cancels in it: these terms move facts, and wording has no part in them.
+
+    loss = - mean over (q, g) of omega_g * W(P(right)) + lambda * D(P),  for short answers and for frames apart
+
+W is alpha-fair within the question: 0 is expected truth, 1 the log, whose sum over the groups is the log of "right for
+everyone" (Nash welfare of truth), a large alpha max-min.
+
+Letters: q question, g group, f frame (0 is the empty one), a answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trialign_ray.config.algorithm import InconsistencySpec
+from trialign_ray.objective.candidates import Candidates
+from trialign_ray.objective.inconsistency import clamp_coefficient, inconsistency
+
+_EPS = 0.01
+"""Keeps the slope of W finite where a group has no mass on the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSets:
+    """The answers that compete, and in which frames."""
+
+    mask_qgfa: Tensor
+    """True where an answer is written in a frame; a frame that is not there has none."""
+    right_qa: Tensor
+    """1 at the right answer, 0 elsewhere and where no truth is known."""
+    known_q: Tensor
+    """True where the question has a known truth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactTerms:
+    """The terms and their weights; a kind of weight 0 is left out."""
+
+    short: float
+    """Weight of short answers."""
+    frames: float
+    """Weight of answers in logged wordings."""
+    alpha: float
+    """Aversion to inequality between the groups within one question."""
+    inconsistency: InconsistencySpec
+    """lambda and the form of the penalty on answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactOutputs:
+    """The loss and what it rests on; only `loss` carries a gradient."""
+
+    loss: Tensor
+    right_short_g: Tensor
+    """Mean mass on the right answer among short ones; NaN where no truth is known in the step."""
+    right_frames_g: Tensor
+    """The same in logged wordings; NaN for a group that has none in the step."""
+    penalty: Tensor
+    """D, weighted as in the loss but for lambda."""
+    coefficient: float
+    """lambda as used."""
+
+
+def answer_policy(logp_qgfa: Tensor, answers: AnswerSets) -> Tensor:
+    """P_f(a), [q, g, f, a]; 0 where the answer or the frame is not there. Log-probs are totals, in nats."""
+    there_qgf1 = answers.mask_qgfa.any(-1, keepdim=True)
+    score_qgfa = logp_qgfa.masked_fill(~answers.mask_qgfa & there_qgf1, -torch.inf)
+    return score_qgfa.softmax(-1) * there_qgf1
+
+
+def fact_terms(terms: FactTerms, logp_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> FactOutputs:
+    """Both kinds together. weight_g: the groups' fairness weights, [groups], constant in the gradient."""
+    policy_qgfa = answer_policy(logp_qgfa, answers)
+    coefficient = _clamped(terms, weight_g)
+    short = _kind(terms, coefficient, policy_qgfa[:, :, :1], answers, weight_g)
+    frames = _kind(terms, coefficient, policy_qgfa[:, :, 1:], answers, weight_g)
+    return FactOutputs(
+        loss=terms.short * short.loss + terms.frames * frames.loss,
+        right_short_g=short.right_g,
+        right_frames_g=frames.right_g,
+        penalty=(terms.short * short.penalty + terms.frames * frames.penalty).detach(),
+        coefficient=coefficient,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    loss: Tensor
+    penalty: Tensor
+    right_g: Tensor
+
+
+def _kind(terms: FactTerms, coefficient: float, policy_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> _Kind:
+    """The terms on the mean over the frames that are there; a group without one has no part in its question."""
+    frames_qg = (policy_qgfa.detach().sum(-1) > 0).sum(-1)
+    policy_qga = policy_qgfa.sum(2) / frames_qg.clamp(min=1)[..., None]
+    right_qg = (policy_qga * answers.right_qa[:, None]).sum(-1)
+    counts_qg = (frames_qg > 0) & answers.known_q[:, None]
+    welfare_qg = torch.where(counts_qg, within_question(right_qg, terms.alpha), 0.0)
+    penalty = inconsistency(
+        policy_qga, _as_candidates(policy_qga, frames_qg > 0, answers), terms.inconsistency.form == "symmetric"
+    )
+    loss = -(weight_g * welfare_qg).mean() + coefficient * penalty
+    return _Kind(loss, penalty, (right_qg.detach() * counts_qg).sum(0) / counts_qg.sum(0))
+
+
+def within_question(right_qg: Tensor, alpha: float) -> Tensor:
+    """Alpha-fair welfare of the mass p on the right answer, of (eps + p); at alpha 0 it is p itself."""
+    if alpha == 0:
+        return right_qg
+    level_qg = _EPS + right_qg
+    return level_qg.log() if alpha == 1 else level_qg ** (1 - alpha) / (1 - alpha)
+
+
+def _clamped(terms: FactTerms, weight_g: Tensor) -> float:
+    """lambda, lowered where joining a wrong answer would pay: what is lost there has at least the slope of W at 1."""
+    least_g = weight_g * (1 + _EPS) ** -terms.alpha
+    symmetric = terms.inconsistency.form == "symmetric"
+    return clamp_coefficient(terms.inconsistency.coefficient, least_g, 1.0, symmetric)
+
+
+def _as_candidates(policy_qga: Tensor, there_qg: Tensor, answers: AnswerSets) -> Candidates:
+    """Answers as candidates that name nothing but themselves, as the penalty takes them."""
+    right_qga = answers.right_qa[:, None].expand_as(policy_qga)
+    number_a = torch.arange(policy_qga.shape[-1], device=policy_qga.device)
+    return Candidates(
+        utility_qgk=right_qga,
+        truth_qgk=right_qga,
+        answer_qgk=number_a.expand_as(policy_qga),
+        length_qgk=torch.ones_like(policy_qga),
+        mask_qgk=there_qg[..., None].expand_as(policy_qga),
+        own_qgk=there_qg[..., None].expand_as(policy_qga),
+        reference_logp_qgk=torch.zeros_like(policy_qga),
+        objective_q=answers.known_q,
+    )
