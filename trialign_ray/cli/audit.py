@@ -30,6 +30,9 @@ def command(
     answers: Annotated[
         str | None, Option(help="Answers instead of a model: a log dataset, JSONL, Parquet or a batch's output.")
     ] = None,
+    against: Annotated[
+        str | None, Option(metavar="RUN", help="Folder or report.json of an earlier audit to compare with.")
+    ] = None,
     map_: fields.Map = None,
     ignore: fields.Ignore = None,
     endpoint: server.Url = None,
@@ -76,8 +79,15 @@ def command(
     served = server.endpoint_part(endpoint, None if endpoint is None else model, body, asking)
     flags = {
         **{"name": named, "model": model if endpoint is None else None, "endpoint": served, "adapter": adapter},
-        **{"answers": answers, "questions": questions, "map": fields.paths(map_), "ignore": ignore or None},
-        **{"groups": groups, "split": split, "samples": samples, "temperature": temperature, "seed": seed},
+        **{"answers": answers, "map": fields.paths(map_), "ignore": ignore or None, "against": against},
+        **{
+            "questions": questions,
+            "groups": groups,
+            "split": split,
+            "samples": samples,
+            "temperature": temperature,
+            "seed": seed,
+        },
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
         **{"read": read, "options": options, "dtype": dtype, "device": device},
         "chat_template_kwargs": specs.template_arguments(template),

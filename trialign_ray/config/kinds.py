@@ -58,7 +58,7 @@ JOB_KINDS: Mapping[str, JobKind] = {
     "audit": JobKind(
         AuditSpec,
         "trialign_ray.entrypoints.audit:run_job",
-        reads=("model", "adapter", "answers", "questions", "groups"),
+        reads=("model", "adapter", "answers", "against", "questions", "groups"),
         writes=("runs", "endpoint.cache"),
         run_folder=True,
         cpus=1.0,

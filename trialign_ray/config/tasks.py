@@ -65,6 +65,8 @@ class AuditSpec(JobSpec):
     """Fields of the rows of 'answers' to leave out."""
     endpoint: EndpointSpec | None = None
     """A server that is asked instead of a model."""
+    against: PathOrUri | None = None
+    """Folder or report.json of an earlier audit with the same questions and groups, to hold this one against."""
     questions: PathOrUri
     """Question set, YAML or JSON."""
     groups: PathOrUri

@@ -27,6 +27,10 @@ OF_FORM = OF_PREFERENCE | {
     *("ambiguous_by_group", "unextracted_by_group", "language_drift_by_group"),
 }
 """Figures that scored options do not have: they are all named, and nobody wrote them."""
+OF_CHANGED_FORM = frozenset(
+    f"accuracy_change_by_{part}{by_group}" for part in ("naming", "facts") for by_group in ("", "_by_group")
+)
+"""Differences that scored options do not have: all of their change is one of facts."""
 
 _DECIMALS = 12
 
@@ -152,22 +156,22 @@ class Figures(Strict):
 
 
 class Difference(Figures):
-    """Trained less base, paired by question."""
+    """Trained less base, or an audit less the one that it is held against; paired by question."""
 
     accuracy_worst_p: Figure
-    """Chance of a change of the worst group's accuracy at least this large if training changed nothing."""
+    """Chance of a change of the worst group's accuracy at least this large if nothing had changed."""
     gap_p: Figure
-    """Chance of a change of the gap at least this large if training changed nothing."""
+    """Chance of a change of the gap at least this large if nothing had changed."""
     accuracy_change_by_naming: MaybeFigure
     """The part of the change of the mean accuracy that comes from more or fewer answers being named."""
     accuracy_change_by_facts: MaybeFigure
     """The part that comes from more or fewer of the named answers being right; both parts add up to the change."""
-    accuracy_change_by_naming_by_group: ByGroup
+    accuracy_change_by_naming_by_group: ByGroup | None
     """As the part of the mean, of each group's change."""
-    accuracy_change_by_facts_by_group: ByGroup
+    accuracy_change_by_facts_by_group: ByGroup | None
     """Each group's two parts add up to the change of its accuracy."""
     vote_gain_recovered: MaybeFigure
-    """Of what a vote over the base's groups gains in right for everyone, the share that training reaches in one call;
+    """Of what a vote over the earlier answers gains in right for everyone, the share that the later reach in one call;
     None where the interval of the vote's gain holds 0."""
 
 

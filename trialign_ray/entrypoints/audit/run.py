@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from pydantic import JsonValue
 
@@ -12,6 +11,7 @@ from trialign_ray.config.game import GroupSet, QuestionSet, load_game, load_grou
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.openai_batch import is_batch
 from trialign_ray.entrypoints.audit.answer_file import answers_of_file
+from trialign_ray.entrypoints.audit.baseline import earlier_answers
 from trialign_ray.entrypoints.audit.batch_file import answers_of_batch
 from trialign_ray.entrypoints.audit.inspect_log import answers_of_inspect, is_inspect_log
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
@@ -25,9 +25,6 @@ from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import Location, locate
 from trialign_ray.progress import Progress, Silent
 
-AnswerReader = Callable[[str, AuditSpec, QuestionSet, GroupSet], AuditedAnswers]
-"""Answers that lie in a file, of one kind of file."""
-
 
 def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     """Write `answers`, `report.json` and `report.html` into `<runs>/<name>` and give the report back.
@@ -40,9 +37,11 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
     questions, groups = load_game(spec.questions, spec.groups)
     gates_of(spec, groups)  # refuses, before anything is asked, those that no answer could give a figure
+    with naming("against"):
+        before = None if spec.against is None else earlier_answers(spec.against, spec, questions, groups, _of_file)
     if spec.answers is not None:
         with naming("answers"):
-            found = _reader(spec.answers)(spec.answers, spec, questions, groups)
+            found = _of_file(spec.answers, spec, questions, groups)
     elif spec.endpoint is not None:
         from trialign_ray.entrypoints.audit.endpoint import answers_of_endpoint
 
@@ -58,7 +57,8 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     for note in found.notes:
         progress.note(note)
     facts = {**_asked(spec, questions, groups), **found.facts, "wall_seconds": time.monotonic() - started}
-    report = audit_report(found.table, groups.names, facts, Bootstrap(spec.bootstrap), found.closed_set, groups.cues)
+    bootstrap = Bootstrap(spec.bootstrap)
+    report = audit_report(found.table, groups.names, facts, bootstrap, found.closed_set, groups.cues, before)
     publish(report, folder)
     return report
 
@@ -82,10 +82,11 @@ def _asked(spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> dict[st
     }
 
 
-def _reader(answers: str) -> AnswerReader:
+def _of_file(answers: str, spec: AuditSpec, questions: QuestionSet, groups: GroupSet) -> AuditedAnswers:
     if is_inspect_log(answers):
-        return answers_of_inspect
-    return answers_of_batch if is_batch(answers) else answers_of_file
+        return answers_of_inspect(answers, spec, questions, groups)
+    read = answers_of_batch if is_batch(answers) else answers_of_file
+    return read(answers, spec, questions, groups)
 
 
 def _folder(spec: AuditSpec) -> Location:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trialign_ray.errors import require
-from trialign_ray.evaluation.figures import Audit
 from trialign_ray.evaluation.report.catalogue import write_answering
-from trialign_ray.evaluation.report.report import AuditReport, Report
+from trialign_ray.evaluation.report.report import Report
 from trialign_ray.evaluation.report.served import ABSENT, sentences, served
+from trialign_ray.evaluation.report.sides import compared, sides
 
 MOST_QUESTIONS = 200
 """Questions shown on the page; `report.json` has all."""
@@ -28,24 +28,25 @@ def to_html(report: Report) -> str:
     require("report", "matplotlib")
     from trialign_ray.evaluation.report import view
 
-    sides = _sides(report)
-    last = list(sides.values())[-1]
-    rows = view.rows(report, sides)
+    shown, found = sides(report), compared(report)
+    last = list(shown.values())[-1]
+    rows = view.rows(shown, None if found is None else found.difference)
     return _ENVIRONMENT.get_template("report.html.j2").render(
         title=str(report.run.get("name", "Truth report")),
-        sides=sides,
+        sides=shown,
+        compared=found,
         last=last,
         rows=rows,
         headlines=view.headlines(rows),
         served=served(report),
         absent=ABSENT,
         sentences=sentences(report),
-        charts=view.charts(sides),
-        heats=view.heats(sides),
+        charts=view.charts(shown),
+        heats=view.heats(shown),
         answering=write_answering(last),
         by_mean=view.by_mean_logprob(last),
         group_columns=list(view.group_columns(last).values()),
-        group_rows={side: view.group_rows(audit) for side, audit in sides.items()},
+        group_rows={side: view.group_rows(audit) for side, audit in shown.items()},
         cue_columns=[heading.capitalize() for heading in view.columns_by_cue(report).values()],
         cue_rows=view.cue_rows(report),
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
@@ -56,9 +57,3 @@ def to_html(report: Report) -> str:
         apart_in_all=len(report.read_apart),
         facts=view.facts(report.run),
     )
-
-
-def _sides(report: Report) -> dict[str, Audit]:
-    if isinstance(report, AuditReport):
-        return {"measured": report.audit}
-    return {"base": report.base, "trained": report.trained}

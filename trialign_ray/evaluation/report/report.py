@@ -1,12 +1,13 @@
 """The report as data: `report.json` holds all that the page and the table show.
 
-Top level of an audit: `audit`, `split_questions`, `contradictions`, `read_apart`, `run`. Of a training run: `base`,
-`trained`, `difference`, and the others.
+Top level of an audit: `audit`, `split_questions`, `contradictions`, `read_apart`, `run`, and `baseline` where it is
+held against an earlier one. Of a training run: `base`, `trained`, `difference`, and the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -14,11 +15,11 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from trialign_ray.config.base import Strict, explain
 from trialign_ray.errors import DataError
-from trialign_ray.evaluation.answers import read_answers
+from trialign_ray.evaluation.answers import Answers, read_answers
 from trialign_ray.evaluation.by_cue import CueRow, by_cue
 from trialign_ray.evaluation.closed_set import ScoredOptions, closed_set
 from trialign_ray.evaluation.compare import difference
-from trialign_ray.evaluation.figures import Audit, Difference
+from trialign_ray.evaluation.figures import Audit, ClosedSet, Difference
 from trialign_ray.evaluation.metrics import audit
 from trialign_ray.evaluation.read_apart import ReadApart, read_apart
 from trialign_ray.evaluation.report.frame import to_frame
@@ -32,23 +33,47 @@ Run = dict[str, JsonValue]
 """What the caller knows of the run: seed, versions, model_hash, wall_seconds and the like."""
 
 
+class Baseline(Strict):
+    """An earlier audit of the same questions and groups."""
+
+    audit: Audit
+    difference: Difference
+    """The audit of the report less this one."""
+    run: Run
+    """What the earlier report says of its run."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAnswers:
+    """The answers of an earlier audit, to hold another against."""
+
+    table: pa.Table
+    closed_set: ClosedSet | None
+    run: Run
+
+
 class AuditReport(Strict):
     """The truth report of one model, or of answers already collected."""
 
     schema_version: Literal[1] = 1
     audit: Audit
+    baseline: Baseline | None = None
+    """What the audit is held against, where it is."""
     split_questions: tuple[SplitQuestion, ...]
     contradictions: tuple[Contradiction, ...] = ()
     """Questions to which groups name different answers; the most contradicting first."""
     read_apart: tuple[ReadApart, ...] = ()
     """Responses that hold the same answer and were read apart."""
     by_cue: dict[str, tuple[CueRow, ...]] = {}
-    """Under 'audit' the figures of each kind of cue, where the groups have several."""
+    """Under 'audit', and 'baseline', the figures of each kind of cue, where the groups have several."""
     run: Run
 
     def to_frame(self) -> pd.DataFrame:
         """All figures as a pandas table; see `evaluation.report.frame`."""
-        return to_frame({"audit": self.audit})
+        beside = self.baseline
+        return to_frame(
+            {"audit": self.audit} | ({"baseline": beside.audit, "difference": beside.difference} if beside else {})
+        )
 
 
 class TrainingReport(Strict):
@@ -83,22 +108,38 @@ def audit_report(
     bootstrap: Bootstrap | None = None,
     options: ScoredOptions | None = None,
     cues: Mapping[str, str] | None = None,
+    earlier: EarlierAnswers | None = None,
 ) -> AuditReport:
     """Measure one table of answers (log schema); `options` says that they are options that were scored.
 
-    cues: group -> kind of its cue (`GroupSet.cues`), to report by.
+    cues: group -> kind of its cue (`GroupSet.cues`), to report by. earlier: answers to the same questions, read in the
+    same way, to hold these against.
 
     Raises DataError where it cannot be audited.
     """
-    read, bootstrap = read_answers(answers, groups), bootstrap or Bootstrap()
-    cue_rows = by_cue(read, cues or {}, bootstrap)
+    bootstrap = bootstrap or Bootstrap()
+    read = {} if earlier is None else {"baseline": read_answers(earlier.table, groups, "baseline")}
+    read["audit"] = read_answers(answers, groups)
+    cue_rows = {side: by_cue(each, cues or {}, bootstrap) for side, each in read.items()}
+    if options is not None:
+        cue_rows = {side: tuple(row.of_facts() for row in rows) for side, rows in cue_rows.items()}
     return AuditReport(
-        audit=audit(read, bootstrap, None if options is None else closed_set(options, groups, bootstrap)),
-        split_questions=split_questions({"audit": read}),
-        contradictions=contradictions(read),
-        read_apart=() if options is not None else read_apart(read),
-        by_cue={"audit": cue_rows if options is None else tuple(row.of_facts() for row in cue_rows)},
+        audit=audit(read["audit"], bootstrap, None if options is None else closed_set(options, groups, bootstrap)),
+        baseline=None if earlier is None else _baseline(earlier, read["baseline"], read["audit"], bootstrap),
+        split_questions=split_questions(read),
+        contradictions=contradictions(read["audit"]),
+        read_apart=() if options is not None else read_apart(read["audit"]),
+        by_cue=cue_rows,
         run=dict(run),
+    )
+
+
+def _baseline(earlier: EarlierAnswers, before: Answers, after: Answers, bootstrap: Bootstrap) -> Baseline:
+    scored, names = earlier.closed_set is not None, ("the baseline", "the audit")
+    return Baseline(
+        difference=difference(before, after, bootstrap, scored=scored, names=names),
+        audit=audit(before, bootstrap, earlier.closed_set),
+        run=earlier.run,
     )
 
 

@@ -12,7 +12,8 @@ from trialign_ray.evaluation.report.catalogue import (
     write_interval,
     write_value,
 )
-from trialign_ray.evaluation.report.report import AuditReport, Report, TrainingReport
+from trialign_ray.evaluation.report.report import Report
+from trialign_ray.evaluation.report.sides import Compared, compared, sides
 
 _RIGHT, _PREFERENCE = METRICS["correct_unanimity"], METRICS["preference"]
 ABSENT = "–"
@@ -32,22 +33,23 @@ class Served:
 
 
 def served(report: Report) -> list[Served]:
-    """The model's own answers, then other ways to serve the same answers; of a trained model those of the base."""
-    if isinstance(report, AuditReport):
-        return [_own("each its own answer", report.audit), *_references("", report.audit)]
-    own = [_own("base, each its own answer", report.base), _own("trained, each its own answer", report.trained)]
-    return [*own, *_references("base, ", report.base)]
+    """Each side's own answers, then other ways to serve those of the first."""
+    audits = {"" if compared(report) is None else f"{side}, ": audit for side, audit in sides(report).items()}
+    own = [_own(f"{side}each its own answer", audit) for side, audit in audits.items()]
+    side, first = next(iter(audits.items()))
+    return [*own, *_references(side, first)]
 
 
 def sentences(report: Report) -> list[str]:
-    """What training changed: the change of accuracy taken apart, and the share of the vote's gain; none of an audit."""
-    if isinstance(report, AuditReport):
+    """The change of accuracy taken apart, and the share of the vote's gain; none of an audit alone."""
+    found = compared(report)
+    if found is None:
         return []
-    return [line for line in (_decomposition(report), _by_group(report.difference), _recovered(report)) if line]
+    lines = _decomposition(found.difference), _by_group(found.difference), _recovered(found)
+    return [line for line in lines if line]
 
 
-def _decomposition(report: TrainingReport) -> str | None:
-    change = report.difference
+def _decomposition(change: Difference) -> str | None:
     whole, naming, facts = change.accuracy_mean, change.accuracy_change_by_naming, change.accuracy_change_by_facts
     if whole is None or naming is None or facts is None:
         return None
@@ -57,8 +59,10 @@ def _decomposition(report: TrainingReport) -> str | None:
     )
 
 
-def _by_group(change: Difference) -> str:
+def _by_group(change: Difference) -> str | None:
     naming, facts = change.accuracy_change_by_naming_by_group, change.accuracy_change_by_facts_by_group
+    if naming is None or facts is None:
+        return None
     parts = (
         f"{group} {_points(whole)} ({_points(naming.get(group))} named, {_points(facts.get(group))} right)"
         for group, whole in change.accuracy_by_group.items()
@@ -70,12 +74,12 @@ def _points(figure: MaybeFigure) -> str:
     return ABSENT if figure is None else write_change(_RIGHT, figure.value)
 
 
-def _recovered(report: TrainingReport) -> str:
-    share = report.difference.vote_gain_recovered
+def _recovered(found: Compared) -> str:
+    share = found.difference.vote_gain_recovered
     if share is None:
-        return "What share of the vote's gain training reaches is not told: the interval of that gain holds 0."
+        return f"What share of the vote's gain {found.changer} reaches is not told: the interval of that gain holds 0."
     return (
-        f"Of what the vote gains in right for everyone, training reaches {write_value(_RIGHT, share.value)} "
+        f"Of what the vote gains in right for everyone, {found.changer} reaches {write_value(_RIGHT, share.value)} "
         f"({write_interval(_RIGHT, share)}) in one call."
     )
 

@@ -24,8 +24,9 @@ from trialign_ray.evaluation.report.catalogue import (
     write_p,
     write_value,
 )
-from trialign_ray.evaluation.report.report import AuditReport, Report, TrainingReport
+from trialign_ray.evaluation.report.report import Report
 from trialign_ray.evaluation.report.served import ABSENT, sentences, served
+from trialign_ray.evaluation.report.sides import Compared, Sides, compared, sides
 
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "up": "", "down": "", "unclear": "dim"}
 _ABSENT = Text("–", style="dim")
@@ -48,24 +49,19 @@ _PREFERENCE = METRICS["preference"]
 
 def report_table(report: Report) -> RenderableType:
     """All figures of a report, to be printed on a `rich.console.Console`."""
-    if isinstance(report, AuditReport):
-        return Group(
-            _audit_table(report.audit),
-            _served_table(report),
-            *_group_tables("", report.audit),
-            *_cue_tables(report),
-            _notes(report.audit, report),
-        )
-    return Group(
-        _training_table(report),
-        _served_table(report),
-        Text("\n".join(sentences(report))),
-        *_group_tables(", base", report.base),
-        *_group_tables(", trained", report.trained),
-        *_cue_tables(report),
-        Text("p of a change: how often one as large comes up if training changes nothing.", style="dim"),
-        _notes(report.trained, report),
-    )
+    found, audits = compared(report), sides(report)
+    last = list(audits.values())[-1]
+    by_group = [
+        table for side, audit in audits.items() for table in _group_tables("" if found is None else f", {side}", audit)
+    ]
+    parts: list[RenderableType]
+    if found is None:
+        parts = [_audit_table(last), _served_table(report), *by_group, *_cue_tables(report)]
+    else:
+        told = Text("\n".join(sentences(report)))
+        p = Text("p of a change: how often one as large comes up if nothing has changed.", style="dim")
+        parts = [_change_table(found, audits), _served_table(report), told, *by_group, *_cue_tables(report), p]
+    return Group(*parts, _notes(last, report))
 
 
 def _audit_table(audit: Audit) -> Table:
@@ -82,13 +78,15 @@ def _audit_table(audit: Audit) -> Table:
     return table
 
 
-def _training_table(report: TrainingReport) -> Table:
-    table = _table(_title(report.trained), "", "base", "trained", "change")
+def _change_table(found: Compared, audits: Sides) -> Table:
+    before, after = audits.values()
+    table = _table(_title(after), "", found.before, found.after, "change")
     for name, metric in METRICS.items():
-        before, after, change = (getattr(side, name) for side in (report.base, report.trained, report.difference))
-        p = p_of_change(report.difference, metric)
-        table.add_row(metric.label, _value(metric, before), _value(metric, after), _change(metric, change, p))
-    table.add_row("Gap by chance", _chance(report.base), _chance(report.trained), _ABSENT)
+        old, new, change = (getattr(side, name) for side in (before, after, found.difference))
+        if old or new or not after.closed_set:
+            p = p_of_change(found.difference, metric)
+            table.add_row(metric.label, _value(metric, old), _value(metric, new), _change(metric, change, p))
+    table.add_row("Gap by chance", _chance(before), _chance(after), _ABSENT)
     return table
 
 

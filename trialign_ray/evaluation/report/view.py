@@ -24,11 +24,9 @@ from trialign_ray.evaluation.report.catalogue import (
     write_p,
     write_value,
 )
-from trialign_ray.evaluation.report.report import Report, TrainingReport
+from trialign_ray.evaluation.report.report import Report
+from trialign_ray.evaluation.report.sides import Sides
 from trialign_ray.evaluation.split_questions import SplitQuestion
-
-Sides = Mapping[str, Audit]
-"""'base' and 'trained', or 'measured' alone."""
 
 GROUP_COLUMNS = {
     "accuracy_by_group": "Accuracy",
@@ -74,9 +72,8 @@ class Row:
     verdict: Verdict | None
 
 
-def rows(report: Report, sides: Sides) -> dict[str, Row]:
+def rows(sides: Sides, change: Difference | None) -> dict[str, Row]:
     """Every metric by name; of scored options those that they have."""
-    change = report.difference if isinstance(report, TrainingReport) else None
     found = {name: _row(metric, sides, change) for name, metric in METRICS.items()}
     scored = any(audit.closed_set for audit in sides.values())
     return {name: row for name, row in found.items() if any(row.sides.values()) or not scored}
