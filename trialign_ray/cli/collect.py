@@ -48,11 +48,18 @@ def command(
     max_new_tokens: Annotated[int | None, Option(help="Longest response, in tokens.")] = None,
     questions_per_batch: Annotated[int | None, Option(help="Questions generated together.")] = None,
     seed: Annotated[int | None, Option(help="Random seed for sampling.")] = None,
+    dtype: Annotated[str | None, Option(help="auto (default), bfloat16 or float32.")] = None,
+    device: Annotated[str | None, Option(help="auto (default), cpu or cuda.")] = None,
+    workers: Annotated[
+        int | None, Option(help="Copies of the model at once, as Ray workers; 1 is this process.")
+    ] = None,
     name: Annotated[str | None, Option(help="Name of the job.")] = None,
 ) -> None:
     """Roll a model out as one agent a group and write offline logs.
 
     With --endpoint a server answers, and --model is the folder of the tokenizer that makes token ids.
+
+    A collection that was killed goes on where it stopped when the same command is run again.
     """
     from trialign_ray.config.tasks import CollectSpec
 
@@ -66,6 +73,7 @@ def command(
         **{"name": named, "model": model, "endpoint": served, "questions": questions, "groups": groups},
         **{"split": split, "protocol": protocol, "turns": turns, "samples": samples, "temperature": temperature},
         **{"max_new_tokens": max_new_tokens, "questions_per_batch": questions_per_batch, "seed": seed},
+        **{"dtype": dtype, "device": device, "workers": workers},
         **{"output": output, "overwrite": overwrite, "chat_template_kwargs": specs.template_arguments(template)},
     }
     job = specs.build(CollectSpec, spec, flags)

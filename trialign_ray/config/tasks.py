@@ -153,12 +153,20 @@ class CollectSpec(JobSpec):
     """Random seed for sampling."""
     generator: GeneratorSpec = TransformersSpec()
     """Engine that answers the prompts."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Precision of the model; 'auto' is bfloat16 on a GPU that has it, else float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs; 'auto' is the GPU where there is one."""
+    workers: int = Field(default=1, ge=1, le=1024)
+    """Copies of the model that answer at once: more than 1 are Ray actors of one CPU, or one GPU, each."""
     overwrite: bool = False
     """Whether a dataset that is there may be replaced; it stays until the new one is whole."""
 
     @model_validator(mode="after")
     def _turns_of_protocol(self) -> Self:
         check_turns(self.protocol, self.turns)
+        if self.endpoint is not None and self.workers > 1:
+            raise ValueError("'workers' hold copies of the model; a server takes 'endpoint.concurrency' instead")
         if self.endpoint is not None and self.endpoint.logprobs == "raw" and self.temperature not in (0, 1):
             raise ValueError(
                 "logprobs 'raw' are those before temperature, and the log needs those of what was sampled; set "

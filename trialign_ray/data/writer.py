@@ -50,7 +50,7 @@ class LogWriter:
         self._target = locate(uri)
         self._overwrite = overwrite
         with writing(self._target.uri):
-            _check_free(self._target, overwrite)
+            check_free(self._target, overwrite=overwrite)
             self._staging = _staging_for(self._target)
         self._files: dict[str, _PartFile] = {}
         self._hashes: set[str] = set()
@@ -190,14 +190,14 @@ def _rename(staging: Path, target: Location, overwrite: bool) -> None:
     except OSError:
         if old.exists() and not final.exists():
             old.rename(final)
-        _check_free(target, overwrite=False)
+        check_free(target, overwrite=False)
         raise
     sync_folder(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _upload(staging: Path, target: Location, overwrite: bool) -> None:
-    _check_free(target, overwrite)
+    check_free(target, overwrite=overwrite)
     if target.exists():
         if target.child(MANIFEST).exists():
             target.filesystem.delete_file(target.child(MANIFEST).path)
@@ -208,7 +208,7 @@ def _upload(staging: Path, target: Location, overwrite: bool) -> None:
     copy_in(staging / MANIFEST, target.child(MANIFEST))
 
 
-def _check_free(target: Location, overwrite: bool) -> None:
+def check_free(target: Location, *, overwrite: bool) -> None:
     """Raise DataError unless a dataset may be written at `target`: only a dataset is ever overwritten."""
     held = target.names()
     if held is None:

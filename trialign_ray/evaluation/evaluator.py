@@ -10,16 +10,15 @@ from typing import Protocol, cast
 import pyarrow as pa
 import ray
 from pydantic import JsonValue
-from ray.util import ActorPool
 
 from trialign_ray.actors.handle import RemoteMethod
+from trialign_ray.cluster.pool import in_pool
 from trialign_ray.config.base import Strict
 from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout, roll_out
-from trialign_ray.errors import ClusterError, TrialignError
 from trialign_ray.inference.base import Engine, Generator, Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import LocationLike
@@ -100,20 +99,8 @@ def evaluate(
     actor = ray.remote(EvaluationWorker).options(num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0))
     actors = [cast(EvaluationWorkerHandle, actor.remote(task)) for _ in range(min(workers, len(batches)))]
     tables: dict[int, pa.Table] = {}
-    try:
-        pool = ActorPool(actors)
-        for index, table in pool.map_unordered(
-            lambda worker, batch: worker.answer.remote(*batch), list(enumerate(batches))
-        ):
-            tables[index] = table
-            progress.advance(len(batches[index]) * len(task.groups.names))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, TrialignError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayActorError as error:
-        raise ClusterError(f"an evaluation worker was lost: {error}. Run again with --resume.") from None
-    finally:
-        for each in actors:
-            ray.kill(each)  # type: ignore[arg-type]  # Ray knows only its own type of handle
+    pieces, fix = enumerate(batches), "Run again with --resume."
+    for index, table in in_pool(actors, lambda worker, batch: worker.answer.remote(*batch), pieces, fix):
+        tables[index] = table
+        progress.advance(len(batches[index]) * len(task.groups.names))
     return pa.concat_tables([tables[index] for index in range(len(batches))])

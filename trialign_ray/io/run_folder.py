@@ -14,7 +14,6 @@ report.json|html   the truth report
 
 from __future__ import annotations
 
-import fcntl
 import json
 import threading
 import time
@@ -27,6 +26,7 @@ from typing import Literal, Self
 from trialign_ray.config.base import parse
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError
+from trialign_ray.io.lock import locked
 from trialign_ray.io.storage import Location, atomic_file, locate
 
 Part = Literal[
@@ -69,21 +69,8 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the run for the time of the block, where the folder is on a local disk; raises CheckpointError.
-
-        The operating system releases the lock when the process ends, however it ends.
-        """
-        if self.root.local is None:
-            yield
-            return
-        self.root.local.mkdir(parents=True, exist_ok=True)
-        with (self.root.local / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CheckpointError(
-                    f"{self.root.uri}: run is locked by another process; wait for it to finish."
-                ) from None
+        """Lock the run for the time of the block, where the folder is on a local disk; raises CheckpointError."""
+        with locked(self.root, "run"):
             yield
 
     def claim(self, spec: TrainSpec, inputs: dict[str, str], resume: bool) -> None:

@@ -6,17 +6,19 @@ the model's folder, and log-probs are absent. No built-in loss reads behaviour l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 from pydantic import JsonValue
 
-from trialign_ray.config.endpoint import RecordedEndpointSpec
-from trialign_ray.config.game import GroupSet, Question, QuestionSet
+from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
+from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.schema import SCHEMA
+from trialign_ray.envs.batches import Batch
 from trialign_ray.envs.rows import Row
 from trialign_ray.envs.served import ServedSpeaker
 from trialign_ray.envs.talk import Recorder, Talk, Told, converse, first_asks
@@ -25,44 +27,68 @@ from trialign_ray.inference.base import Sampling
 from trialign_ray.inference.endpoint import Endpoint
 from trialign_ray.models.chat_tokens import ChatTokens
 from trialign_ray.models.loading import chat_tokens
-from trialign_ray.progress import Progress
+from trialign_ray.progress import Progress, Silent
 
 
-def served_logs(
-    spec: CollectSpec,
-    endpoint: RecordedEndpointSpec,
-    folder: Path,
-    asked: Sequence[Question],
-    game: tuple[QuestionSet, GroupSet],
-    progress: Progress,
-) -> Iterator[pa.Table]:
-    """Rows in the log schema, one table a turn. `folder` holds the tokenizer.
+@dataclass(frozen=True, slots=True)
+class ServedPlayer:
+    """Implements `Player` with a server."""
 
-    Raises ModelError where the server's prompt is another than the folder's chat template makes, and EndpointError.
-    """
-    questions, groups = game
-    with naming("model"):
-        ids = _Ids(chat_tokens(folder, spec.chat_template_kwargs), endpoint)
-    sampling = Sampling(spec.max_new_tokens, spec.temperature, spec.samples)
-    recorder = Recorder(questions, groups, spec.protocol)
-    with naming("endpoint"):
-        wanted: dict[str, JsonValue] = (
-            {} if endpoint.logprobs == "absent" else {"logprobs": True, "return_token_ids": True}
-        )
-        speaker = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress, wanted)
-        first = first_asks(asked, groups, spec.samples, spec.seed)
-        talk = Talk(spec.protocol, spec.turns, spec.seed, recorder.said)
-        for told in converse(speaker, first, talk):
-            yield pa.Table.from_pylist([row for one in told if (row := ids.row(one, recorder))], schema=SCHEMA)
-    for note in ids.notes():
-        progress.note(note)
+    spec: CollectSpec
+    server: Endpoint
+    tokens: ChatTokens
+    groups: GroupSet
+    recorder: Recorder
+
+    @staticmethod
+    def of(
+        spec: CollectSpec, endpoint: RecordedEndpointSpec, folder: Path, game: tuple[QuestionSet, GroupSet]
+    ) -> ServedPlayer:
+        """The player that `spec` asks for; `folder` holds the tokenizer. Raises ModelError and SpecError."""
+        tokens, (questions, groups) = chat_tokens(folder, spec.chat_template_kwargs), game
+        with naming("endpoint"):
+            server = Endpoint(endpoint)
+        return ServedPlayer(spec, server, tokens, groups, Recorder(questions, groups, spec.protocol))
+
+    @property
+    def identity(self) -> dict[str, JsonValue]:
+        """The server, what is asked of it, and the folder of the tokenizer."""
+        asked = self.server.spec.model_dump(mode="json", include={"url", "model", "body", "logprobs"})
+        return {"model": self.spec.model, "endpoint": asked}
+
+    def play(self, batches: Mapping[int, Batch], progress: Progress, /) -> Iterator[tuple[int, pa.Table]]:
+        """As `Player` says. Raises ModelError where the server's prompt is another than the chat template makes."""
+        spec, ids = self.spec, _Ids(self.tokens, self.server.spec)
+        sampling = Sampling(spec.max_new_tokens, spec.temperature, spec.samples)
+        wanted: dict[str, JsonValue] = {"logprobs": True, "return_token_ids": True} if ids.expected else {}
+        talk = Talk(spec.protocol, spec.turns, spec.seed, self.recorder.said)
+        speaker = ServedSpeaker(self.server, sampling, spec.chat_template_kwargs, _Within(progress), wanted)
+        different = spec.samples if spec.temperature > 0 else 1
+        games = sum(map(len, batches.values())) * len(self.groups.names) * different
+        progress.begin("answering", games * spec.turns)
+        with naming("endpoint"):
+            for index, batch in batches.items():
+                turns = converse(speaker, first_asks(batch, self.groups, spec.samples, spec.seed), talk)
+                rows = [row for told in turns for one in told if (row := ids.row(one, self.recorder))]
+                yield index, pa.Table.from_pylist(rows, schema=SCHEMA)
+        progress.end()
+        for note in ids.notes():
+            progress.note(note)
+
+
+class _Within(Silent):
+    """Progress of one turn of one batch, as a part of the whole task."""
+
+    def __init__(self, whole: Progress) -> None:
+        self.advance, self.note = whole.advance, whole.note  # type: ignore[method-assign]
 
 
 class _Ids:
     """Puts token ids to responses, and counts those that have none of the server's, or cannot have any."""
 
-    def __init__(self, tokens: ChatTokens, endpoint: RecordedEndpointSpec) -> None:
-        self._tokens, self._endpoint = tokens, endpoint
+    def __init__(self, tokens: ChatTokens, endpoint: EndpointSpec) -> None:
+        self._tokens = tokens
+        self.expected = isinstance(endpoint, RecordedEndpointSpec) and endpoint.logprobs != "absent"
         self._responses = self._retokenised = self._without_logprobs = 0
         self._left_out: list[str] = []
 
@@ -101,7 +127,7 @@ class _Ids:
 
     def notes(self) -> Iterator[str]:
         """What the user should know of the ids, a sentence each."""
-        if self._endpoint.logprobs != "absent" and self._without_logprobs:
+        if self.expected and self._without_logprobs:
             yield (
                 f"{self._without_logprobs} of {self._responses} responses came without log-probs and token ids; the "
                 "ids of these are the tokenizer's."

@@ -1,0 +1,177 @@
+"""A collection that is killed goes on, with the rows of one that was not; its dataset is never half visible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.chat_server import ChatServer, Reply, said
+from tests.world import World
+from trialign_ray.config.tasks import CollectSpec
+from trialign_ray.data.dataset import read_logs, verify
+from trialign_ray.data.validation import validate_logs
+from trialign_ray.entrypoints.collect import collect
+from trialign_ray.envs.rollout import play
+from trialign_ray.errors import CheckpointError, DataError, SpecError
+from trialign_ray.io.lock import locked
+from trialign_ray.io.storage import locate
+from trialign_ray.progress import Silent
+
+KEY = ("question_id", "group", "turn", "sample")
+
+
+class KilledError(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+class Batches:
+    """Counts the batches that are played, and is killed before one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.played, self.last = 0, 99
+        monkeypatch.setattr("trialign_ray.entrypoints.collect.local_model.play", self)
+
+    def __call__(self, *arguments: Any) -> pa.Table:
+        if self.played == self.last:
+            raise KilledError
+        self.played += 1
+        return play(*arguments)
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> Batches:
+    return Batches(monkeypatch)
+
+
+def spec_of(world: World, output: Path, **changes: Any) -> CollectSpec:
+    fields = {"name": "a", "model": world.model, "questions": world.questions, "groups": world.groups, "samples": 2}
+    fields |= {"output": str(output), "max_new_tokens": 6, "questions_per_batch": 1, "protocol": "placebo", "turns": 2}
+    return CollectSpec.model_validate(fields | changes)
+
+
+def killed_after(batches: Batches, finished: int, spec: CollectSpec) -> None:
+    batches.played, batches.last = 0, finished
+    with pytest.raises(KilledError):
+        collect(spec)
+    batches.played, batches.last = 0, 99
+
+
+def in_folder(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("changes", [{"protocol": "independent", "turns": 1}, {}])
+def test_a_killed_collection_goes_on_and_gives_the_rows_of_one_that_was_not(
+    world: World, tmp_path: Path, batches: Batches, changes: dict[str, Any]
+) -> None:
+    whole = spec_of(world, tmp_path / "whole", **changes)
+    collect(whole)
+    every, spec = batches.played, spec_of(world, tmp_path / "logs", **changes)
+    killed_after(batches, every - 1, spec)
+    assert in_folder(tmp_path) == {"whole", ".logs.begun"}
+    collect(spec)
+    assert batches.played == 1
+    assert in_folder(tmp_path) == {"whole", "logs"}
+    assert read_logs(spec.output).equals(read_logs(whole.output))
+    assert verify(spec.output) == verify(whole.output)
+    assert validate_logs(spec.output).ok
+
+
+def test_what_was_finished_is_told_of(world: World, tmp_path: Path, batches: Batches) -> None:
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            lines.append(text)
+
+    lines: list[str] = []
+    spec = spec_of(world, tmp_path / "logs", protocol="independent", turns=1)
+    killed_after(batches, 3, spec)
+    collect(spec, Notes())
+    assert lines == ["3 of 4 batches were finished before"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"temperature": 0.5}, "temperature"), ({"protocol": "debate"}, "protocol"), ({"dtype": "bfloat16"}, "dtype")],
+)
+def test_another_specification_is_refused_where_a_collection_was_begun(
+    world: World, tmp_path: Path, batches: Batches, changes: dict[str, Any], field: str
+) -> None:
+    killed_after(batches, 1, spec_of(world, tmp_path / "logs"))
+    with pytest.raises(CheckpointError, match=rf"\.logs\.begun: '{field}' is .* but the collection was begun with"):
+        collect(spec_of(world, tmp_path / "logs", overwrite=True, **changes))
+    assert batches.played == 0
+
+
+def test_the_same_questions_in_another_file_go_on_and_others_do_not(
+    world: World, tmp_path: Path, batches: Batches
+) -> None:
+    killed_after(batches, 1, spec_of(world, tmp_path / "logs"))
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(Path(world.questions).read_text().replace("capital of france", "chief city of france"))
+    with pytest.raises(CheckpointError, match="'questions' is"):
+        collect(spec_of(world, tmp_path / "logs", questions=str(copy)))
+    copy.write_bytes(Path(world.questions).read_bytes())
+    assert collect(spec_of(world, tmp_path / "logs", questions=str(copy), name="b")).rows == 4 * 3 * 2 * 2
+
+
+def test_a_dataset_that_is_there_stays_until_the_new_one_is_whole(
+    world: World, tmp_path: Path, batches: Batches
+) -> None:
+    spec = spec_of(world, tmp_path / "logs")
+    before = collect(spec)
+    with pytest.raises(DataError, match=r"field 'output': .*holds a log dataset\. Choose another path, or overwrite"):
+        collect(spec)
+    killed_after(batches, 1, spec_of(world, tmp_path / "logs", overwrite=True, seed=3))
+    assert verify(spec.output) == before
+    after = collect(spec_of(world, tmp_path / "logs", overwrite=True, seed=3))
+    assert batches.played == 1
+    assert after.content_sha256 != before.content_sha256
+
+
+def test_two_processes_do_not_write_one_dataset(world: World, tmp_path: Path) -> None:
+    with (
+        locked(locate(tmp_path / ".logs.begun"), "collection"),
+        pytest.raises(CheckpointError, match="collection is locked by another process; wait for it to finish"),
+    ):
+        collect(spec_of(world, tmp_path / "logs"))
+
+
+def test_a_placebo_needs_two_questions(world: World, tmp_path: Path) -> None:
+    one = json.loads(json.dumps({"name": "one", "questions": [{"question_id": "a", "text": "what ?", "split": "train",
+                                                                "kind": "subjective"}]}))  # fmt: skip
+    (tmp_path / "one.json").write_text(json.dumps(one))
+    with pytest.raises(DataError, match="field 'questions': only question 'a' is asked"):
+        collect(spec_of(world, tmp_path / "logs", questions=str(tmp_path / "one.json")))
+
+
+def test_workers_are_not_for_a_server(world: World, tmp_path: Path) -> None:
+    endpoint = {"url": "http://h/v1", "model": "m"}
+    with pytest.raises(ValueError, match=r"a server takes 'endpoint\.concurrency' instead"):
+        spec_of(world, tmp_path / "logs", endpoint=endpoint, workers=2)
+
+
+def test_an_engine_that_does_not_exist_is_refused_and_leaves_no_dataset(world: World, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="field 'model': import_path 'nowhere:Engine'"):
+        collect(spec_of(world, tmp_path / "logs", generator={"name": "import_path", "import_path": "nowhere:Engine"}))
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("protocol", ["plurality", "placebo"])
+def test_a_server_s_rows_do_not_depend_on_the_batches(world: World, tmp_path: Path, protocol: str) -> None:
+    def says(body: Mapping[str, Any], number: int) -> Reply:
+        return said(f"{'lima' if body['seed'] % 2 else 'paris'} {len(body['messages'][-1]['content'])}")
+
+    tables = []
+    with ChatServer(says) as server:
+        for size in (1, 8):
+            endpoint = {"url": server.url, "model": "m", "cache": str(tmp_path / "cache")}
+            spec = spec_of(world, tmp_path / f"{size}", endpoint=endpoint, questions_per_batch=size, protocol=protocol)
+            collect(spec)
+            tables.append(read_logs(spec.output).sort_by([(name, "ascending") for name in KEY]))
+    assert tables[0].equals(tables[1])
+    assert {len(peers) for peers in tables[0]["peers"].to_pylist()} == {0, 2}

@@ -1,0 +1,92 @@
+"""The collection as a job: batches that are not finished yet are played, then all are written as one dataset."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from trialign_ray.config.base import content_sha256
+from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
+from trialign_ray.config.tasks import CollectSpec
+from trialign_ray.data.begun import Begun
+from trialign_ray.data.manifest import Manifest
+from trialign_ray.data.writer import LogWriter, check_free
+from trialign_ray.entrypoints.collect.local_model import LocalPlayer
+from trialign_ray.entrypoints.collect.player import Player
+from trialign_ray.entrypoints.collect.served import ServedPlayer
+from trialign_ray.entrypoints.versions import versions
+from trialign_ray.envs.batches import in_batches
+from trialign_ray.envs.prompts import refuse_equal_prompts
+from trialign_ray.envs.protocols.base import load_protocol
+from trialign_ray.envs.question_game import game_config
+from trialign_ray.envs.rollout import Rollout
+from trialign_ray.errors import naming
+from trialign_ray.inference.base import Sampling
+from trialign_ray.io.cache import local_folder
+from trialign_ray.io.storage import locate, writing
+from trialign_ray.models.loading import model_hash
+from trialign_ray.progress import Progress, Silent
+
+
+def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
+    """Write the log dataset at `spec.output`, which appears when it is whole.
+
+    Batches that an earlier, killed call with the same specification has finished are not played again, and the rows
+    are those of a call that was never killed. Raises DataError, ModelError, SpecError, EndpointError, ClusterError, and
+    CheckpointError where another specification was begun there or another process is at work.
+    """
+    progress = progress or Silent()
+    questions, groups = load_game(spec.questions, spec.groups)
+    asked = asked_questions(questions, spec.split, spec.questions)
+    with naming("groups"):
+        refuse_equal_prompts(groups, asked)
+    with naming("output"), writing(spec.output):
+        check_free(locate(spec.output), overwrite=spec.overwrite)
+    with naming("questions"):
+        paired = load_protocol(spec.protocol).elsewhere
+        batches = dict(enumerate(in_batches(asked, spec.questions_per_batch, paired=paired, seed=spec.seed)))
+    player, begun = _player(spec, questions, groups), Begun.beside(spec.output)
+    with begun.held(_identity(spec, questions, groups) | player.identity):
+        missing = {index: batch for index, batch in batches.items() if not begun.has(index)}
+        if len(missing) < len(batches):
+            progress.note(f"{len(batches) - len(missing)} of {len(batches)} batches were finished before")
+        for index, table in player.play(missing, progress):
+            begun.store(index, table)
+        with LogWriter(spec.output, overwrite=spec.overwrite) as writer:
+            for index in batches:
+                writer.write(begun.read(index))
+            return writer.commit(groups.names)
+
+
+def run_job(spec: CollectSpec, progress: Progress) -> int:
+    """As a Ray job."""
+    collect(spec, progress)
+    return 0
+
+
+def _player(spec: CollectSpec, questions: QuestionSet, groups: GroupSet) -> Player:
+    with naming("model"):
+        folder = local_folder(spec.model)
+        if spec.endpoint is not None:
+            return ServedPlayer.of(spec, spec.endpoint, folder, (questions, groups))
+        asks = (spec.turns, spec.max_new_tokens, spec.chat_template_kwargs, spec.protocol)
+        plan = Rollout(
+            game=game_config(questions, groups, folder, *asks),
+            sampling=Sampling(spec.max_new_tokens, spec.temperature, spec.samples),
+            seed=spec.seed,
+            questions_per_batch=spec.questions_per_batch,
+            model_hash=model_hash(folder),
+        )
+        return LocalPlayer.of(spec, plan)
+
+
+_FREE = {"name", "model", "endpoint", "questions", "groups", "output", "overwrite", "dtype", "device", "workers"}
+"""Fields that change no row, or stand in the identity by what they name."""
+
+
+def _identity(spec: CollectSpec, questions: QuestionSet, groups: GroupSet) -> dict[str, JsonValue]:
+    return {
+        **spec.model_dump(mode="json", exclude=_FREE),
+        "questions": content_sha256(questions),
+        "groups": content_sha256(groups),
+        "version": versions()["trialign-ray"],
+    }
