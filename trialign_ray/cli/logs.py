@@ -1,9 +1,9 @@
-"""`trialign logs import|validate|show`: import, validate and inspect offline logs."""
+"""`trialign logs import|validate|show|turns`: import, validate and inspect offline logs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Option
@@ -100,6 +100,30 @@ def show_command(
         console.show(summary_table(summarise(dataset)))
     else:
         console.show(question_table(question_view(dataset, question)))
+
+
+@app.command("turns")
+def turns_command(
+    logs: Annotated[list[str], typer.Argument(metavar="LOGS...", help="Log datasets, paths or URIs.")],
+    model: Annotated[str | None, Option(help="Folder of the reference model: says sayability too.")] = None,
+    dtype: Annotated[Literal["auto", "bfloat16", "float32"], Option(help="With --model: its precision.")] = "auto",
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option(help="With --model: where it runs.")] = "auto",
+    bootstrap: Annotated[int, Option(min=100, max=100_000, help="Resamples behind each interval.")] = 2000,
+    as_json: Annotated[bool, Option("--json", help="Write the reports as JSON.")] = False,
+) -> None:
+    """Say what each turn gives and costs: right, flips, coverage, sayability and tokens, for each protocol."""
+    import json
+
+    from trialign_ray.cli.turns_table import turns_table
+    from trialign_ray.entrypoints.turns import turns
+    from trialign_ray.evaluation.stats.intervals import Bootstrap
+
+    with console.progress() as progress:
+        reports = turns(logs, model, Bootstrap(bootstrap), dtype=dtype, device=device, progress=progress)
+    if as_json:
+        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
+    else:
+        console.show(turns_table(reports))
 
 
 def _completion(
