@@ -1,6 +1,7 @@
 """Log-probs of given responses under a model: the learner's packed trees, without a gradient.
 
-All options behind one prompt are one tree, so the prompt is computed once however many there are.
+All options behind one prompt are one tree, so the prompt is computed once however many there are. Prompts that begin
+alike, as those of one group do, share a tree too: what they have in common is computed once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from trialign_ray.trainer.policy import frozen_for_trees, response_logprobs
 
 NODES = 8192
 """Tokens in one pass, padding included; a larger tree is a pass of its own."""
+JOINT_NODES = 512
+"""Tokens up to which prompts share a tree: attention within it is quadratic, and costs a sixth of the rest there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,15 @@ class OptionScorer:
         attention a tree cannot reproduce.
         """
         found: list[list[float]] = [[] for _ in trees]
-        for part in _passes(trees):
-            logp_s = response_logprobs(self.model, self.attention, [trees[index] for index in part]).tolist()
-            for index in part:
+        alike = _alike(trees)
+        merged = [_joint([trees[index] for index in members]) for members in alike]
+        for part in _passes(merged):
+            logp_s = response_logprobs(self.model, self.attention, [merged[number] for number in part]).tolist()
+            members = [index for number in part for index in alike[number]]
+            for index in members:
                 found[index], logp_s = logp_s[: len(trees[index].responses)], logp_s[len(trees[index].responses) :]
             if on_progress is not None:
-                on_progress(len(part))
+                on_progress(len(members))
         return found
 
 
@@ -56,6 +62,38 @@ def load_scorer(model: Path, adapter: Path | None, dtype: str, device: str) -> O
     loaded = load_adapted(model, adapter, dtype)
     cast("nn.Module", loaded).to(device)
     return OptionScorer(loaded, frozen_for_trees(loaded, MatmulSpec()))
+
+
+def _alike(trees: Sequence[Tree]) -> list[list[int]]:
+    """Indices of trees that share one: neighbours by the order of their prompts, as long as the joint tree is small."""
+    parts: list[list[int]] = []
+    before: Sequence[int] = ()
+    nodes = 0
+    for index in sorted(range(len(trees)), key=lambda i: tuple(trees[i].prompt)):
+        prompt, size = trees[index].prompt, tree_nodes(trees[index])
+        shared = _common(before, prompt)
+        if parts and shared and nodes + size - shared <= JOINT_NODES:
+            parts[-1].append(index)
+            nodes += size - shared
+        else:
+            parts.append([index])
+            nodes = size
+        before = prompt
+    return parts
+
+
+def _joint(trees: Sequence[Tree]) -> Tree:
+    """One tree of them all: behind what their prompts share, the rest of each prompt with each of its responses."""
+    # The prompts are in order, so what the first and the last share all of them do.
+    shared = _common(trees[0].prompt, trees[-1].prompt)
+    rest = [(list(tree.prompt[shared:]), response) for tree in trees for response in tree.responses]
+    return Tree(trees[0].prompt[:shared], [[*head, *said] for head, said in rest], [len(head) for head, _ in rest])
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first tokens are the same."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _passes(trees: Sequence[Tree]) -> Iterator[list[int]]:

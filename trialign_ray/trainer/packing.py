@@ -31,6 +31,9 @@ class Tree:
 
     prompt: Sequence[int]
     responses: Sequence[Sequence[int]]
+    unscored: Sequence[int] = ()
+    """For each response how many of its first tokens have no log-prob, since they belong to a prompt; empty for none.
+    So a tree holds several prompts that begin alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,9 @@ def _pairs(
     pair_of: dict[tuple[int, int], int] = {}
     token_pair, token_response, response = [], [], 0
     for tree, nodes, offset in zip(trees, grown, offsets, strict=True):
-        for path, tokens in zip(nodes.paths, tree.responses, strict=True):
-            for index, token in zip(path, tokens, strict=True):
+        starts = tree.unscored or [0] * len(tree.responses)
+        for path, tokens, start in zip(nodes.paths, tree.responses, starts, strict=True):
+            for index, token in zip(path[start:], tokens[start:], strict=True):
                 node = node_of.setdefault(offset + index, len(node_of))
                 token_pair.append(pair_of.setdefault((node, token), len(pair_of)))
                 token_response.append(response)

@@ -20,7 +20,7 @@ from trialign_ray.errors import ModelError
 from trialign_ray.models.loading import load_model
 from trialign_ray.trainer import option_scores
 from trialign_ray.trainer.option_scores import OptionScorer, load_scorer
-from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.packing import Tree, tree_nodes
 from trialign_ray.trainer.policy import adapt, frozen_for_trees
 
 FOREST = [random_tree(random.Random(seed), 3 + 5 * seed, 2 + seed) for seed in range(6)]
@@ -87,3 +87,28 @@ def test_a_model_whose_logits_are_scaled_is_refused() -> None:
     model.forward = cast("Any", scaled)
     with pytest.raises(ModelError, match="scales, caps or shifts"):
         scorer(model)
+
+
+def test_prompts_that_begin_alike_are_scored_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one prompt is the beginning of another, where two are the same, and where none fits the joint tree."""
+    prompts = [[5, 6, 7], [5, 6, 7, 8], [5, 6, 9, 10, 11], [5, 6, 7], [12, 5]]
+    forest = [Tree(prompt, [[8, 9, 3], [8, 3], [13 + at, 3]]) for at, prompt in enumerate(prompts)]
+    expected = one_by_one(tiny_llama(2), forest)
+    for most in (512, 12, 1):
+        monkeypatch.setattr(option_scores, "JOINT_NODES", most)
+        for logp_o, expected_o in zip(scorer(tiny_llama(2)).logprobs(forest), expected, strict=True):
+            assert logp_o == pytest.approx(expected_o, abs=1e-5)
+
+
+def test_what_prompts_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = list[int]()
+    score = option_scores.response_logprobs
+
+    def counted(model: Any, attention: Any, forest: Sequence[Tree]) -> Any:
+        packed.extend(option_scores.tree_nodes(tree) for tree in forest)
+        return score(model, attention, forest)
+
+    monkeypatch.setattr(option_scores, "response_logprobs", counted)
+    forest = [Tree([*range(2, 12), 15 + at], [[8, 3], [9, 3]]) for at in range(4)]
+    scorer(tiny_llama(2)).logprobs(forest)
+    assert packed == [10 + 4 * (1 + 2)]
