@@ -143,7 +143,10 @@ class KtoSpec(AlgorithmSpec):
 
 
 class GrDpoSpec(AlgorithmSpec):
-    """Group robust DPO: groups of a larger loss come to count more; every response is scored once with the adapter off."""
+    """Group robust DPO: groups of a larger loss come to count more.
+
+    Every response is scored once with the adapter off.
+    """
 
     name: Literal["gr_dpo"]
     """Which algorithm."""

@@ -38,7 +38,7 @@ def derive(spec: TrainSpec, questions: int, groups: int) -> Derived:
         steps=steps,
         warmup_steps=round(spec.optimizer.warmup_share * steps),
         prompts_per_step=prompts,
-        most_responses_per_step=prompts * (spec.candidates.own + spec.candidates.borrowed),
+        most_responses_per_step=prompts * (spec.competing().own + spec.competing().borrowed),
         checkpoints=math.ceil(steps / spec.checkpoint_every),
     )
 

@@ -30,6 +30,15 @@ class GiniSpec(Strict):
     """Weight of a group over that of the next worse one; 1: mean."""
 
 
+class ExponentiatedGradientSpec(Strict):
+    """Weights that move by exponentiated gradient: groups of a larger loss come to count more, step by step."""
+
+    family: Literal["exponentiated_gradient"] = "exponentiated_gradient"
+    """Which welfare function."""
+    step: float = Field(default=0.01, gt=0, le=10)
+    """How fast: a group whose loss is larger by 1 gains a share of `step` on another in each optimizer step."""
+
+
 class ImportedWelfare(Imported):
     """A welfare function of the user's own."""
 
@@ -40,7 +49,11 @@ class ImportedWelfare(Imported):
 WELFARES: dict[str, Entry] = {
     "alpha_fair": Entry(AlphaFairSpec, "trialign_ray.objective.welfare.alpha_fair:AlphaFair"),
     "gini": Entry(GiniSpec, "trialign_ray.objective.welfare.generalised_gini:GeneralisedGini"),
+    "exponentiated_gradient": Entry(
+        ExponentiatedGradientSpec, "trialign_ray.objective.welfare.exponentiated_gradient:ExponentiatedGradient"
+    ),
 }
-"""Family in the specification -> welfare function. Each is called with its fields and gives a `Welfare`."""
+"""Family in the specification -> welfare function. Each is called with its fields and gives a `Welfare` or a
+`MovingWelfare`."""
 
 WelfareSpec = Annotated[Strict, OneOf(WELFARES, "family", ImportedWelfare)]

@@ -56,6 +56,8 @@ class TrainingState:
     """Optimizer steps done."""
     utility: list[float]
     """Moving average of each group's utility."""
+    weight: list[float]
+    """Each group's weight in the last step."""
     groups: Sequence[GroupState]
     """State of each group actor; only rank 0 needs it to save."""
     workers: int
@@ -105,7 +107,8 @@ def write_state(folder: Path, state: TrainingState) -> None:
         {"group": each.group, "served": each.buffer.served, "statistics": dict(each.statistics)}
         for each in state.groups
     ]
-    content = {"step": state.step, "utility": state.utility, "groups": groups, "workers": state.workers}
+    kept = {"step": state.step, "utility": state.utility, "weight": state.weight, "workers": state.workers}
+    content = kept | {"groups": groups}
     (folder / _STATE).write_text(json.dumps(content), encoding="utf-8")
     arrays = {f"{g}.{name}": getattr(each.buffer, name) for g, each in enumerate(state.groups) for name in _ARRAYS}
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / _REFERENCES)
@@ -124,7 +127,7 @@ def read_state(folder: Path) -> TrainingState:
             )
             for g, each in enumerate(content["groups"])
         ]
-        return TrainingState(content["step"], content["utility"], groups, content["workers"])
+        return TrainingState(content["step"], content["utility"], content["weight"], groups, content["workers"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder.name}: not a checkpoint of this version: {error}") from None
 

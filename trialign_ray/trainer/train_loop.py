@@ -111,6 +111,7 @@ class _Rank:
             state = checkpoints.load(Path(folder), self._engine)
         self._step = state.step
         self._learner.utility_g = torch.tensor(state.utility, dtype=torch.float64)
+        self._learner.weight_g = torch.tensor(state.weight, dtype=torch.float64)
         if dist.get_rank() == 0:
             _answers([actor.load_state.remote(kept) for actor, kept in zip(self._actors, state.groups, strict=True)])
         dist.barrier()
@@ -173,7 +174,8 @@ class _Rank:
             writer.flush()
         groups = _answers([actor.state.remote() for actor in self._actors]) if dist.get_rank() == 0 else []
         workers = self._inputs.spec.learner.workers
-        state = TrainingState(self._step, self._learner.utility_g.tolist(), groups, workers)
+        utility, weight = self._learner.utility_g.tolist(), self._learner.weight_g.tolist()
+        state = TrainingState(self._step, utility, weight, groups, workers)
         with tempfile.TemporaryDirectory() as folder:
             checkpoints.save(Path(folder), self._engine, state)
             ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trialign_ray.objective.welfare.alpha_fair import AlphaFair
 from trialign_ray.objective.welfare.base import CLIP, Welfare
+from trialign_ray.objective.welfare.exponentiated_gradient import ExponentiatedGradient
 from trialign_ray.objective.welfare.generalised_gini import GeneralisedGini
 
 WELFARES: list[Welfare] = [AlphaFair(0.0), AlphaFair(1.0), AlphaFair(2.5), GeneralisedGini(0.5), GeneralisedGini(1.0)]
@@ -113,3 +114,30 @@ def test_weights_stay_within_the_clip_and_have_mean_one_where_it_does_not_bind(u
     assert ((weight_g >= CLIP[0]) & (weight_g <= CLIP[1])).all()
     if ((weight_g > CLIP[0]) & (weight_g < CLIP[1])).all():
         assert float(weight_g.mean()) == pytest.approx(1)
+
+
+@given(vectors(), st.floats(0.01, 1))
+def test_exponentiated_gradient_is_its_formula_where_the_clip_does_not_bind(loss_g, step):
+    found_g = ExponentiatedGradient(step).moved(torch.ones_like(loss_g), loss_g)
+    share_g = (step * loss_g).exp() / (step * loss_g).exp().sum()
+    torch.testing.assert_close(found_g, len(loss_g) * share_g)
+
+
+def test_exponentiated_gradient_adds_up_the_losses_of_all_steps():
+    """After several steps the weights are the softmax of step times the summed losses; equal losses move nothing."""
+    losses = torch.rand(7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weight_g = torch.ones(3, dtype=torch.float64)
+    for loss_g in losses:
+        weight_g = ExponentiatedGradient(0.1).moved(weight_g, loss_g)
+    torch.testing.assert_close(weight_g, 3 * (0.1 * losses.sum(0)).softmax(0))
+    torch.testing.assert_close(ExponentiatedGradient(0.1).moved(weight_g, torch.full_like(weight_g, 9.0)), weight_g)
+
+
+def test_weights_that_move_stay_within_the_clip():
+    """One of eight groups loses far more than the others, step after step."""
+    weight_g = torch.ones(8, dtype=torch.float64)
+    loss_g = torch.tensor([5.0] + [0.0] * 7, dtype=torch.float64)
+    for _ in range(20):
+        weight_g = ExponentiatedGradient(1.0).moved(weight_g, loss_g)
+        assert ((weight_g >= CLIP[0]) & (weight_g <= CLIP[1])).all()
+    assert weight_g.tolist() == [CLIP[1]] + [CLIP[0]] * 7

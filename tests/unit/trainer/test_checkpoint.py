@@ -29,7 +29,7 @@ def group_state(group: str, questions: int) -> GroupState:
 
 def training_state(questions: int, step: int = 7) -> TrainingState:
     groups = [group_state("neutral", questions), group_state("farmer", questions)]
-    return TrainingState(step, [0.5, 0.25], groups, workers=2)
+    return TrainingState(step, [0.5, 0.25], [1.5, 0.5], groups, workers=2)
 
 
 def written(folder: Path, questions: int) -> dict[str, int]:
@@ -43,7 +43,7 @@ def written(folder: Path, questions: int) -> dict[str, int]:
 def test_what_is_written_is_read_to_the_bit(tmp_path: Path, questions: int) -> None:
     written(tmp_path / "checkpoint", questions)
     found, given = read_state(tmp_path / "checkpoint"), training_state(questions)
-    assert (found.step, found.utility, found.workers) == (7, [0.5, 0.25], 2)
+    assert (found.step, found.utility, found.weight, found.workers) == (7, [0.5, 0.25], [1.5, 0.5], 2)
     for ours, theirs in zip(found.groups, given.groups, strict=True):
         assert (ours.group, ours.statistics, ours.buffer.served) == (theirs.group, theirs.statistics, 1000)
         for name in ("question_r", "count_r", "reference_logp_n"):

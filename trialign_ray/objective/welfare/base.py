@@ -6,7 +6,7 @@ in the gradient.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -19,6 +19,15 @@ class Welfare(Protocol):
 
     def weights(self, utility_g: Tensor) -> Tensor:
         """Weight of each group, [groups]. utility_g: [groups], in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class MovingWelfare(Protocol):
+    """Anything that moves the weights from step to step instead."""
+
+    def moved(self, weight_g: Tensor, loss_g: Tensor) -> Tensor:
+        """Next weight of each group, [groups]. weight_g: the last ones, equal at first; loss_g: of this step."""
         ...
 
 
