@@ -43,6 +43,9 @@ FIGURES: dict[str, str] = {
     "closed.worst_group": "worst group",
     "closed.contradiction": "contradiction",
     "closed.neutral": "neutral",
+    "calibrated.accuracy": "accuracy",
+    "calibrated.everyone": "everyone",
+    "calibrated.contradiction": "contradiction",
     "free.named": "named",
     "free.right_given_named": "right given named",
     "free.accuracy": "accuracy",
@@ -55,7 +58,7 @@ FIGURES: dict[str, str] = {
     "free.vote_gain": "vote's gain",
 }
 """What is measured, `reading.figure`, and its heading under the reading's."""
-LOWER_IS_BETTER = frozenset({"closed.contradiction", "free.contradiction"})
+LOWER_IS_BETTER = frozenset(name for name in FIGURES if name.endswith(".contradiction"))
 NO_INTERVAL = frozenset({"closed.worst_group", "free.worst_group"})
 """A minimum over groups is not smooth: a bootstrap of it has no coverage, so it stands without an interval."""
 TESTED = [name for name in FIGURES if name not in NO_INTERVAL and name != "free.vote_gain"]
@@ -138,7 +141,7 @@ class Contrast(Strict):
 
 
 class HeldOutSpec(Strict):
-    """What is asked of every arm, in two readings: options that are scored, and answers that are written."""
+    """What is asked of every arm: options are scored, with and without their prior, and answers are written."""
 
     questions: PathOrUri
     """Question set, YAML or JSON; those of the split 'heldout' are asked."""

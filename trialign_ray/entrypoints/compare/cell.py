@@ -114,7 +114,7 @@ def _loaded(spec: CompareSpec, cell: Cell, adapter: Path | None, device: str) ->
 
 
 def _answers(cell: Cell, game: HeldOutGame, model: Model, speaker: LocalSpeaker, progress: Progress) -> pa.Table:
-    """Both readings. `speaker` is asked for the free answers alone, so that it counts their calls."""
+    """All readings. `speaker` is asked for the free answers alone, so that it counts their calls."""
     unseen = LocalSpeaker(model.generator, model.tokens, game.spec.max_new_tokens)
     tables = [scored_answers(model, game, _asks(cell, game, game.scored, unseen), progress)]
     if game.free:

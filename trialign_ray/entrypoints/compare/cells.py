@@ -20,7 +20,7 @@ from trialign_ray.io.storage import locate, sha256_of
 from trialign_ray.models.loading import model_hash, tokenizer_hash
 
 Stage = Literal["reference", "trial", "trained"]
-_FORMAT = 1
+_FORMAT = 2
 """Raised where cells of an earlier format would be read wrongly."""
 _FREE = ("name", "runs", "checkpoint_every", "metrics", "logs")
 """Fields of a training specification that change nothing of what is trained; logs count by their content."""

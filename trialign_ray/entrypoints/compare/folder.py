@@ -2,7 +2,7 @@
 
 compare.json       the specification of the last invocation
 registered.json    hash of contrasts and predictions, fixed once a cell is finished
-cells/<key>.json   the result of a finished cell; `<key>.parquet` has its answers, in both readings
+cells/<key>.json   the result of a finished cell; `<key>.parquet` has its answers, in every reading
 adapters/<key>/    the trained PEFT adapter of a cell, and what its training took
 logs/<hash>/       logs as a regime changes them
 comparison.json|md|html   the report

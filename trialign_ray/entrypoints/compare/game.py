@@ -15,7 +15,7 @@ from trialign_ray.rewards.options import OptionSets, draw_options
 
 @dataclass(frozen=True, slots=True)
 class HeldOutGame:
-    """Questions in both readings, and who asks."""
+    """Questions of each reading, and who asks."""
 
     spec: HeldOutSpec
     questions: QuestionSet

@@ -1,4 +1,4 @@
-"""Both readings of one model: which option is likeliest behind each prompt, and what it writes there.
+"""The readings of one model: which option is likeliest behind each prompt, and what it writes there.
 
 Nothing here needs Ray. Letters: o option.
 """
@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from trialign_ray.config.game import Question
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.entrypoints.compare.game import HeldOutGame
 from trialign_ray.envs.local_speaker import LocalSpeaker
+from trialign_ray.envs.references.base import ask_of
+from trialign_ray.envs.rows import Row
 from trialign_ray.envs.talk import Ask, Recorder
 from trialign_ray.evaluation.rows import COLUMNS
 from trialign_ray.inference.base import Generator
@@ -22,10 +25,12 @@ from trialign_ray.rewards.options import Option
 from trialign_ray.trainer.option_scores import OptionScorer
 from trialign_ray.trainer.packing import Tree
 
+_NOTHING = "N/A"
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model, ready for both readings."""
+    """One model, ready for all readings."""
 
     scorer: OptionScorer
     generator: Generator
@@ -33,7 +38,12 @@ class Model:
 
 
 def scored_answers(model: Model, game: HeldOutGame, asks: Sequence[Ask], progress: Progress) -> pa.Table:
-    """The likeliest option of each prompt by its total log-prob, as an audit with `read: score` has it."""
+    """The likeliest option of each prompt, in two readings.
+
+    'closed' goes by the total log-prob, as an audit with `read: score` does. 'calibrated' goes by the total log-prob
+    less that behind a prompt without content (Zhao et al. 2021, arXiv 2102.09690): a name that is common or short is
+    likelier whatever is asked, and training may change that alone.
+    """
     sets = game.options.by_question
     trees = [
         Tree(
@@ -45,12 +55,25 @@ def scored_answers(model: Model, game: HeldOutGame, asks: Sequence[Ask], progres
     progress.begin("scoring options", len(trees))
     logp = model.scorer.logprobs(trees, progress.advance)
     progress.end()
-    recorder = Recorder(game.questions, game.groups)
-    rows = []
+    prior = _priors(model, game)
+    recorder, rows = Recorder(game.questions, game.groups), dict[str, list[Row]](closed=[], calibrated=[])
     for ask, logp_o in zip(asks, logp, strict=True):
-        chosen = sets[ask.question.question_id][logp_o.index(max(logp_o))]
-        rows.append(recorder.row(ask, chosen.text) | _as_option(chosen))
-    return _kept(pa.Table.from_pylist(rows, schema=SCHEMA), "closed", [None] * len(rows))
+        options = sets[ask.question.question_id]
+        beyond_o = [total - prior[option.text] for total, option in zip(logp_o, options, strict=True)]
+        for reading, score_o in (("closed", logp_o), ("calibrated", beyond_o)):
+            chosen = options[score_o.index(max(score_o))]
+            rows[reading].append(recorder.row(ask, chosen.text) | _as_option(chosen))
+    tables = {reading: pa.Table.from_pylist(found, schema=SCHEMA) for reading, found in rows.items()}
+    return pa.concat_tables(_kept(table, reading, [None] * len(table)) for reading, table in tables.items())
+
+
+def _priors(model: Model, game: HeldOutGame) -> dict[str, float]:
+    """Log-prob of every option's text where the control asks nothing."""
+    texts = sorted({option.text for options in game.options.by_question.values() for option in options})
+    nothing = Question(question_id="nothing", text=_NOTHING, kind="subjective")
+    prompt = model.tokens.prompt(ask_of(game.groups, game.groups.groups[0], nothing).messages)
+    (logp_o,) = model.scorer.logprobs([Tree(prompt, [model.tokens.response(text) for text in texts])])
+    return dict(zip(texts, logp_o, strict=True))
 
 
 def _as_option(option: Option) -> dict[str, object]:

@@ -87,7 +87,7 @@ def _run(
 
 
 def _cost(cell: Cell) -> float:
-    """Relative to a pass over the logs; both readings take about a quarter of one."""
+    """Relative to a pass over the logs; the readings take about a quarter of one."""
     return 0.25 + (0.0 if cell.stage == "reference" else cell.train.epochs)
 
 

@@ -20,12 +20,12 @@ from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio
 from trialign_ray.evaluation.style import preference_statistics
 from trialign_ray.evaluation.truth import accuracy
 
-READINGS = ("closed", "free")
+READINGS = ("closed", "calibrated", "free")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """One arm's answers in both readings."""
+    """One arm's answers in each reading."""
 
     answers: dict[str, Answers]
     """Reading -> its answers; a trial may have one reading alone."""

@@ -10,7 +10,11 @@ from trialign_ray.evaluation.comparison.model import ArmRow, ByFigure, Compariso
 from trialign_ray.evaluation.figures import Figure, MaybeFigure
 
 ABSENT = "–"
-_READINGS = {"closed": "Closed set: the likeliest option", "free": "Free answers"}
+_READINGS = {
+    "closed": "Closed set: the likeliest option",
+    "calibrated": "Closed set, the options' prior taken out",
+    "free": "Free answers",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Table:
 
 
 def tables(regime: RegimeRows) -> Iterator[Table]:
-    """Both readings, groups and topics that training left out, and what each arm costs."""
+    """Each reading, groups and topics that training left out, and what each arm costs."""
     for reading, title in _READINGS.items():
         yield from _figures(title, reading, [(row, row.figures) for row in regime.rows])
     for reading, title in _READINGS.items():
