@@ -185,6 +185,23 @@ class RmctSpec(AlgorithmSpec):
         return self.target == "neutral" or self.anchor > 0
 
 
+class OpctSpec(AlgorithmSpec):
+    """One step of on-policy consistency training: own responses are pulled to the neutral prompt's distribution.
+
+    Every response is scored once with the adapter off, behind the neutral group's prompt.
+    """
+
+    name: Literal["opct"]
+    """Which algorithm."""
+    coefficient: float = Field(default=1.0, gt=0, le=100)
+    """Weight of the pull."""
+
+    @property
+    def needs_neutral(self) -> bool:
+        """The neutral prompt is what the others are pulled to."""
+        return True
+
+
 class PrivilegedPeersSpec(AlgorithmSpec):
     """Own responses of every turn and peers' right ones, learnt behind the prompt of deployment; no critic."""
 
@@ -255,6 +272,7 @@ ALGORITHMS: dict[str, Entry] = {
     "rmct": Entry(RmctSpec, "trialign_ray.algorithms.rmct:rmct"),
     "bct": Entry(BctSpec, "trialign_ray.algorithms.bct:bct"),
     "maca": Entry(MacaSpec, "trialign_ray.algorithms.maca:maca"),
+    "opct": Entry(OpctSpec, "trialign_ray.algorithms.opct:opct"),
     "privileged": Entry(PrivilegedPeersSpec, "trialign_ray.algorithms.privileged:privileged"),
 }
 """Name in the specification -> algorithm. Each is called with its fields and gives an `Objective`."""

@@ -40,6 +40,8 @@ class Objective:
     """Answer-level terms; they need the step's answers."""
     kl: float = 0.0
     """beta."""
+    neutral_reference: bool = False
+    """Whether reference log-probs are those behind the first group's prompt instead of each group's own."""
     utility_decay: float = 0.9
     """Decay of the moving average of each group's utility."""
 

@@ -9,7 +9,7 @@ hold them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,12 @@ class StepBatch:
             return None
         mask = self.answers.mask_qgfa
         return ScoredAnswers(logp_s.new_zeros(mask.shape).masked_scatter(mask, logp_s[self.form_m]), self.answers)
+
+    def behind_first_prompt(self) -> tuple[Tree, ...]:
+        """The trees with the prompt of each question's first group in place of each group's own."""
+        groups = self.candidates.mask_qgk.shape[1]
+        first = (self.trees[i - i % groups] for i in range(len(self.trees)))
+        return tuple(replace(tree, prompt=each.prompt) for tree, each in zip(self.trees, first, strict=True))
 
     def lacks_reference(self) -> bool:
         """Whether a reference log-prob is missing."""

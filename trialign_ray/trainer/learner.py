@@ -98,8 +98,9 @@ class Learner:
         if not lacking.item():
             return None
         mine, everyone = self._parts(batch)
+        trees = batch.behind_first_prompt() if self._objective.neutral_reference else batch.trees
         with torch.no_grad(), self._engine.module.reference():
-            local_s = self._engine([batch.trees[i] for i in mine])
+            local_s = self._engine([trees[i] for i in mine])
         return batch.to_qgk(_gather(local_s.double(), everyone))
 
 

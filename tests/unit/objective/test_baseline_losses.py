@@ -19,6 +19,7 @@ from trialign_ray.objective.losses.base import LossInputs, PolicyLoss
 from trialign_ray.objective.losses.dpo import Dpo
 from trialign_ray.objective.losses.kto import Kto
 from trialign_ray.objective.losses.madpo import Madpo, joint_reward
+from trialign_ray.objective.losses.opct import Opct
 from trialign_ray.objective.losses.privileged import Privileged
 from trialign_ray.objective.losses.rmct import Rmct
 
@@ -216,3 +217,27 @@ def test_credit_teaches_agreement_where_no_truth_is_known():
     silent, credited = (-slope(Privileged(0.5, kappa=0, credit=credit), play)[0] for credit in (0.0, 1.0))
     assert not silent.any()
     assert credited[2, 0] > credited[2, 1] > 0
+
+
+@given(games(), st.floats(0.1, 3))
+def test_the_gradient_of_opct_is_the_policy_gradient_of_its_advantages(game: Game, coefficient: float):
+    """Own responses alone; each token's advantage is minus the gap, less the mean of the other responses' gaps."""
+    slope_qgk, fields = slope(Opct(coefficient), game), game.candidates
+    gap_qgk = (ratios(game) / fields.length_qgk).tolist()
+    for q, g in cells(game):
+        own = [k for k in there(game, q, g) if fields.own_qgk[q, g, k]]
+        for k in range(game.logp_qgk.shape[2]):
+            others = [gap_qgk[q][g][other] for other in own if other != k]
+            advantage = sum(others) / len(others) - gap_qgk[q][g][k] if k in own and others else 0.0
+            expected = -coefficient * advantage / max(len(own), 1) / float(fields.length_qgk[q, g, k])
+            assert float(slope_qgk[q, g, k]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_opct_ends_at_the_reference_behind_the_neutral_prompt():
+    reference_qgk = torch.tensor([[[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]], dtype=torch.float64).log()
+    game, logits_qgk = game_of([[[0, 1, 2]] * 2], reference_logp_qgk=reference_qgk), torch.zeros_like(reference_qgk)
+    for _ in range(300):
+        leaf = logits_qgk.clone().requires_grad_()
+        loss = Opct(1.0)(inputs_of(leaf.log_softmax(-1), game)).loss_qg.sum()
+        logits_qgk = logits_qgk - torch.autograd.grad(loss, leaf)[0]
+    torch.testing.assert_close(logits_qgk.log_softmax(-1), reference_qgk, atol=1e-4, rtol=0)

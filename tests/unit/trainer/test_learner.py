@@ -15,7 +15,7 @@ from tests.benchmarks.bare import BareEngine
 from tests.shares import random_shares
 from tests.tiny import tiny_model
 from trialign_ray.algorithms.compose import compose
-from trialign_ray.config.algorithm import AlgorithmSpec, DpoSpec, SftSpec, TrialignSpec
+from trialign_ray.config.algorithm import AlgorithmSpec, DpoSpec, OpctSpec, SftSpec, TrialignSpec
 from trialign_ray.config.losses import DpoLossSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
 from trialign_ray.data.batch import GroupBatch
@@ -75,6 +75,20 @@ def test_reference_log_probs_are_computed_where_the_loss_or_the_kl_term_reads_th
     assert result.reference_logp_qgk is not None
     torch.testing.assert_close(result.reference_logp_qgk, expected_qgk)
     assert made.forwards == 2
+
+
+def test_a_neutral_reference_scores_every_response_behind_the_first_group_s_prompt() -> None:
+    shares = random_shares(0)
+    made, cells = engine(), [(share, q) for q in range(len(shares[0].objective_q)) for share in shares]
+    trees = [
+        Tree(shares[0].prompt(q).tolist(), [share.response(n).tolist() for n in share.candidates(q)])
+        for share, q in cells
+    ]
+    with torch.no_grad(), made.module.reference():
+        expected_s = made.module(trees).double()
+    result = step(made, OpctSpec(name="opct"), shares)
+    assert result.reference_logp_qgk is not None
+    torch.testing.assert_close(result.reference_logp_qgk[result.mask_qgk], expected_s)
 
 
 @pytest.mark.parametrize("spec", READS_NONE.values(), ids=list(READS_NONE))
