@@ -39,6 +39,9 @@ def command(
     output: Annotated[str | None, Option(help="Log dataset to write, a path or URI.")] = None,
     overwrite: Annotated[bool | None, Option("--overwrite", help="Replace the dataset at --output.")] = None,
     split: Annotated[str | None, Option(help="Which questions: train (default), heldout or all.")] = None,
+    unasked_in: Annotated[
+        str | None, Option(metavar="LOGS", help="Log dataset: ask each group only what it was not asked there.")
+    ] = None,
     protocol: Annotated[
         str | None, Option(help="independent (default), self_refine, cooperative, debate, plurality or placebo.")
     ] = None,
@@ -73,7 +76,7 @@ def command(
         **{"name": named, "model": model, "endpoint": served, "questions": questions, "groups": groups},
         **{"split": split, "protocol": protocol, "turns": turns, "samples": samples, "temperature": temperature},
         **{"max_new_tokens": max_new_tokens, "questions_per_batch": questions_per_batch, "seed": seed},
-        **{"dtype": dtype, "device": device, "workers": workers},
+        **{"unasked_in": unasked_in, "dtype": dtype, "device": device, "workers": workers},
         **{"output": output, "overwrite": overwrite, "chat_template_kwargs": specs.template_arguments(template)},
     }
     job = specs.build(CollectSpec, spec, flags)

@@ -18,7 +18,10 @@ _ONE_SOURCE: dict[str, Any] = {
     "oneOf": [
         {
             "required": ["model"],
-            "properties": {**_NO_ROWS, "model": {"type": "string"}, "answers": _ABSENT, "endpoint": _ABSENT},
+            "properties": {
+                **{"model": {"type": "string"}, "answers": _ABSENT, "endpoint": _ABSENT, "opens": _ABSENT},
+                **_NO_ROWS,
+            },
         },
         {
             "required": ["answers"],
@@ -65,6 +68,9 @@ class AuditSpec(JobSpec):
     """Fields of the rows of 'answers' to leave out."""
     endpoint: EndpointSpec | None = None
     """A server that is asked instead of a model."""
+    opens: str | None = Field(default=None, min_length=1, max_length=80)
+    """Opening tag of reasoning that the prompt of the server's chat template ends with, '<think>' for instance: a
+    response without the closing tag is then unread. One of 'reasoning_tags' of the question set."""
     against: PathOrUri | None = None
     """Folder or report.json of an earlier audit with the same questions and groups, to hold this one against."""
     questions: PathOrUri
@@ -109,6 +115,8 @@ class AuditSpec(JobSpec):
             raise ValueError("read 'score' asks a model; give 'model' instead of 'answers' or 'endpoint'")
         if self.read == "score" and self.samples > 1:
             raise ValueError("read 'score' samples nothing; leave out 'samples'")
+        if self.opens is not None and self.model is not None:
+            raise ValueError("'opens' is of a server; what a model's own chat template opens is known. Leave it out")
         if (self.map or self.ignore) and self.answers is None:
             raise ValueError("'map' and 'ignore' read the rows of 'answers'; give it, or leave them out")
         return self
@@ -137,6 +145,8 @@ class CollectSpec(JobSpec):
     """Where the log dataset is written."""
     split: Literal["train", "heldout", "all"] = "train"
     """Which questions are asked."""
+    unasked_in: PathOrUri | None = None
+    """A log dataset: a group is asked only what it was not asked there, so that the two together are complete."""
     protocol: ProtocolName = "independent"
     """What agents are told before they answer again; docs/turns.md compares the protocols."""
     turns: int = Field(default=1, ge=1, le=MOST_TURNS)
@@ -165,6 +175,8 @@ class CollectSpec(JobSpec):
     @model_validator(mode="after")
     def _turns_of_protocol(self) -> Self:
         check_turns(self.protocol, self.turns)
+        if self.unasked_in is not None and self.turns > 1:
+            raise ValueError("'unasked_in' leaves groups out, and later turns show what all have said; set turns to 1")
         if self.endpoint is not None and self.workers > 1:
             raise ValueError("'workers' hold copies of the model; a server takes 'endpoint.concurrency' instead")
         if self.endpoint is not None and self.endpoint.logprobs == "raw" and self.temperature not in (0, 1):

@@ -103,6 +103,15 @@ def training_questions(source: LocationLike | Dataset, group: str) -> frozenset[
     return frozenset(found)
 
 
+def first_asked(source: LocationLike | Dataset, group: str) -> frozenset[str]:
+    """Questions to which `group` has a first-turn response; raises DataError. Reads two columns, a batch at a time."""
+    found: set[str] = set()
+    for located in located_parts(source, group):
+        for table in part_batches(*located, _BATCH_ROWS, ("question_id", "turn")):
+            found.update(pc.unique(table["question_id"].filter(pc.equal(table["turn"], 1))).to_pylist())
+    return frozenset(found)
+
+
 def longest_tokens(source: LocationLike | Dataset) -> int:
     """Longest prompt and response together over all rows, in tokens, 0 without rows; raises DataError.
 

@@ -86,7 +86,10 @@ class Scored:
 
 
 class QuestionGame(MultiAgentEnv):
-    """All groups answer one question, drawn by `reset(seed=...)` or named by `reset(options={"question_id": ...})`."""
+    """All groups answer one question, drawn by `reset(seed=...)` or named by `reset(options={"question_id": ...})`.
+
+    With `options={"groups": [...]}` these alone are the agents of the episode.
+    """
 
     def __init__(self, config: GameConfig, elsewhere: Elsewhere | None = None) -> None:
         """`elsewhere` is for protocols that show answers to another question; raises SpecError where it is missing."""
@@ -100,7 +103,7 @@ class QuestionGame(MultiAgentEnv):
             )
         self._elsewhere = elsewhere if self._protocol.elsewhere else None
         self._groups = {group.name: group for group in config.groups.groups}
-        self.possible_agents = list(config.groups.names)
+        self.possible_agents = list(self._groups)
         self.agents = list(self.possible_agents)
         vocabulary = config.tokens.vocabulary
         prompt = gymnasium.spaces.Box(PAD, vocabulary - 1, (config.prompt_tokens,), np.int64)
@@ -113,13 +116,17 @@ class QuestionGame(MultiAgentEnv):
     def reset(  # type: ignore[override]  # RLlib keys agents by any hashable, this game by name
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Ints], dict[str, dict[str, Any]]]:
-        """Begin an episode: every group's first prompt. Raises DataError for an unknown question_id."""
+        """Begin an episode: every agent's first prompt. Raises DataError for an unknown question_id or group."""
         if seed is not None:
             self._random = np.random.default_rng(seed)
-        self._question = self._choose((options or {}).get("question_id"))
+        options = options or {}
+        self._question = self._choose(options.get("question_id"))
         self._turn = 1
-        self.agents = list(self.possible_agents)
-        first = {name: first_turn(self._config.groups, group, self._question) for name, group in self._groups.items()}
+        agents: list[str] = list(options.get("groups", self.possible_agents))
+        if strangers := sorted(set(agents) - set(self._groups)):
+            raise DataError(f"group '{strangers[0]}' is not in the group set. Add it there.")
+        self.agents = [*agents]
+        first = {name: first_turn(self._config.groups, self._groups[name], self._question) for name in agents}
         self._first, self._messages = first, dict(first)
         self._peers: dict[str, list[dict[str, str]]] = {name: [] for name in first}
         return self._observe(), {name: self._seen(name) for name in first}

@@ -9,7 +9,7 @@ beside them, or another `questions_per_batch`, may change sampled tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -39,11 +39,17 @@ class Rollout:
     seed: int = 0
     questions_per_batch: int = 8
     model_hash: str = ""
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Question -> the groups that are asked it; a question that is not here is asked by all."""
 
     def batches(self, questions: Sequence[Question]) -> list[Batch]:
         """Which questions are played together; raises DataError as `in_batches` does."""
         paired = load_protocol(self.game.protocol).elsewhere
         return in_batches(questions, self.questions_per_batch, paired=paired, seed=self.seed)
+
+    def groups_of(self, question: Question) -> Sequence[str]:
+        """The groups that are asked the question."""
+        return self.asked.get(question.question_id, [group.name for group in self.game.groups.groups])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def roll_out(
 
 def prompts_of(plan: Rollout, questions: Sequence[Question]) -> int:
     """How many prompts `roll_out` will report as done."""
-    first = len(questions) * len(plan.game.groups.names)
+    first = sum(len(plan.groups_of(question)) for question in questions)
     return first * (1 + (plan.game.turns - 1) * plan.sampling.samples)
 
 
@@ -86,10 +92,12 @@ def play(generator: Generator, plan: Rollout, questions: Batch, progress: Progre
     games = _games(plan, questions, actions)
     views: dict[AgentKey, _View] = {}
     for i, game in enumerate(games):
-        observations, infos = game.reset(options={"question_id": questions[i // k].question_id})
+        question = questions[i // k]
+        asking = {"question_id": question.question_id, "groups": plan.groups_of(question)}
+        observations, infos = game.reset(options=asking)
         views |= {(i, group): _View.of(ids, infos[group]) for group, ids in observations.items()}
         prompts = {group: tuple(views[i, group].prompt_ids) for group in observations}
-        refuse_equal(questions[i // k], prompts, "The model's chat template drops what tells them apart; correct it.")
+        refuse_equal(question, prompts, "The model's chat template drops what tells them apart; correct it.")
     rows: list[Row] = []
     for turn in range(1, plan.game.turns + 1):
         drawn = _respond(generator, plan, questions, views, turn, progress)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tests.chat_server import ChatServer, Reply, said
 from tests.world import World
 from trialign_ray.config.tasks import CollectSpec
-from trialign_ray.data.dataset import read_logs, verify
+from trialign_ray.data.dataset import read_logs, verify, write_logs
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.collect import collect
 from trialign_ray.envs.rollout import play
@@ -23,6 +24,7 @@ from trialign_ray.io.storage import locate
 from trialign_ray.progress import Silent
 
 KEY = ("question_id", "group", "turn", "sample")
+ORDER = [(name, "ascending") for name in KEY]
 
 
 class KilledError(BaseException):
@@ -172,6 +174,33 @@ def test_a_server_s_rows_do_not_depend_on_the_batches(world: World, tmp_path: Pa
             endpoint = {"url": server.url, "model": "m", "cache": str(tmp_path / "cache")}
             spec = spec_of(world, tmp_path / f"{size}", endpoint=endpoint, questions_per_batch=size, protocol=protocol)
             collect(spec)
-            tables.append(read_logs(spec.output).sort_by([(name, "ascending") for name in KEY]))
+            tables.append(read_logs(spec.output).sort_by(ORDER))
     assert tables[0].equals(tables[1])
     assert {len(peers) for peers in tables[0]["peers"].to_pylist()} == {0, 2}
+
+
+@pytest.mark.parametrize("served_", [False, True])
+def test_what_logs_lack_is_asked_and_nothing_else(world: World, tmp_path: Path, served_: bool) -> None:
+    whole = spec_of(world, tmp_path / "whole", protocol="independent", turns=1)
+    collect(whole)
+    rows = read_logs(whole.output)
+    had = rows.filter(pc.or_(pc.equal(rows["group"], "farmer"), pc.equal(rows["question_id"], "2-egypt")))
+    write_logs(had, tmp_path / "had", ("neutral", "farmer", "professor"))
+    with ChatServer(lambda body, number: said("lima .")) as server:
+        changes = {"endpoint": {"url": server.url, "model": "m", "cache": str(tmp_path / "cache")}} if served_ else {}
+        spec = whole.model_copy(update={"output": str(tmp_path / "rest"), "unasked_in": str(tmp_path / "had")})
+        spec = CollectSpec.model_validate(spec.model_dump() | changes)
+        collect(spec)
+    asked = {(row["question_id"], row["group"], row["sample"]) for row in read_logs(spec.output).to_pylist()}
+    before = {(row["question_id"], row["group"], row["sample"]) for row in had.to_pylist()}
+    assert asked.isdisjoint(before)
+    assert asked | before == {(row["question_id"], row["group"], row["sample"]) for row in rows.to_pylist()}
+    if not served_:
+        assert pa.concat_tables([read_logs(spec.output), had]).sort_by(ORDER).equals(rows.sort_by(ORDER))
+
+
+def test_complete_logs_leave_nothing_to_ask_and_later_turns_want_all_groups(world: World, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"field 'unasked_in': .*every group was asked all of these questions"):
+        collect(spec_of(world, tmp_path / "logs", protocol="independent", turns=1, unasked_in=world.logs))
+    with pytest.raises(ValueError, match="'unasked_in' leaves groups out, and later turns show what all have said"):
+        spec_of(world, tmp_path / "logs", unasked_in=world.logs)

@@ -188,3 +188,15 @@ def test_answers_to_another_question_are_those_of_the_turn_before() -> None:
 def test_a_game_that_shows_another_question_s_answers_wants_them() -> None:
     with pytest.raises(SpecError, match="'placebo' shows answers to another question, and this game was given none"):
         QuestionGame(game(2, protocol="placebo"))
+
+
+def test_an_episode_may_have_some_of_the_groups_alone() -> None:
+    env = QuestionGame(game())
+    observations, _ = env.reset(options={"question_id": "france", "groups": ["farmer"]})
+    assert set(observations) == set(env.agents) == {"farmer"}
+    _, rewards, terminated, _, _ = say(env, {"farmer": "paris"})
+    assert rewards == {"farmer": 1.0}
+    assert terminated == {"farmer": True, "__all__": True}
+    assert set(env.reset(options={"question_id": "france"})[0]) == set(GROUPS)
+    with pytest.raises(DataError, match="group 'poet' is not in the group set"):
+        env.reset(options={"groups": ["poet"]})

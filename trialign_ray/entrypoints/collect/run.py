@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
 from pydantic import JsonValue
 
 from trialign_ray.config.base import content_sha256
-from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.begun import Begun
+from trialign_ray.data.dataset import first_asked, open_dataset
 from trialign_ray.data.manifest import Manifest
 from trialign_ray.data.writer import LogWriter, check_free
 from trialign_ray.entrypoints.collect.local_model import LocalPlayer
@@ -19,7 +24,7 @@ from trialign_ray.envs.prompts import refuse_equal_prompts
 from trialign_ray.envs.protocols.base import load_protocol
 from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout
-from trialign_ray.errors import naming
+from trialign_ray.errors import DataError, naming
 from trialign_ray.inference.base import Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import locate, writing
@@ -37,6 +42,11 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
     progress = progress or Silent()
     questions, groups = load_game(spec.questions, spec.groups)
     asked = asked_questions(questions, spec.split, spec.questions)
+    wanted: dict[str, tuple[str, ...]] = {}
+    if spec.unasked_in is not None:
+        with naming("unasked_in"):
+            wanted = _unasked(asked, groups, spec.unasked_in)
+        asked = tuple(question for question in asked if wanted[question.question_id])
     with naming("groups"):
         refuse_equal_prompts(groups, asked)
     with naming("output"), writing(spec.output):
@@ -44,8 +54,9 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
     with naming("questions"):
         paired = load_protocol(spec.protocol).elsewhere
         batches = dict(enumerate(in_batches(asked, spec.questions_per_batch, paired=paired, seed=spec.seed)))
-    player, begun = _player(spec, questions, groups), Begun.beside(spec.output)
-    with begun.held(_identity(spec, questions, groups) | player.identity):
+    player, begun = _player(spec, questions, groups, wanted), Begun.beside(spec.output)
+    identity = {**_identity(spec, questions, groups), **player.identity, "asked": _digest(wanted)}
+    with begun.held(identity):
         missing = {index: batch for index, batch in batches.items() if not begun.has(index)}
         if len(missing) < len(batches):
             progress.note(f"{len(batches) - len(missing)} of {len(batches)} batches were finished before")
@@ -63,11 +74,29 @@ def run_job(spec: CollectSpec, progress: Progress) -> int:
     return 0
 
 
-def _player(spec: CollectSpec, questions: QuestionSet, groups: GroupSet) -> Player:
+def _unasked(asked: Sequence[Question], groups: GroupSet, logs: str) -> dict[str, tuple[str, ...]]:
+    """Question -> the groups without a first response to it in `logs`; raises DataError where there is none."""
+    dataset = open_dataset(logs)
+    there = set(dataset.manifest.names)
+    had = {name: first_asked(dataset, name) if name in there else frozenset() for name in groups.names}
+    wanted = {
+        question.question_id: tuple(name for name in groups.names if question.question_id not in had[name])
+        for question in asked
+    }
+    if not any(wanted.values()):
+        raise DataError(f"{logs}: every group was asked all of these questions. There is nothing to collect.")
+    return wanted
+
+
+def _digest(wanted: Mapping[str, Sequence[str]]) -> str:
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+
+
+def _player(spec: CollectSpec, questions: QuestionSet, groups: GroupSet, wanted: Mapping[str, Sequence[str]]) -> Player:
     with naming("model"):
         folder = local_folder(spec.model)
         if spec.endpoint is not None:
-            return ServedPlayer.of(spec, spec.endpoint, folder, (questions, groups))
+            return ServedPlayer.of(spec, spec.endpoint, folder, (questions, groups), wanted)
         asks = (spec.turns, spec.max_new_tokens, spec.chat_template_kwargs, spec.protocol)
         plan = Rollout(
             game=game_config(questions, groups, folder, *asks),
@@ -75,17 +104,19 @@ def _player(spec: CollectSpec, questions: QuestionSet, groups: GroupSet) -> Play
             seed=spec.seed,
             questions_per_batch=spec.questions_per_batch,
             model_hash=model_hash(folder),
+            asked=wanted,
         )
         return LocalPlayer.of(spec, plan)
 
 
-_FREE = {"name", "model", "endpoint", "questions", "groups", "output", "overwrite", "dtype", "device", "workers"}
-"""Fields that change no row, or stand in the identity by what they name."""
+_FREE = {"name", "output", "overwrite", "workers"}
+_NAMED = {"model", "endpoint", "questions", "groups", "unasked_in", "dtype", "device"}
+"""Fields that change no row, and those that stand in the identity by what they name."""
 
 
 def _identity(spec: CollectSpec, questions: QuestionSet, groups: GroupSet) -> dict[str, JsonValue]:
     return {
-        **spec.model_dump(mode="json", exclude=_FREE),
+        **spec.model_dump(mode="json", exclude=_FREE | _NAMED),
         "questions": content_sha256(questions),
         "groups": content_sha256(groups),
         "version": versions()["trialign-ray"],

@@ -6,7 +6,7 @@ the model's folder, and log-probs are absent. No built-in loss reads behaviour l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
-from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.data.schema import SCHEMA
@@ -39,16 +39,22 @@ class ServedPlayer:
     tokens: ChatTokens
     groups: GroupSet
     recorder: Recorder
+    asked: Mapping[str, Sequence[str]]
+    """Question -> the groups that are asked it; a question that is not here is asked by all."""
 
     @staticmethod
     def of(
-        spec: CollectSpec, endpoint: RecordedEndpointSpec, folder: Path, game: tuple[QuestionSet, GroupSet]
+        spec: CollectSpec,
+        endpoint: RecordedEndpointSpec,
+        folder: Path,
+        game: tuple[QuestionSet, GroupSet],
+        asked: Mapping[str, Sequence[str]],
     ) -> ServedPlayer:
         """The player that `spec` asks for; `folder` holds the tokenizer. Raises ModelError and SpecError."""
         tokens, (questions, groups) = chat_tokens(folder, spec.chat_template_kwargs), game
         with naming("endpoint"):
             server = Endpoint(endpoint)
-        return ServedPlayer(spec, server, tokens, groups, Recorder(questions, groups, spec.protocol))
+        return ServedPlayer(spec, server, tokens, groups, Recorder(questions, groups, spec.protocol), asked)
 
     @property
     def identity(self) -> dict[str, JsonValue]:
@@ -64,16 +70,21 @@ class ServedPlayer:
         talk = Talk(spec.protocol, spec.turns, spec.seed, self.recorder.said)
         speaker = ServedSpeaker(self.server, sampling, spec.chat_template_kwargs, _Within(progress), wanted)
         different = spec.samples if spec.temperature > 0 else 1
-        games = sum(map(len, batches.values())) * len(self.groups.names) * different
-        progress.begin("answering", games * spec.turns)
+        prompts = sum(len(self._groups_of(question)) for batch in batches.values() for question in batch)
+        progress.begin("answering", prompts * different * spec.turns)
         with naming("endpoint"):
             for index, batch in batches.items():
-                turns = converse(speaker, first_asks(batch, self.groups, spec.samples, spec.seed), talk)
+                every = first_asks(batch, self.groups, spec.samples, spec.seed)
+                first = [ask for ask in every if ask.group.name in self._groups_of(ask.question)]
+                turns = converse(speaker, first, talk)
                 rows = [row for told in turns for one in told if (row := ids.row(one, self.recorder))]
                 yield index, pa.Table.from_pylist(rows, schema=SCHEMA)
         progress.end()
         for note in ids.notes():
             progress.note(note)
+
+    def _groups_of(self, question: Question) -> Sequence[str]:
+        return self.asked.get(question.question_id, self.groups.names)
 
 
 class _Within(Silent):
