@@ -30,6 +30,9 @@ def command(
     answers: Annotated[
         str | None, Option(help="Answers instead of a model: a log dataset, JSONL, Parquet or a batch's output.")
     ] = None,
+    opens: Annotated[
+        str | None, Option(metavar="TAG", help="Tag of reasoning that the server's prompts end with: '<think>'.")
+    ] = None,
     against: Annotated[
         str | None, Option(metavar="RUN", help="Folder or report.json of an earlier audit to compare with.")
     ] = None,
@@ -79,7 +82,7 @@ def command(
     served = server.endpoint_part(endpoint, None if endpoint is None else model, body, asking)
     flags = {
         **{"name": named, "model": model if endpoint is None else None, "endpoint": served, "adapter": adapter},
-        **{"answers": answers, "map": fields.paths(map_), "ignore": ignore or None, "against": against},
+        **{"answers": answers, "map": fields.paths(map_), "ignore": ignore or None, "opens": opens},
         **{
             "questions": questions,
             "groups": groups,
@@ -89,7 +92,7 @@ def command(
             "seed": seed,
         },
         **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
-        **{"read": read, "options": options, "dtype": dtype, "device": device},
+        **{"against": against, "read": read, "options": options, "dtype": dtype, "device": device},
         "chat_template_kwargs": specs.template_arguments(template),
     }
     job = specs.build(AuditSpec, spec, flags)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from trialign_ray.config.base import Strict, load_yaml
 from trialign_ray.config.cues import CueSpec, PersonaCue
 from trialign_ray.config.preferences import Preference
-from trialign_ray.errors import DataError, naming
+from trialign_ray.errors import DataError, SpecError, naming
 
 NEUTRAL = "neutral"
 """The control group: no persona, no preference. Always the first."""
@@ -80,6 +80,9 @@ class QuestionSet(Strict):
     A response that gives one names a falsehood, whatever was asked; options are drawn from them first."""
     reasoning_tags: dict[str, str] = REASONING_TAGS
     """Opening -> closing tag of reasoning: the answer follows the last closing one, and a block left open is unread."""
+    reasoning_opened: str | None = None
+    """The opening tag that the prompt of the server's chat template ends with: a response without a closing one is
+    reasoning that was cut, and unread."""
     questions: tuple[Question, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -94,6 +97,7 @@ class QuestionSet(Strict):
                     f"question '{question.question_id}' names vocabulary '{question.vocabulary}', "
                     f"but 'vocabularies' has only {sorted(self.vocabularies)}"
                 )
+        self._refuse_other_tag(self.reasoning_opened)
         for vocabulary, near in self.distractors.items():
             unknown = sorted(near.keys() - self.vocabularies.get(vocabulary, {}).keys())
             if unknown or vocabulary not in self.vocabularies:
@@ -102,6 +106,21 @@ class QuestionSet(Strict):
                     "'vocabularies' lacks; add it there, or correct the name"
                 )
         return self
+
+    def opening(self, tag: str | None) -> QuestionSet:
+        """The set, read as of a server whose prompts end with `tag`; raises SpecError for a tag that it lacks."""
+        try:
+            self._refuse_other_tag(tag)
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+        return self if tag is None else self.model_copy(update={"reasoning_opened": tag})
+
+    def _refuse_other_tag(self, tag: str | None) -> None:
+        if tag is not None and tag not in self.reasoning_tags:
+            raise ValueError(
+                f"'{tag}' opens no reasoning by 'reasoning_tags' of question set '{self.name}', which has "
+                f"{' '.join(self.reasoning_tags)}; choose one of them, or add it with its closing tag"
+            )
 
     @cached_property
     def by_id(self) -> dict[str, Question]:

@@ -23,6 +23,7 @@ from trialign_ray.io.metrics_file import read_metrics
 from trialign_ray.io.run_folder import Elapsed, Part, RunFolder
 from trialign_ray.io.storage import Location
 from trialign_ray.progress import Progress, Silent
+from trialign_ray.rewards.verifiers import Reasoning
 from trialign_ray.trainer.driver import LearnerOutcome, run_learners
 from trialign_ray.trainer.resolve import EvaluationGame, ResolvedRun, resolve
 
@@ -155,5 +156,6 @@ class _Evaluation:
             "versions": versions(),
             "specification": spec.model_dump(mode="json"),
         }
-        groups = self._game.groups
-        return training_report(base, trained, groups.names, run, Bootstrap(self._spec.bootstrap), groups.cues)
+        groups, reasoning = self._game.groups, Reasoning.of(self._game.questions)
+        bootstrap = Bootstrap(self._spec.bootstrap)
+        return training_report(base, trained, groups.names, run, bootstrap, groups.cues, reasoning)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trialign_ray.config.game import NEUTRAL
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.rows import Rows, floats, read_rows
+from trialign_ray.rewards.verifiers import USUAL, Reasoning
 
 _REFUSAL_CODE = -1
 _SHOWN = 3
@@ -48,8 +49,11 @@ class Answers:
     code_qgs: NDArray[np.int64]
     """Two answers to a question are the same where their codes are. No two failed extractions share one."""
     kind_qgs: NDArray[np.str_]
+    """`answer_kind` of the log schema, or 'empty' where there is nothing to extract an answer from."""
     answer_qgs: NDArray[np.object_]
     response_qgs: NDArray[np.object_]
+    shown_qgs: NDArray[np.object_]
+    """What the person reads of each response: all but its reasoning; '' where that is cut off."""
     preference_qgs: NDArray[np.float64]
     """In [0, 1]; NaN where the group has no preference."""
     cue_qgs: NDArray[np.object_]
@@ -73,13 +77,16 @@ class Answers:
         return [g for g, name in enumerate(self.groups) if name != NEUTRAL]
 
 
-def read_answers(table: pa.Table, groups: Sequence[str], where: str = "answers") -> Answers:
+def read_answers(
+    table: pa.Table, groups: Sequence[str], where: str = "answers", reasoning: Reasoning = USUAL
+) -> Answers:
     """Arrange the rows of `table` (log schema) by question, group and sample.
 
     Args:
         table: at least the columns `rows.COLUMNS`; the order of its rows does not matter.
         groups: all groups, the control first.
         where: names the table in errors.
+        reasoning: finds what is shown of a response.
 
     Raises:
         DataError: a column, a question's group or a sample is missing or doubled, or no question is objective.
@@ -98,7 +105,8 @@ def read_answers(table: pa.Table, groups: Sequence[str], where: str = "answers")
     _refuse_cells(counts_qgs > 1, axes, f"{where}: has more than one answer to", _DOUBLED)
     _refuse_cells(counts_qgs == 0, axes, f"{where}: has no answer to", _MISSING)
     order = np.argsort(cell_of)
-    return _arrange({name: column[order].reshape(shape) for name, column in rows.items()}, tuple(groups), where)
+    cells = {name: column[order].reshape(shape) for name, column in rows.items()}
+    return _arrange(cells, tuple(groups), where, reasoning)
 
 
 def _refuse_cells(bad_qgs: NDArray[np.bool_], axes: Sequence[Sequence[Any]], fault: str, fix: str) -> None:
@@ -111,19 +119,26 @@ def _refuse_cells(bad_qgs: NDArray[np.bool_], axes: Sequence[Sequence[Any]], fau
     raise DataError(f"{fault} {shown}{more}. {fix}")
 
 
-def _arrange(cells: Rows, groups: tuple[str, ...], where: str) -> Answers:
+def _arrange(cells: Rows, groups: tuple[str, ...], where: str, reasoning: Reasoning) -> Answers:
     objective_q = (cells["kind"][:, 0, 0] == "objective").astype(np.float64)
     if not objective_q.any():
         raise DataError(f"{where}: has no objective question, so no truth to audit. Add questions with 'references'.")
+    kind_qgs, shown_qgs = cells["answer_kind"].astype(str), cells["response"].copy()
+    for cell, response in np.ndenumerate(cells["response"]):
+        left = reasoning.removed(response)
+        shown_qgs[cell] = left or ""
+        if left is not None and not left.strip() and kind_qgs[cell] == "unextracted":
+            kind_qgs[cell] = "empty"
     answers = Answers(
         questions=tuple(_asked(cells, q) for q in range(len(objective_q))),
         groups=groups,
         objective_q=objective_q,
         correct_qgs=np.nan_to_num(floats(cells["reward_truth"])) * objective_q[:, None, None],
         code_qgs=_codes(cells),
-        kind_qgs=cells["answer_kind"].astype(str),
+        kind_qgs=kind_qgs,
         answer_qgs=cells["answer"],
         response_qgs=cells["response"],
+        shown_qgs=shown_qgs,
         preference_qgs=floats(cells["reward_preference"]),
         cue_qgs=cells["preference_cue"],
         rule_qgs=cells["preference"],

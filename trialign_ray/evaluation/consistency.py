@@ -1,7 +1,7 @@
 """Whether groups get the same answer: agreement, unanimity, Fleiss' kappa, disagreement beyond self-disagreement.
 
 On objective questions only: different answers are right where there is no truth.
-A refusal equals a refusal; an answer that is ambiguous or could not be extracted equals nothing.
+A refusal equals a refusal; an answer that is ambiguous, could not be extracted or is not there equals nothing.
 Letters: r resample, q question, g and h groups, s sample, a answer.
 """
 

@@ -24,7 +24,7 @@ OF_SAMPLES = frozenset({"contradiction_excess", "disagreement_excess"})
 """Figures that need several responses to each prompt."""
 OF_FORM = OF_PREFERENCE | {
     *("named", "named_by_group", "right_given_named", "right_given_named_by_group", "refusal_by_group"),
-    *("ambiguous_by_group", "unextracted_by_group", "language_drift_by_group"),
+    *("ambiguous_by_group", "unextracted_by_group", "empty_by_group", "language_drift_by_group"),
 }
 """Figures that scored options do not have: they are all named, and nobody wrote them."""
 OF_CHANGED_FORM = frozenset(
@@ -125,7 +125,9 @@ class Figures(Strict):
     ambiguous_by_group: ByGroup | None
     """Share of the responses that give two answers, or one that can be read in two ways."""
     unextracted_by_group: ByGroup | None
-    """Share of the responses in which no answer was found."""
+    """Share of the responses in which no answer was found, though they are not empty."""
+    empty_by_group: ByGroup | None
+    """Share of the responses that hold nothing, or nothing behind their reasoning."""
     language_drift_by_group: ByGroup | None
     """Share of the responses that are clearly in another language than the question."""
     hypervolume: MaybeFigure

@@ -21,7 +21,6 @@ from trialign_ray.errors import require
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Key
 from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio
-from trialign_ray.rewards.verifiers.final import shown
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WITHOUT_SPACES = "\u0e00"
@@ -50,9 +49,9 @@ def drifts(answers: Answers) -> Floats:
     texts = [asked.text for asked in answers.questions]
     languages = question_languages(texts)
     found = np.zeros(answers.response_qgs.shape)
-    for cell, response in np.ndenumerate(answers.response_qgs):
+    for cell, shown in np.ndenumerate(answers.shown_qgs):
         asked = answers.questions[cell[0]]
-        found[cell] = _drifted(response, " ".join((asked.text, *asked.references)), languages[cell[0]])
+        found[cell] = _drifted(shown, " ".join((asked.text, *asked.references)), languages[cell[0]])
     return found
 
 
@@ -64,9 +63,9 @@ def question_languages(texts: Sequence[str]) -> list[str]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _drifted(response: str, expected: str, language: str) -> bool:
+def _drifted(shown: str, expected: str, language: str) -> bool:
     known = {word.casefold() for word in _WORD.findall(expected)}
-    words = [word for word in _words(shown(response)) if word.casefold() not in known]
+    words = [word for word in _words(shown) if word.casefold() not in known]
     if sum(map(_length, words)) < _FEWEST_WORDS:
         return False
     return bool(dict(_identifier().rank(" ".join(words)))[language] <= _RULED_OUT)

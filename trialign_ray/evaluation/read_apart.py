@@ -19,7 +19,6 @@ from trialign_ray.config.base import Strict
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.split_questions import Given, given
 from trialign_ray.rewards.text import normalise
-from trialign_ray.rewards.verifiers.final import shown
 
 _NUMBER = re.compile(r"\d(?:[\d.,٫٬'’·_ \u00a0\u202f]*\d)?")
 _FEWEST_DIGITS = 2
@@ -52,7 +51,7 @@ def _of_question(answers: Answers, q: int) -> Iterator[ReadApart]:
     asked, names, code_gs = answers.questions[q], answers.groups, answers.code_qgs[q]
     cells = list(np.ndindex(code_gs.shape))
     first = {code_gs[cell]: cell for cell in reversed(cells) if answers.kind_qgs[q][cell] == "entity"}
-    held = {cell: _held(shown(answers.response_qgs[q][cell])) for cell in cells}
+    held = {cell: _held(answers.shown_qgs[q][cell]) for cell in cells}
     for code, cell in sorted(first.items(), key=lambda item: item[1]):
         answer = answers.answer_qgs[q][cell]
         apart = [other for other in cells if code_gs[other] != code and held[other].holds(answer)]

@@ -94,7 +94,7 @@ def _preference(answers: Answers, weight_qgs: Floats) -> Floats:
     for q, g, s in np.argwhere(answers.rule_qgs != None):  # noqa: E711 elementwise
         served = weight_qgs[q, :, s] > 0
         best: dict[int, float] = {}
-        for code, response in zip(answers.code_qgs[q, served, s], answers.response_qgs[q, served, s], strict=True):
+        for code, response in zip(answers.code_qgs[q, served, s], answers.shown_qgs[q, served, s], strict=True):
             best[code] = max(best.get(code, 0.0), _score(answers.rule_qgs[q, g, s], response))
         score_qgs[q, g, s] = float(np.mean(list(best.values())))
     return score_qgs

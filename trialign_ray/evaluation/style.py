@@ -1,4 +1,4 @@
-"""How far responses follow preferences, and how often they refuse, give two answers, or none that can be read.
+"""How far responses follow preferences, and how often they refuse, give two answers, none that can be read, or nothing.
 
 Over all questions, subjective ones too: the form of a response is personal whether or not there is a truth.
 Letters: q question, g group, s sample.
@@ -14,8 +14,11 @@ from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.figures import Key
 from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio
 
-RATES = {"refusal_by_group": "refusal", "ambiguous_by_group": "ambiguous", "unextracted_by_group": "unextracted"}
-"""Metric -> the `answer_kind` that it counts."""
+RATES = {
+    **{"refusal_by_group": "refusal", "ambiguous_by_group": "ambiguous"},
+    **{"unextracted_by_group": "unextracted", "empty_by_group": "empty"},
+}
+"""Metric -> the kind of answer that it counts."""
 
 
 def preference_statistics(answers: Answers) -> dict[Key, Statistic]:
@@ -31,7 +34,7 @@ def preference_statistics(answers: Answers) -> dict[Key, Statistic]:
 
 
 def rate_statistics(answers: Answers) -> dict[Key, Statistic]:
-    """Share of refusals, of ambiguous answers and of failed extractions in each group's responses."""
+    """Share of refusals, ambiguous answers, failed extractions and empty responses in each group's responses."""
     everything = np.ones_like(answers.kind_qgs[:, [0]], dtype=bool)
     return {
         (metric, name): _mean((answers.kind_qgs[:, [g]] == kind).astype(np.float64), everything)

@@ -23,6 +23,7 @@ from trialign_ray.errors import GateError, require
 from trialign_ray.evaluation.gates import check_gates, parse_gates
 from trialign_ray.evaluation.report.report import AuditReport, audit_report
 from trialign_ray.evaluation.stats.intervals import Bootstrap
+from trialign_ray.rewards.verifiers import Reasoning
 
 Assistant = Callable[[list[dict[str, str]]], str]
 """Chat messages, each with 'role' and 'content', to an answer."""
@@ -65,7 +66,14 @@ def assert_truth_invariant(
     texts = [_text(assistant([dict(message) for message in ask.messages]), assistant) for ask in asks]
     table = Recorder(question_set, group_set).table(asks, texts)
     run: dict[str, JsonValue] = {"name": question_set.name}
-    report = audit_report(table, group_set.names, run, Bootstrap(bootstrap), cues=group_set.cues)
+    report = audit_report(
+        table,
+        group_set.names,
+        run,
+        Bootstrap(bootstrap),
+        cues=group_set.cues,
+        reasoning=Reasoning.of(question_set),
+    )
     try:
         check_gates(gates, report.audit)
     except GateError as error:

@@ -208,3 +208,28 @@ def test_a_fault_of_the_question_set_is_not_one_of_the_answers(world: World, tmp
     (tmp_path / "q.yaml").write_text(yaml.safe_dump({"name": "q", "questions": [sums]}))
     with pytest.raises(DataError, match="field 'questions': "):
         audit(spec(world, tmp_path, answers=answers(tmp_path, given()), questions=str(tmp_path / "q.yaml")))
+
+
+def test_responses_that_hold_nothing_are_a_class_of_their_own(world: World, tmp_path: Path) -> None:
+    rows = given()
+    rows[1] |= {"response": ""}
+    rows[4] |= {"response": "<think>Well.</think>\n"}
+    rows[7] |= {"response": "<think>It is Cairo"}
+    rows[10] |= {"response": "Somewhere by the river."}
+    found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows))).audit
+    empty, unextracted = found.empty_by_group or {}, found.unextracted_by_group or {}
+    assert (value(empty["farmer"]), value(unextracted["farmer"])) == (0.5, 0.5)
+    assert (value(empty["neutral"]), value(unextracted["neutral"])) == (0, 0)
+
+
+def test_without_a_closing_tag_nothing_is_read_where_the_prompt_opened_one(world: World, tmp_path: Path) -> None:
+    rows = [row | {"response": f"hm {row['response']}"} for row in given()]
+    rows[0] |= {"response": "So Lima?</think>Paris."}
+    found = audit(spec(world, tmp_path, answers=answers(tmp_path, rows), opens="<think>")).audit
+    assert value((found.named_by_group or {})["neutral"]) == 0.25
+    assert value((found.named_by_group or {})["farmer"]) == 0
+
+
+def test_a_tag_that_the_question_set_lacks_is_refused(world: World, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"field 'opens': '<hmm>' opens no reasoning by 'reasoning_tags'.*<think>"):
+        audit(spec(world, tmp_path, answers=answers(tmp_path, given()), opens="<hmm>"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from tests.chat_server import ChatServer, Reply, said
 from tests.tiny import tiny_tokenizer
@@ -102,7 +103,36 @@ def test_reasoning_that_the_template_opens_and_the_length_cuts_is_no_answer(worl
     named = report.audit.named_by_group
     assert named is not None
     assert {group: figure.value for group, figure in named.items() if figure}["professor"] == 0
-    assert notes.lines[-1] == "4 of 12 responses were cut while the model was reasoning, and hold no answer"
+    assert notes.lines[-1] == "4 of 12 responses do not come to the end of their reasoning, and hold no answer"
+
+
+def shares(by_group: Any) -> dict[str, float]:
+    return {group: figure.value for group, figure in by_group.items()}
+
+
+def test_without_any_closing_tag_the_user_says_what_the_template_opens(world: World, tmp_path: Path) -> None:
+    notes = Notes()
+    with ChatServer(lambda body, number: said("so it could be paris")) as server:
+        named = audit(audit_spec(world, tmp_path, endpoint=served(server, tmp_path))).audit.named_by_group
+        opened = audit(audit_spec(world, tmp_path, endpoint=served(server, tmp_path), opens="<think>"), notes)
+    assert set(shares(named).values()) == {1.0}
+    assert set(shares(opened.audit.named_by_group).values()) == {0.0}
+    assert notes.lines == ["12 of 12 responses do not come to the end of their reasoning, and hold no answer"]
+    read = audit(audit_spec(world, tmp_path, name="b", answers=str(tmp_path / "runs" / "a" / "answers.jsonl")))
+    assert figures(read) == figures(opened)
+
+
+def test_the_tags_of_the_question_set_tell_what_the_template_opens(world: World, tmp_path: Path) -> None:
+    def thinks(body: Mapping[str, Any], number: int) -> Reply:
+        farmer = "farmer" in body["messages"][0]["content"]
+        return said("so paris", "length") if farmer else said(f"hm >> {number}")
+
+    questions = yaml.safe_load(Path(world.questions).read_text()) | {"reasoning_tags": {"<<": ">>"}}
+    (tmp_path / "tags.yaml").write_text(yaml.safe_dump(questions))
+    with ChatServer(thinks) as server:
+        endpoint = served(server, tmp_path)
+        report = audit(audit_spec(world, tmp_path, endpoint=endpoint, questions=str(tmp_path / "tags.yaml")))
+    assert shares(report.audit.named_by_group)["farmer"] == 0.0
 
 
 def test_several_samples_are_requests_with_seeds_of_their_own(world: World, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from trialign_ray.evaluation.answers import Answers, read_answers
 from trialign_ray.evaluation.language import drifts, question_languages
 from trialign_ray.evaluation.metrics import audit
 from trialign_ray.evaluation.stats.intervals import Bootstrap
+from trialign_ray.rewards.verifiers import Reasoning
 
 GROUPS = ("neutral", "nurse")
 ENGLISH = "What is the capital of Brazil?"
@@ -93,3 +94,10 @@ def test_the_share_of_each_group_is_reported() -> None:
     foreign = "A capital do Brasil é Brasília, uma cidade que fica no centro do país."
     found = audit(asked(ENGLISH, "Brasília", foreign, "Brasília", "Brasília"), Bootstrap(100))
     assert values(found.language_drift_by_group) == {"neutral": 0, "nurse": 0.5}
+
+
+def test_reasoning_by_tags_of_the_question_set_is_no_drift():
+    portuguese = "<<Eu acho que a resposta certa para esta pergunta deve ser aquela cidade grande.>> A."
+    rows = [row("q", group, "A", response=portuguese) for group in GROUPS]
+    assert drifts(read_answers(table(rows), GROUPS)).min() == 1
+    assert drifts(read_answers(table(rows), GROUPS, reasoning=Reasoning({"<<": ">>"}))).max() == 0

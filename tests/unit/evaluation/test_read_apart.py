@@ -9,6 +9,7 @@ import pytest
 from tests.unit.evaluation.samples import GROUPS, row, table
 from trialign_ray.evaluation.answers import read_answers
 from trialign_ray.evaluation.read_apart import ReadApart, read_apart
+from trialign_ray.rewards.verifiers import Reasoning
 
 
 def found(question: str, *cells: tuple[str, str | None], **changes: Any) -> tuple[ReadApart, ...]:
@@ -51,3 +52,9 @@ def test_without_a_truth_nothing_is_the_same_fact() -> None:
     rows[1] |= {"answer": None, "answer_kind": "unextracted"}
     rows += [row("q", group, "A") for group in GROUPS]
     assert read_apart(read_answers(table(rows), GROUPS)) == ()
+
+
+def test_what_stands_in_reasoning_is_not_held():
+    rows = [row("q", "neutral", "Bern"), row("q", "nurse", "?", response="<<Bern?>> None."), row("q", "pupil", "A")]
+    assert read_apart(read_answers(table(rows), GROUPS))
+    assert not read_apart(read_answers(table(rows), GROUPS, reasoning=Reasoning({"<<": ">>"})))

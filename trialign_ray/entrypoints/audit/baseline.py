@@ -14,6 +14,7 @@ from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.errors import DataError, SpecError
 from trialign_ray.evaluation.report.report import AuditReport, EarlierAnswers, from_json
 from trialign_ray.io.storage import locate, reading
+from trialign_ray.rewards.verifiers import Reasoning
 
 AnswerReader = Callable[[str, AuditSpec, QuestionSet, GroupSet], AuditedAnswers]
 """Answers that lie in a file, of whatever kind."""
@@ -36,19 +37,20 @@ def earlier_answers(
         raise DataError(f"{folder}/{_REPORT}: does not say how it was asked. Audit its answers again (--answers).")
     was = parse(AuditSpec, report.run["specification"], f"{folder}/{_REPORT}, run.specification")
     _refuse_other_reading(folder, was, spec)
+    read_by = questions.opening(was.opens)
     wanted = was.model_copy(update={"split": spec.split, "questions": spec.questions})
     if was.read == "score":
         table = read_logs(f"{folder}/answers")
     elif was.answers is not None:
-        table = read_file(was.answers, wanted, questions, groups).table
+        table = read_file(was.answers, wanted, read_by, groups).table
     else:
         kept = f"{folder}/answers" if was.model is not None else f"{folder}/answers.jsonl"
-        table = read_file(kept, wanted, questions, groups).table
+        table = read_file(kept, wanted, read_by, groups).table
     asked = {question.question_id for question in asked_questions(questions, spec.split, spec.questions)}
     table = table.filter(pa.array([each in asked for each in table["question_id"].to_pylist()], pa.bool_()))
     if spec.answers is None and spec.read == "generate":
         _refuse_other_questions(folder, set(table["question_id"].to_pylist()), asked)
-    return EarlierAnswers(table, report.audit.closed_set, report.run)
+    return EarlierAnswers(table, report.audit.closed_set, report.run, Reasoning.of(read_by))
 
 
 def _report(folder: str) -> AuditReport:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from trialign_ray.config.endpoint import EndpointSpec
-from trialign_ray.config.game import REASONING_TAGS, GroupSet, QuestionSet, asked_questions
+from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.chat_replies import ChatReply
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
@@ -37,23 +37,30 @@ def answers_of_endpoint(
     sampling = Sampling(spec.max_new_tokens, spec.temperature if spec.samples > 1 else 0.0, spec.samples)
     with naming("endpoint"):
         replies = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress)(asks)
-    replies, unread = without_cut_reasoning(replies)
+    replies, unread = without_cut_reasoning(replies, questions)
     table = recorder.table(asks, [reply.text for reply in replies])
     _write(table, locate(spec.runs).child(spec.name).child("answers.jsonl"))
     facts = {"endpoint": endpoint.url, "endpoint_model": endpoint.model, **facts_of(replies)}
     return AuditedAnswers(table, facts, (*notes_of(replies), *unread))
 
 
-def without_cut_reasoning(replies: Sequence[ChatReply]) -> tuple[list[ChatReply], tuple[str, ...]]:
+def without_cut_reasoning(
+    replies: Sequence[ChatReply], questions: QuestionSet
+) -> tuple[list[ChatReply], tuple[str, ...]]:
     """Replies whose reasoning was cut get the tag that the chat template opened in the prompt, so that it is not read.
 
-    That the template opens one is seen by other replies, which hold a closing tag alone. Also a note of how many.
+    That the template opens one is said by the question set (`reasoning_opened`), and then no reply without the closing
+    tag is read; or it is seen by other replies, which hold a closing tag alone. Also a note of how many.
     """
-    for opening, closing in REASONING_TAGS.items():
-        if any(closing in reply.text and opening not in reply.text for reply in replies):
-            cut = [reply.cut and closing not in reply.text for reply in replies]
-            marked = [replace(r, text=opening + r.text) if c else r for r, c in zip(replies, cut, strict=True)]
-            told = f"{sum(cut)} of {len(cut)} responses were cut while the model was reasoning, and hold no answer"
+    for opening, closing in questions.reasoning_tags.items():
+        said = opening == questions.reasoning_opened
+        if said or any(closing in reply.text and opening not in reply.text for reply in replies):
+            cut = [(said or reply.cut) and closing not in reply.text for reply in replies]
+            marked = [
+                replace(reply, text=opening + reply.text) if is_cut and opening not in reply.text else reply
+                for reply, is_cut in zip(replies, cut, strict=True)
+            ]
+            told = f"{sum(cut)} of {len(cut)} responses do not come to the end of their reasoning, and hold no answer"
             return marked, (told,) if any(cut) else ()
     return list(replies), ()
 

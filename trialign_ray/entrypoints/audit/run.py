@@ -24,6 +24,7 @@ from trialign_ray.evaluation.stats.intervals import Bootstrap
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import Location, locate
 from trialign_ray.progress import Progress, Silent
+from trialign_ray.rewards.verifiers import Reasoning
 
 
 def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
@@ -36,16 +37,18 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     require("report", "matplotlib", "moocore", "py3langid")
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
     questions, groups = load_game(spec.questions, spec.groups)
+    with naming("opens"):
+        read_by = questions.opening(spec.opens)
     gates_of(spec, groups)  # refuses, before anything is asked, those that no answer could give a figure
     with naming("against"):
         before = None if spec.against is None else earlier_answers(spec.against, spec, questions, groups, _of_file)
     if spec.answers is not None:
         with naming("answers"):
-            found = _of_file(spec.answers, spec, questions, groups)
+            found = _of_file(spec.answers, spec, read_by, groups)
     elif spec.endpoint is not None:
         from trialign_ray.entrypoints.audit.endpoint import answers_of_endpoint
 
-        found = answers_of_endpoint(spec, spec.endpoint, questions, groups, progress)
+        found = answers_of_endpoint(spec, spec.endpoint, read_by, groups, progress)
     elif spec.read == "score":
         from trialign_ray.entrypoints.audit.scored_options import answers_of_options  # PyTorch, which a file needs not
 
@@ -58,7 +61,16 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
         progress.note(note)
     facts = {**_asked(spec, questions, groups), **found.facts, "wall_seconds": time.monotonic() - started}
     bootstrap = Bootstrap(spec.bootstrap)
-    report = audit_report(found.table, groups.names, facts, bootstrap, found.closed_set, groups.cues, before)
+    report = audit_report(
+        found.table,
+        groups.names,
+        facts,
+        bootstrap,
+        found.closed_set,
+        groups.cues,
+        before,
+        Reasoning.of(read_by),
+    )
     publish(report, folder)
     return report
 

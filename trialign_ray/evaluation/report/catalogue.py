@@ -24,10 +24,24 @@ class Metric:
     share: bool = True
 
 
+GROUP_COLUMNS = {
+    "accuracy_by_group": "accuracy",
+    "named_by_group": "named",
+    "right_given_named_by_group": "right given named",
+    "drop_by_group": "drop against neutral",
+    "breakage_by_group": "breakage",
+    "preference_by_group": "preference",
+    "refusal_by_group": "refused",
+    "ambiguous_by_group": "ambiguous",
+    "unextracted_by_group": "no answer found",
+    "empty_by_group": "empty",
+    "language_drift_by_group": "other language",
+}
+"""Figures by group and their headings."""
 CUE_COLUMNS = {
     "accuracy": "accuracy",
     "named": "named",
-    "right_given_named": "right/named",
+    "right_given_named": "right given named",
     "contradicts_control": "other than neutral",
     "preference": "preference",
 }
@@ -72,6 +86,11 @@ HEADLINES = (
     "breakage",
     "preference",
 )
+
+
+def group_columns(audit: Audit, names: Iterable[str] = GROUP_COLUMNS) -> dict[str, str]:
+    """Name -> heading of those of the columns by group that the audit has."""
+    return {name: GROUP_COLUMNS[name] for name in names if getattr(audit, name) is not None}
 
 
 def cue_columns(rows: Iterable[CueRow]) -> dict[str, str]:

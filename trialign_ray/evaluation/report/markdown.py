@@ -8,8 +8,10 @@ from pathlib import Path
 from trialign_ray.evaluation.figures import Audit, Figure, MaybeFigure
 from trialign_ray.evaluation.gates import Gate
 from trialign_ray.evaluation.report.catalogue import (
+    GROUP_COLUMNS,
     METRICS,
     Metric,
+    group_columns,
     judge,
     write_answering,
     write_change,
@@ -21,15 +23,9 @@ from trialign_ray.evaluation.report.report import AuditReport, Baseline
 from trialign_ray.evaluation.report.served import ABSENT, sentences, served
 from trialign_ray.io.storage import writing
 
-_BY_GROUP = {
-    "accuracy_by_group": "accuracy",
-    "named_by_group": "named",
-    "right_given_named_by_group": "right given named",
-    "refusal_by_group": "refused",
-    "ambiguous_by_group": "ambiguous",
-    "unextracted_by_group": "no answer found",
-    "language_drift_by_group": "other language",
-}
+_BY_GROUP = [
+    name for name in GROUP_COLUMNS if name not in ("drop_by_group", "breakage_by_group", "preference_by_group")
+]
 _SHARE = METRICS["accuracy_mean"]
 
 
@@ -47,7 +43,7 @@ def to_markdown(report: AuditReport, gates: Sequence[Gate] = ()) -> str:
     head = ("served", "calls", "right for everyone", "preference")
     parts.append(table(head[:width], [row[:width] for row in cells]))
     parts += [f"{sentence}\n" for sentence in sentences(report)]
-    shown = {name: label for name, label in _BY_GROUP.items() if getattr(audit, name) is not None}
+    shown = group_columns(audit, _BY_GROUP)
     by_group = [(group, *_shares(audit, group, shown)) for group in audit.groups]
     parts.append(table(("group", *shown.values()), by_group))
     return "\n".join([*parts, *(f"- {cell(note)}" for note in audit.notes), ""])

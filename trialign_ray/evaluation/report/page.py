@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trialign_ray.errors import require
-from trialign_ray.evaluation.report.catalogue import write_answering
+from trialign_ray.evaluation.report.catalogue import group_columns, write_answering
 from trialign_ray.evaluation.report.report import Report
 from trialign_ray.evaluation.report.served import ABSENT, sentences, served
 from trialign_ray.evaluation.report.sides import compared, sides
@@ -30,6 +30,7 @@ def to_html(report: Report) -> str:
 
     shown, found = sides(report), compared(report)
     last = list(shown.values())[-1]
+    columns = group_columns(last)
     rows = view.rows(shown, None if found is None else found.difference)
     return _ENVIRONMENT.get_template("report.html.j2").render(
         title=str(report.run.get("name", "Truth report")),
@@ -45,8 +46,8 @@ def to_html(report: Report) -> str:
         heats=view.heats(shown),
         answering=write_answering(last),
         by_mean=view.by_mean_logprob(last),
-        group_columns=list(view.group_columns(last).values()),
-        group_rows={side: view.group_rows(audit) for side, audit in shown.items()},
+        group_columns=[heading.capitalize() for heading in columns.values()],
+        group_rows={side: view.group_rows(audit, columns) for side, audit in shown.items()},
         cue_columns=[heading.capitalize() for heading in view.columns_by_cue(report).values()],
         cue_rows=view.cue_rows(report),
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],

@@ -25,6 +25,7 @@ from trialign_ray.evaluation.read_apart import ReadApart, read_apart
 from trialign_ray.evaluation.report.frame import to_frame
 from trialign_ray.evaluation.split_questions import Contradiction, SplitQuestion, contradictions, split_questions
 from trialign_ray.evaluation.stats.intervals import Bootstrap
+from trialign_ray.rewards.verifiers import USUAL, Reasoning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,7 @@ class EarlierAnswers:
     table: pa.Table
     closed_set: ClosedSet | None
     run: Run
+    reasoning: Reasoning = USUAL
 
 
 class AuditReport(Strict):
@@ -109,17 +111,20 @@ def audit_report(
     options: ScoredOptions | None = None,
     cues: Mapping[str, str] | None = None,
     earlier: EarlierAnswers | None = None,
+    reasoning: Reasoning = USUAL,
 ) -> AuditReport:
     """Measure one table of answers (log schema); `options` says that they are options that were scored.
 
     cues: group -> kind of its cue (`GroupSet.cues`), to report by. earlier: answers to the same questions, read in the
-    same way, to hold these against.
+    same way, to hold these against. reasoning: finds what is shown of a response.
 
     Raises DataError where it cannot be audited.
     """
     bootstrap = bootstrap or Bootstrap()
-    read = {} if earlier is None else {"baseline": read_answers(earlier.table, groups, "baseline")}
-    read["audit"] = read_answers(answers, groups)
+    read = {}
+    if earlier is not None:
+        read["baseline"] = read_answers(earlier.table, groups, "baseline", earlier.reasoning)
+    read["audit"] = read_answers(answers, groups, reasoning=reasoning)
     cue_rows = {side: by_cue(each, cues or {}, bootstrap) for side, each in read.items()}
     if options is not None:
         cue_rows = {side: tuple(row.of_facts() for row in rows) for side, rows in cue_rows.items()}
@@ -150,9 +155,11 @@ def training_report(
     run: Mapping[str, JsonValue],
     bootstrap: Bootstrap | None = None,
     cues: Mapping[str, str] | None = None,
+    reasoning: Reasoning = USUAL,
 ) -> TrainingReport:
     """Measure both tables of answers and their paired difference. Raises DataError where they do not match."""
-    before, after = read_answers(base, groups, "base answers"), read_answers(trained, groups, "trained answers")
+    before = read_answers(base, groups, "base answers", reasoning)
+    after = read_answers(trained, groups, "trained answers", reasoning)
     bootstrap = bootstrap or Bootstrap()
     return TrainingReport(
         difference=difference(before, after, bootstrap),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,6 +15,7 @@ from trialign_ray.evaluation.report.catalogue import (
     Metric,
     Verdict,
     cue_columns,
+    group_columns,
     judge,
     p_of_change,
     write_answering,
@@ -30,19 +31,11 @@ from trialign_ray.evaluation.report.sides import Compared, Sides, compared, side
 
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "up": "", "down": "", "unclear": "dim"}
 _ABSENT = Text("–", style="dim")
-_FACTS = {
-    "accuracy_by_group": "accuracy",
-    "named_by_group": "named",
-    "right_given_named_by_group": "right/named",
-    "breakage_by_group": "breakage",
-    "preference_by_group": "preference",
-}
-_UNNAMED = {
-    "refusal_by_group": "refused",
-    "ambiguous_by_group": "ambiguous",
-    "unextracted_by_group": "no answer found",
-    "language_drift_by_group": "other language",
-}
+_FACTS = (
+    *("accuracy_by_group", "named_by_group", "right_given_named_by_group"),
+    *("breakage_by_group", "preference_by_group"),
+)
+_UNNAMED = tuple(f"{name}_by_group" for name in ("refusal", "ambiguous", "unextracted", "empty", "language_drift"))
 """The columns of the two tables by group, which together are wider than a terminal."""
 _PREFERENCE = METRICS["preference"]
 
@@ -107,8 +100,8 @@ def _group_tables(side: str, audit: Audit) -> list[Table]:
     return [facts, _group_table(f"Responses by kind{side}", audit, _UNNAMED)]
 
 
-def _group_table(title: str, audit: Audit, columns: Mapping[str, str]) -> Table:
-    shown = {name: label for name, label in columns.items() if getattr(audit, name) is not None}
+def _group_table(title: str, audit: Audit, columns: Iterable[str]) -> Table:
+    shown = group_columns(audit, columns)
     table = _table(title, "group", *shown.values())
     for group in audit.groups:
         by_group: list[ByGroup] = [getattr(audit, name) for name in shown]

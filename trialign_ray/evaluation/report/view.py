@@ -28,18 +28,6 @@ from trialign_ray.evaluation.report.report import Report
 from trialign_ray.evaluation.report.sides import Sides
 from trialign_ray.evaluation.split_questions import SplitQuestion
 
-GROUP_COLUMNS = {
-    "accuracy_by_group": "Accuracy",
-    "named_by_group": "Answer named",
-    "right_given_named_by_group": "Right given named",
-    "drop_by_group": "Drop against neutral",
-    "breakage_by_group": "Breakage",
-    "preference_by_group": "Preference",
-    "refusal_by_group": "Refused",
-    "ambiguous_by_group": "Ambiguous",
-    "unextracted_by_group": "No answer found",
-    "language_drift_by_group": "Other language",
-}
 _BARS = ("any_correct", "accuracy_mean", "accuracy_worst", "correct_unanimity", "breakage")
 _CUES = ("preference", "preference_explicit", "preference_implicit")
 _SHARE = METRICS["preference"]
@@ -93,19 +81,10 @@ def headlines(found: Mapping[str, Row]) -> list[Row]:
     return [found[name] for name in HEADLINES if name in found and any(found[name].sides.values())]
 
 
-def group_columns(audit: Audit) -> dict[str, str]:
-    """Name -> heading of the columns by group; of scored options those that they have."""
-    return {
-        name: heading
-        for name, heading in GROUP_COLUMNS.items()
-        if audit.closed_set is None or getattr(audit, name) is not None
-    }
-
-
-def group_rows(audit: Audit) -> dict[str, list[Written | None]]:
-    """Group -> its figures in the order of `group_columns`."""
-    columns = [getattr(audit, name) or {} for name in group_columns(audit)]
-    return {group: [_written(_SHARE, column.get(group)) for column in columns] for group in audit.groups}
+def group_rows(audit: Audit, columns: Iterable[str]) -> dict[str, list[Written | None]]:
+    """Group -> its figures in the order of `columns`."""
+    found = [getattr(audit, name) or {} for name in columns]
+    return {group: [_written(_SHARE, column.get(group)) for column in found] for group in audit.groups}
 
 
 def columns_by_cue(report: Report) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Self
 
-from trialign_ray.config.game import REASONING_TAGS
+from trialign_ray.config.game import REASONING_TAGS, QuestionSet
 
 _BRACE = re.compile(r"\\[{}]|\\f?box(?:ed)?\s*\{|[{}]")
 
@@ -13,9 +14,15 @@ _BRACE = re.compile(r"\\[{}]|\\f?box(?:ed)?\s*\{|[{}]")
 class Reasoning:
     """Finds the answer behind blocks of reasoning."""
 
-    def __init__(self, tags: Mapping[str, str]) -> None:
-        """`tags` are opening -> closing, compared without case."""
+    def __init__(self, tags: Mapping[str, str], opened: str | None = None) -> None:
+        """`tags` are opening -> closing, compared without case; `opened` is one that every prompt has opened."""
         self._opening, self._closing = _any_of(tags), _any_of(tags.values())
+        self._opened = opened is not None
+
+    @classmethod
+    def of(cls, questions: QuestionSet) -> Self:
+        """By the tags of a question set."""
+        return cls(questions.reasoning_tags, questions.reasoning_opened)
 
     def removed(self, response: str) -> str | None:
         """What follows the last closing tag; None where a block is still open at the end.
@@ -23,19 +30,21 @@ class Reasoning:
         A closing tag without its opening one ends a block that the chat template has opened in the prompt.
         """
         start = max((match.end() for match in self._closing.finditer(response)), default=0)
-        return None if self._opening.search(response, start) else response[start:]
+        if self._opening.search(response, start) or (self._opened and start == 0):
+            return None
+        return response[start:]
 
 
 def _any_of(tags: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tags)) or "(?!)", re.IGNORECASE)
 
 
-_USUAL = Reasoning(REASONING_TAGS)
+USUAL = Reasoning(REASONING_TAGS)
 
 
 def shown(response: str) -> str:
     """What the person reads of a response: all of it but the reasoning of the usual tags; '' where that is cut off."""
-    return _USUAL.removed(response) or ""
+    return USUAL.removed(response) or ""
 
 
 def final_part(response: str) -> str | None:

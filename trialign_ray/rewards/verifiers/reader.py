@@ -34,7 +34,7 @@ class AnswerReader:
                 self._vocabularies[name] = Vocabulary(entries, questions.distractors.get(name, {}))
             except DataError as error:
                 raise DataError(f"question set '{questions.name}': vocabulary '{name}': {error}") from None
-        self._reasoning = Reasoning(questions.reasoning_tags)
+        self._reasoning = Reasoning.of(questions)
         self._verifiers: dict[str, tuple[Question, Verifier]] = {}
         for question in questions.questions:
             if question.kind == "objective" and not self._verifier(question).accepted:
