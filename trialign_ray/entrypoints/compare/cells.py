@@ -15,8 +15,9 @@ from trialign_ray.config.game import load_game
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import manifest, training_questions
 from trialign_ray.data.regimes import drawn
+from trialign_ray.errors import naming
 from trialign_ray.io.cache import local_folder
-from trialign_ray.io.storage import locate, sha256_of
+from trialign_ray.io.storage import locate, reading, sha256_of
 from trialign_ray.models.loading import model_hash, tokenizer_hash
 
 Stage = Literal["reference", "trial", "trained"]
@@ -130,14 +131,18 @@ def _key(spec: CompareSpec, cell: Cell) -> str:
     train = cell.train.model_dump(mode="json", exclude=set(_FREE))
     of_model = {name: train[name] for name in ("model", "chat_template_kwargs", "learner")}
     evaluation = spec.evaluation.model_dump(mode="json", exclude={"bootstrap"})
+    with naming("base.model"):
+        weights = _weights(cell.train.model)
+    with naming("base.logs"):
+        logs = manifest(cell.train.logs).content_sha256
     parts = {
         "format": _FORMAT,
         "stage": cell.stage,
         "reference": None if trained else cell.arm,
         "train": train if trained else of_model,
-        "logs": manifest(cell.train.logs).content_sha256 if trained else None,
+        "logs": logs if trained else None,
         "changes": cell.changes.model_dump(mode="json") if trained else None,
-        "weights": _weights(cell.train.model),
+        "weights": weights,
         "evaluation": evaluation,
         "game": _game(spec.evaluation.questions, regime.groups or spec.evaluation.groups),
         "text": None if spec.evaluation.text is None else _content(spec.evaluation.text),
@@ -161,4 +166,5 @@ def _game(questions: str, groups: str) -> tuple[str, str]:
 @lru_cache
 def _content(text: str) -> str:
     location = locate(text)
-    return manifest(location).content_sha256 if location.is_folder() else sha256_of(location)
+    with naming("evaluation.text"), reading(location.uri):
+        return manifest(location).content_sha256 if location.is_folder() else sha256_of(location)

@@ -15,7 +15,7 @@ from trialign_ray.entrypoints.compare.logs import logs_of
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.entrypoints.compare.registered import register
 from trialign_ray.entrypoints.compare.report import comparison
-from trialign_ray.errors import CellError, naming, require
+from trialign_ray.errors import CellError, DataError, naming, require
 from trialign_ray.evaluation.comparison.model import Comparison
 from trialign_ray.evaluation.comparison.publish import publish
 from trialign_ray.io.console import duration
@@ -44,10 +44,11 @@ def compare(
     """
     require("report", "matplotlib")
     folder, failed = CompareFolder.of(spec), dict[str, Exception]()
-    register(spec, folder)
-    if not report_only:
+    if report_only:
+        _refuse_unfinished(folder)
+        register(spec, folder)
+    else:
         with RunFolder(folder.root).alone(), _in_this_process() if local else _on_ray(address) as runner:
-            folder.write("compare.json", spec.model_dump_json(indent=2) + "\n")
             failed = _run_all(spec, folder, runner, progress or Silent())
     found = comparison(spec, folder, {label: str(error) for label, error in failed.items()})
     publish(found, folder.root)
@@ -55,6 +56,11 @@ def compare(
         lines = "\n".join(f"{label}: {type(error).__name__}: {error}" for label, error in failed.items())
         raise CellError(f"{len(failed)} cells failed; the others are in the report.\n{lines}\nRun the command again.")
     return found
+
+
+def _refuse_unfinished(folder: CompareFolder) -> None:
+    if not folder.finished():
+        raise DataError(f"{folder.root.uri}: no cell is finished, so there is nothing to report. Run it first.")
 
 
 def _run_all(spec: CompareSpec, folder: CompareFolder, runner: Runner, progress: Progress) -> dict[str, Exception]:
@@ -66,6 +72,8 @@ def _run_all(spec: CompareSpec, folder: CompareFolder, runner: Runner, progress:
     for cell in (*trials, *grid):
         with naming(f"regimes.{cell.regime}.logs"):
             logs_of(spec, cell)
+    register(spec, folder)
+    folder.write("compare.json", spec.model_dump_json(indent=2) + "\n")
     failed = _run(spec, folder, [*reference_cells(spec), *trials], runner, progress)
     return failed | _run(spec, folder, trained_cells(spec, chosen_rates(spec, folder)), runner, progress)
 

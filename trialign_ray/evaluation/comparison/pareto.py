@@ -22,8 +22,8 @@ def pareto(name: str, rows: Sequence[ArmRow]) -> Markup | None:
     if not points:
         return None
     drawing, (ax,) = canvas(_HEIGHT)
-    front = _front([(preference.value, everyone.value) for _, preference, everyone in points.values()])
-    ax.step([x for x, _ in front], [y for _, y in front], where="post", color=LINE, linewidth=1.6, zorder=0)
+    best = front([(preference.value, everyone.value) for _, preference, everyone in points.values()])
+    ax.step([x for x, _ in best], [y for _, y in best], where="pre", color=LINE, linewidth=1.6, zorder=0)
     for arm, (row, preference, everyone) in points.items():
         _point(ax, arm, preference, everyone, trained=row.trained)
     for axis, label in ((ax.xaxis, "preference"), (ax.yaxis, "right for everyone")):
@@ -39,14 +39,14 @@ def _both(row: ArmRow) -> tuple[Figure, Figure] | None:
     return None if preference is None or everyone is None else (preference, everyone)
 
 
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Points that no other one beats in both, by ascending preference."""
-    best, front = -1.0, list[tuple[float, float]]()
+    highest, found = -1.0, list[tuple[float, float]]()
     for x, y in sorted(points, reverse=True):
-        if y > best:
-            best = y
-            front.append((x, y))
-    return front[::-1]
+        if y > highest:
+            highest = y
+            found.append((x, y))
+    return found[::-1]
 
 
 def _point(ax: Axes, arm: str, preference: Figure, everyone: Figure, *, trained: bool) -> None:
