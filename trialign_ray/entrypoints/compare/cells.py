@@ -88,12 +88,12 @@ def validation_questions(spec: CompareSpec, train: TrainSpec) -> tuple[str, ...]
 
 
 def trained_cells(spec: CompareSpec, rates: Mapping[str, float]) -> list[Cell]:
-    """Every arm, seed and regime. rates: family -> the learning rate that was chosen."""
+    """Every arm, seed and regime. rates: family -> the learning rate that was chosen; others are left out."""
     return _unique(
         trained_cell(spec, name, label, seed, rates)
         for label, regime in spec.regimes.items()
         for name, arm in spec.algorithms.items()
-        if regime.algorithms is None or name in regime.algorithms
+        if (regime.algorithms is None or name in regime.algorithms) and (arm.family is None or arm.family in rates)
         for seed in spec.seeds_of(arm, regime)
     )
 
@@ -101,7 +101,7 @@ def trained_cells(spec: CompareSpec, rates: Mapping[str, float]) -> list[Cell]:
 def trained_cell(spec: CompareSpec, arm: str, regime: str, seed: int, rates: Mapping[str, float]) -> Cell:
     """One of them."""
     found, under = spec.algorithms[arm], spec.regimes[regime]
-    train = spec.train_spec(found, under, seed, rates.get(found.family or ""))
+    train = spec.train_spec(found, under, seed, None if found.family is None else rates[found.family])
     return _with_key(spec, Cell("trained", arm, regime, seed, train, under.logs))
 
 
