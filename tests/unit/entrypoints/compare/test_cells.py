@@ -1,0 +1,108 @@
+"""Which cells a grid has, what each depends on, and how a learning rate is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.unit.entrypoints.compare.samples import compare_spec
+from tests.unit.evaluation.comparison.test_measured import table
+from tests.world import World
+from trialign_ray.config.compare import CompareSpec
+from trialign_ray.data.dataset import read_logs
+from trialign_ray.entrypoints.compare.cells import Cell, cheapest_first, reference_cells, trained_cells, trial_cells
+from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
+from trialign_ray.entrypoints.compare.game import held_out_game
+from trialign_ray.entrypoints.compare.logs import logs_of
+from trialign_ray.entrypoints.compare.rates import chosen_rates
+
+PREDICTED = "Nothing wins: random weights, four questions."
+RATES = {"weighted": [0.02, 0.01, 0.03]}
+ARM = {"algorithm": {"name": "trialign"}, "family": "weighted"}
+
+
+@pytest.fixture
+def tuned(world: World, tmp_path: Path) -> CompareSpec:
+    validation = {"share": 0.5, "figure": "closed.everyone"}
+    return compare_spec(
+        world, tmp_path, algorithms={"ours": ARM}, learning_rates=RATES, contrasts=[], validation=validation
+    )
+
+
+def finish(spec: CompareSpec, cell: Cell, answers: pa.Table) -> None:
+    result: dict[str, Any] = {
+        **{"key": cell.key, "stage": cell.stage, "arm": cell.arm, "regime": cell.regime, "seed": cell.seed},
+        **{"learning_rate": 0.0, "steps": 1, "training_tokens": 1, "training_seconds": 1, "seconds": 1, "calls": 1},
+        **{"tokens": 1, "text_logprob": None, "text_tokens": 0, "device": "cpu", "finished_at": "", "versions": {}},
+    }
+    CompareFolder.of(spec).finish(CellResult(**result), answers)
+
+
+def keys(world: World, folder: Path, **changes: Any) -> list[str]:
+    return [cell.key for cell in trained_cells(compare_spec(world, folder, contrasts=[], **changes), {})]
+
+
+def test_a_cell_depends_on_its_work_and_not_on_names_or_places(world: World, tmp_path: Path):
+    before = keys(world, tmp_path)
+    assert keys(world, tmp_path / "elsewhere", name="other") == before
+    evaluation = compare_spec(world, tmp_path).evaluation.model_dump()
+    assert keys(world, tmp_path, evaluation=evaluation | {"bootstrap": 500}) == before
+    for changes in (
+        {"seeds": [1]},
+        {"regimes": {"all": {"predicted": PREDICTED, "logs": {"labels_kept": 0.5}}}},
+        {"regimes": {"all": {"predicted": PREDICTED, "train": {"lora": {"rank": 2}}}}},
+        {"evaluation": evaluation | {"options": 3}},
+    ):
+        assert not set(keys(world, tmp_path, **changes)) & set(before)
+
+
+def test_regimes_that_ask_for_the_same_work_share_it(world: World, tmp_path: Path):
+    regimes = {name: {"predicted": PREDICTED} for name in ("one", "two")}
+    regimes["few"] = {"predicted": PREDICTED, "logs": {"labels_kept": 0.5}, "algorithms": ["ours"], "seeds": [4, 5]}  # type: ignore[dict-item]
+    spec = compare_spec(world, tmp_path, regimes=regimes, contrasts=[])
+    assert [(cell.arm, cell.regime, cell.seed) for cell in trained_cells(spec, {})] == [
+        *[("ours", "one", 0), ("sft", "one", 0), ("ours", "few", 4), ("ours", "few", 5)]
+    ]
+    assert [(cell.arm, cell.regime) for cell in reference_cells(spec)] == [("base", "one"), ("persona_deleted", "one")]
+
+
+def test_references_come_first_then_fewer_epochs_then_whole_seeds(world: World, tmp_path: Path):
+    spec = compare_spec(world, tmp_path, seeds=[0, 1])
+    order = cheapest_first([*trained_cells(spec, {}), *reference_cells(spec)], spec)
+    assert [(cell.arm, cell.seed) for cell in order] == [
+        *[("base", 0), ("persona_deleted", 0), ("ours", 0), ("ours", 1), ("sft", 0), ("sft", 1)]
+    ]
+
+
+def test_a_trial_asks_training_questions_that_it_does_not_train_on(tuned: CompareSpec):
+    (cells,) = trial_cells(tuned).values()
+    assert [cell.train.optimizer.learning_rate for cell in cells] == [0.01, 0.02, 0.03]
+    asked = held_out_game(tuned, tuned.regimes["all"], cells[0].validation)
+    assert len(asked.scored) == 2
+    assert {question.split for question in asked.scored} == {"train"}
+    assert asked.free == ()
+    trained = set(read_logs(logs_of(tuned, cells[0]))["question_id"].to_pylist())
+    assert trained
+    assert not trained & set(cells[0].validation)
+
+
+def test_the_best_trial_gives_the_rate_and_of_equal_ones_the_lower(tuned: CompareSpec):
+    (cells,) = trial_cells(tuned).values()
+    folder, right, wrong = CompareFolder.of(tuned), table([["a", "a", "a"]]), table([["b", "a", "a"]])
+    finish(tuned, cells[0], wrong)
+    finish(tuned, cells[1], right)
+    assert chosen_rates(tuned, folder) == {}
+    assert trained_cells(tuned, {}) == []
+    finish(tuned, cells[2], right)
+    assert chosen_rates(tuned, folder) == {"weighted": 0.02}
+    (cell,) = trained_cells(tuned, chosen_rates(tuned, folder))
+    assert cell.train.optimizer.learning_rate == 0.02
+
+
+def test_a_family_with_one_rate_has_no_trials(world: World, tmp_path: Path):
+    spec = compare_spec(world, tmp_path, algorithms={"ours": ARM}, learning_rates={"weighted": [0.03]}, contrasts=[])
+    assert trial_cells(spec) == {}
+    assert chosen_rates(spec, CompareFolder.of(spec)) == {"weighted": 0.03}
