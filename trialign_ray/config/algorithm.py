@@ -19,13 +19,19 @@ class UtilitySpec(Strict):
     """Above one half: no preference is worth a falsehood."""
 
 
+PenaltyForm = Literal["anchored", "symmetric", "jensen_shannon", "variance"]
+"""How different answers are counted; see `trialign_ray.objective.inconsistency`."""
+
+
 class InconsistencySpec(Strict):
     """The penalty on groups that get different answers."""
 
     coefficient: float = Field(default=0.2, ge=0, le=1)
     """lambda; lowered in a step where it would reward agreeing on a wrong answer."""
-    form: Literal["anchored", "symmetric"] = "anchored"
-    """anchored: where the truth is known only wrong answers are pulled; other questions are symmetric always."""
+    form: PenaltyForm = "anchored"
+    """anchored: only wrong answers are pulled, as far as a peer knows better. symmetric: the chance that two groups
+    differ. jensen_shannon: how much an answer tells of who asked. variance: that of the groups' rates of truth. Where
+    no truth is known, anchored and variance are symmetric."""
 
 
 class FactsSpec(Strict):

@@ -107,9 +107,7 @@ def _kind(terms: FactTerms, coefficient: float, policy_qgfa: Tensor, answers: An
     right_qg = (policy_qga * answers.right_qa[:, None]).sum(-1)
     counts_qg = (frames_qg > 0) & answers.known_q[:, None]
     welfare_qg = torch.where(counts_qg, within_question(right_qg, terms.alpha), 0.0)
-    penalty = inconsistency(
-        policy_qga, _as_candidates(policy_qga, frames_qg > 0, answers), terms.inconsistency.form == "symmetric"
-    )
+    penalty = inconsistency(policy_qga, _as_candidates(policy_qga, frames_qg > 0, answers), terms.inconsistency.form)
     loss = -(weight_g * welfare_qg).mean() + coefficient * penalty
     return _Kind(loss, penalty, (right_qg.detach() * counts_qg).sum(0) / counts_qg.sum(0))
 
@@ -125,8 +123,7 @@ def within_question(right_qg: Tensor, alpha: float) -> Tensor:
 def _clamped(terms: FactTerms, weight_g: Tensor) -> float:
     """lambda, lowered where joining a wrong answer would pay: what is lost there has at least the slope of W at 1."""
     least_g = weight_g * (1 + _EPS) ** -terms.alpha
-    symmetric = terms.inconsistency.form == "symmetric"
-    return clamp_coefficient(terms.inconsistency.coefficient, least_g, 1.0, symmetric)
+    return clamp_coefficient(terms.inconsistency.coefficient, least_g, 1.0, terms.inconsistency.form)
 
 
 def _as_candidates(policy_qga: Tensor, there_qg: Tensor, answers: AnswerSets) -> Candidates:

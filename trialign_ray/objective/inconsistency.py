@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trialign_ray.config.algorithm import PenaltyForm
 from trialign_ray.objective.candidates import UNNAMED, Candidates
 
 
@@ -52,20 +53,57 @@ def anchored(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     return ((1 - right_qg) * peers_qg * there_qg).sum(1) / groups_q.clamp(min=1)
 
 
-def inconsistency(policy_qgk: Tensor, candidates: Candidates, always_symmetric: bool = False) -> Tensor:
-    """Mean over questions of `anchored` where the truth is known and `symmetric` where it is not; scalar."""
-    if always_symmetric:
-        return symmetric(policy_qgk, candidates).mean()
-    known_q = candidates.objective_q
-    return torch.where(known_q, anchored(policy_qgk, candidates), symmetric(policy_qgk, candidates)).mean()
+def jensen_shannon(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """(H(mean_i P_i) - mean_i H(P_i)) / log G, [q], in [0, 1]: what an answer tells of who asked (Lin 1991).
+
+    An answer that was not read is one of its group's own. Unlike `symmetric` it is 0 for groups that are alike and
+    unsure: it asks for equal distributions, and not for one answer. It pulls every group towards the mixture.
+    """
+    there_qg = candidates.mask_qgk.any(-1)
+    groups_q = there_qg.sum(1)
+    mass_qga = answer_mass(policy_qgk, candidates)
+    mixture_qa = mass_qga.sum(1) / groups_q.clamp(min=1)[:, None]
+    each_q = _entropy(mass_qga).sum(1) / groups_q.clamp(min=1)
+    unread_q = ((1 - mass_qga.sum(-1)) * there_qg).sum(1) / groups_q.clamp(min=1)
+    spread_q = (_entropy(mixture_qa) - each_q) / groups_q.clamp(min=2).to(policy_qgk.dtype).log()
+    return (spread_q + unread_q) * (groups_q > 1)
 
 
-def clamp_coefficient(coefficient: float, weight_g: Tensor, w_truth: float, always_symmetric: bool = False) -> float:
+def variance(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """Variance over the groups of their right mass, [q], at most 1/4 (V-REx, arXiv 2003.00688, of rates of truth).
+
+    It sees who is right and not what the others say. It pulls the best group down as it pulls the worst one up.
+    """
+    there_qg = candidates.mask_qgk.any(-1)
+    groups_q1 = there_qg.sum(1, keepdim=True).clamp(min=1)
+    right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
+    mean_q1 = right_qg.sum(1, keepdim=True) / groups_q1
+    return ((right_qg - mean_q1).square() * there_qg / groups_q1).sum(1)
+
+
+def inconsistency(policy_qgk: Tensor, candidates: Candidates, form: PenaltyForm = "anchored") -> Tensor:
+    """Mean over questions of the term that `form` names; scalar.
+
+    Where no truth is known, `anchored` and `variance` mean nothing: there they are `symmetric`.
+    """
+    everywhere = jensen_shannon if form == "jensen_shannon" else symmetric
+    known = {"anchored": anchored, "variance": variance}.get(form, everywhere)
+    terms = known(policy_qgk, candidates), everywhere(policy_qgk, candidates)
+    return torch.where(candidates.objective_q, *terms).mean()
+
+
+def _entropy(mass: Tensor) -> Tensor:
+    """Sum over the last dimension of - p log p, in nats; finite in the gradient at 0."""
+    kept = mass.clamp(min=1e-12)
+    return -(kept * kept.log()).sum(-1)
+
+
+def clamp_coefficient(coefficient: float, weight_g: Tensor, w_truth: float, form: PenaltyForm = "anchored") -> float:
     """The largest lambda up to `coefficient` under which no group that knows the truth gains by joining a wrong answer.
 
     A falsehood loses omega_i * w_truth and may gain omega_i * (1 - w_truth) in preference: omega_i * (2 w_truth - 1) at
-    least. By joining the others it gains at most lambda under `anchored`, and twice that under `symmetric`, where it is
-    paid once for itself and once in its peers' terms.
+    least. By joining the others it gains at most lambda under `anchored` and `variance`, and at most twice that under
+    `symmetric`, where it is paid once for itself and once in its peers' terms, and `jensen_shannon`.
     """
     loss = float(weight_g.min()) * (2 * w_truth - 1)
-    return min(coefficient, 0.99 * loss / (2 if always_symmetric else 1))
+    return min(coefficient, 0.99 * loss / (1 if form in ("anchored", "variance") else 2))

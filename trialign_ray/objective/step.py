@@ -112,10 +112,9 @@ def step_objective(
     else:
         weight_g = objective.welfare.weights(average_g)
     asked = objective.inconsistency
-    always_symmetric = asked.form == "symmetric"
-    coefficient = clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, always_symmetric)
+    coefficient = clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, asked.form)
     policy_loss = (weight_g * outputs.loss_qg).mean()
-    penalty = inconsistency(policy_qgk, candidates, always_symmetric)
+    penalty = inconsistency(policy_qgk, candidates, asked.form)
     kl = kl_to_reference(log_policy_qgk, candidates) if objective.kl > 0 else None
     facts = None if objective.facts is None else _facts(objective.facts, scored, weight_g)
     signal_qg = candidates.with_signal_qg()

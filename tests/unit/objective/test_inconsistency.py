@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections import defaultdict
 
 import pytest
 import torch
@@ -14,7 +16,9 @@ from trialign_ray.objective.inconsistency import (
     answer_mass,
     clamp_coefficient,
     inconsistency,
+    jensen_shannon,
     symmetric,
+    variance,
 )
 
 from .games import TRUTH, Game, brute_force, differing_pairs, game_of, games, wrong_beside_right
@@ -95,7 +99,7 @@ def test_gradients_through_the_candidate_policy_are_those_of_finite_differences(
     assert torch.autograd.gradcheck(symmetric_of, (game.logp_qgk.clone().requires_grad_(),))
 
 
-@pytest.mark.parametrize("term", [symmetric, anchored])
+@pytest.mark.parametrize("term", [symmetric, anchored, jensen_shannon, variance])
 def test_groups_that_all_give_one_answer_pay_nothing(term):
     game = game_of([[[TRUTH], [TRUTH], [TRUTH]], [[2], [2], [2]]])
     assert term(torch.ones(2, 3, 1, dtype=torch.float64), game).tolist() == [0.0, 0.0]
@@ -120,7 +124,7 @@ def test_wording_plays_no_part(game: Game):
     """Two responses with one answer are as one response with their mass."""
     twice = torch.cat([policy_of(game).detach() / 2] * 2, dim=-1)
     doubled = Candidates(**{f.name: _doubled(getattr(game.candidates, f.name)) for f in dataclasses.fields(Candidates)})
-    for term in (symmetric, anchored):
+    for term in (symmetric, anchored, jensen_shannon, variance):
         torch.testing.assert_close(term(twice, doubled), term(policy_of(game).detach(), game.candidates))
 
 
@@ -136,8 +140,64 @@ def test_known_questions_are_anchored_and_others_symmetric(game: Game):
         for question, known in enumerate(game.candidates.objective_q)
     ]
     torch.testing.assert_close(inconsistency(policy_qgk, game.candidates), torch.stack(by_hand).mean())
-    everywhere = inconsistency(policy_qgk, game.candidates, always_symmetric=True)
-    torch.testing.assert_close(everywhere, symmetric(policy_qgk, game.candidates).mean())
+
+
+@pytest.mark.parametrize(("form", "term"), [("symmetric", symmetric), ("jensen_shannon", jensen_shannon)])
+@given(game=games())
+def test_a_form_that_needs_no_truth_is_the_same_on_every_question(form, term, game: Game):
+    policy_qgk = policy_of(game)
+    torch.testing.assert_close(
+        inconsistency(policy_qgk, game.candidates, form), term(policy_qgk, game.candidates).mean()
+    )
+
+
+@given(games())
+def test_the_variance_of_truth_stands_where_a_truth_is_known(game: Game):
+    policy_qgk, known_q = policy_of(game), game.candidates.objective_q
+    by_hand_q = torch.where(known_q, variance(policy_qgk, game.candidates), symmetric(policy_qgk, game.candidates))
+    torch.testing.assert_close(inconsistency(policy_qgk, game.candidates, "variance"), by_hand_q.mean())
+
+
+def information(game: Game, policy_qgk: Tensor, question: int) -> float:
+    """Mutual information of the answer and of who asked, over log G; an unread answer is its group's own."""
+    groups = policy_qgk.shape[1]
+    joint, marginal = defaultdict[tuple[object, int], float](float), defaultdict[object, float](float)
+    for group, k in itertools.product(range(groups), range(policy_qgk.shape[2])):
+        number, chance = int(game.candidates.answer_qgk[question, group, k]), float(policy_qgk[question, group, k])
+        answer = ("unread", group) if number == UNNAMED else number
+        joint[answer, group] += chance / groups
+        marginal[answer] += chance / groups
+    told = (p * math.log(p / marginal[answer] * groups) for (answer, _), p in joint.items() if p)
+    return sum(told) / math.log(groups)
+
+
+@given(games())
+def test_jensen_shannon_is_what_the_answer_tells_of_who_asked(game: Game):
+    policy_qgk = policy_of(game).detach()
+    found_q = jensen_shannon(policy_qgk, game.candidates)
+    for question, found in enumerate(found_q.tolist()):
+        assert found == pytest.approx(information(game, policy_qgk, question), abs=1e-9)
+    assert ((found_q > -1e-9) & (found_q < 1 + 1e-9)).all()
+
+
+def test_groups_that_are_alike_and_unsure_pay_by_pairs_and_not_by_what_an_answer_tells():
+    policy_qgk = torch.full((1, 3, 2), 0.5, dtype=torch.float64)
+    game = game_of([[[TRUTH, 1]] * 3])
+    assert symmetric(policy_qgk, game).tolist() == [0.5]
+    assert jensen_shannon(policy_qgk, game).tolist() == [pytest.approx(0.0, abs=1e-9)]
+
+
+@given(games())
+def test_jensen_shannon_has_a_finite_gradient_everywhere(game: Game):
+    policy_qgk = policy_of(game)
+    assert slope(jensen_shannon(policy_qgk, game.candidates).sum(), policy_qgk).isfinite().all()
+
+
+@given(games())
+def test_variance_is_that_of_the_rates_of_truth(game: Game):
+    policy_qgk = policy_of(game).detach()
+    right_qg = (policy_qgk * game.candidates.truth_qgk).sum(-1)
+    torch.testing.assert_close(variance(policy_qgk, game.candidates), right_qg.var(1, correction=0))
 
 
 def test_lambda_stays_below_the_price_of_a_falsehood_to_the_least_weighted_group():
@@ -148,4 +208,4 @@ def test_lambda_stays_below_the_price_of_a_falsehood_to_the_least_weighted_group
     price = 0.5 * (0.7 - 0.3)  # the truth is lost, all of the preference may be won
     assert lowered < price
     assert math.isclose(lowered, price, rel_tol=0.02)
-    assert math.isclose(clamp_coefficient(1.0, weight_g, w_truth=0.7, always_symmetric=True), lowered / 2)
+    assert math.isclose(clamp_coefficient(1.0, weight_g, w_truth=0.7, form="symmetric"), lowered / 2)

@@ -55,9 +55,8 @@ def test_the_gradient_is_that_of_the_weighted_parts_with_the_weights_held_consta
     log_policy_qgk = candidate_policy(logp_qgk, game.candidates)
     inputs = LossInputs(logp_qgk, log_policy_qgk, standardise(game.candidates), game.candidates)
     loss_qg = build(LOSSES, spec.loss)(inputs).loss_qg
-    always = spec.inconsistency.form == "symmetric"
     policy_loss = sum(float(weight) * loss_qg[:, i].mean() for i, weight in enumerate(outputs.weight_g))
-    penalty = inconsistency(log_policy_qgk.exp(), game.candidates, always)
+    penalty = inconsistency(log_policy_qgk.exp(), game.candidates, spec.inconsistency.form)
     by_hand = policy_loss / len(outputs.weight_g) + outputs.coefficient * penalty
     by_hand = by_hand + spec.kl * kl_to_reference(log_policy_qgk, game.candidates)
     torch.testing.assert_close(outputs.loss, by_hand)
