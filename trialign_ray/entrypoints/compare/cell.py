@@ -61,7 +61,7 @@ def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
     game = held_out_game(spec, spec.regimes[cell.regime], cell.validation)
     training, adapter = Training(), None
     if cell.stage != "reference":
-        training, adapter = _trained(spec, cell, folder.adapter(cell.key), device, progress)
+        training, adapter = _trained(spec, cell, folder.adapter(cell.training_key), device, progress)
     model = _loaded(spec, cell, adapter, device)
     speaker = LocalSpeaker(model.generator, model.tokens, spec.evaluation.max_new_tokens)
     answers = _answers(cell, game, model, speaker, progress)
@@ -98,7 +98,8 @@ def _trained(spec: CompareSpec, cell: Cell, target: Location, device: str, progr
             local.policy.model.save_pretrained(staging, safe_serialization=True)
             told = {"steps": steps, "tokens": tokens, "seconds": round(seconds, 3)}
             (Path(staging) / _TRAINING).write_text(json.dumps(told), encoding="utf-8")
-            upload_folder(Path(staging), target)
+            if not target.exists():  # a cell beside this one may have trained the same
+                upload_folder(Path(staging), target)
     folder = local_folder(target)
     return Training(**json.loads((folder / _TRAINING).read_text(encoding="utf-8"))), folder
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from trialign_ray.config.base import content_sha256
-from trialign_ray.config.compare import BASE, NEUTRAL_TO_ALL, VOTE, Arm, CompareSpec, LogChanges, Regime
+from trialign_ray.config.compare import BASE, NEUTRAL_TO_ALL, VOTE, Arm, CompareSpec, LogChanges
 from trialign_ray.config.game import load_game
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import manifest, training_questions
@@ -21,10 +21,10 @@ from trialign_ray.io.storage import locate, reading, sha256_of
 from trialign_ray.models.loading import model_hash, tokenizer_hash
 
 Stage = Literal["reference", "trial", "trained"]
-_FORMAT = 2
+_FORMAT = 3
 """Raised where cells of an earlier format would be read wrongly."""
-_FREE = ("name", "runs", "checkpoint_every", "metrics", "logs")
-"""Fields of a training specification that change nothing of what is trained; logs count by their content."""
+_FREE = ("name", "runs", "checkpoint_every", "metrics", "logs", "model")
+"""Fields of a training specification that change nothing of what is trained; logs and model count by their content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Cell:
     """Training questions that are asked and not trained on: those of a trial."""
     key: str = field(default="", compare=False)
     """Hash of all that the result depends on."""
+    training_key: str = field(default="", compare=False)
+    """Hash of all that the adapter depends on; '' of a reference."""
 
     @property
     def label(self) -> str:
@@ -122,32 +124,36 @@ def _unique(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def _with_key(spec: CompareSpec, cell: Cell) -> Cell:
-    return replace(cell, key=_key(spec, cell))
+    """A cell depends on its training, or on its reference's prompts, and on what is asked and how it is read."""
+    regime, evaluation = spec.regimes[cell.regime], spec.evaluation
+    training = None if cell.stage == "reference" else _training(cell)
+    with naming("base.model"):
+        weights = _weights(cell.train.model)
+    asked = {
+        "format": _FORMAT,
+        "training": training,
+        "reference": None if training else [cell.arm, *weights],
+        "model": cell.train.model_dump(mode="json", include={"chat_template_kwargs", "learner"}),
+        "evaluation": evaluation.model_dump(mode="json", exclude={"questions", "groups", "text", "bootstrap"}),
+        "game": _game(evaluation.questions, regime.groups or evaluation.groups),
+        "text": None if evaluation.text is None else _content(evaluation.text),
+        "validation": spec.validation.figure if cell.validation else None,
+    }
+    return replace(cell, key=_hash(asked), training_key=training or "")
 
 
-def _key(spec: CompareSpec, cell: Cell) -> str:
-    regime: Regime = spec.regimes[cell.regime]
-    trained = cell.stage != "reference"
-    train = cell.train.model_dump(mode="json", exclude=set(_FREE))
-    of_model = {name: train[name] for name in ("model", "chat_template_kwargs", "learner")}
-    evaluation = spec.evaluation.model_dump(mode="json", exclude={"bootstrap"})
+def _training(cell: Cell) -> str:
+    """Hash of all that an adapter depends on, so that cells which ask it differently train it once."""
     with naming("base.model"):
         weights = _weights(cell.train.model)
     with naming("base.logs"):
         logs = manifest(cell.train.logs).content_sha256
-    parts = {
-        "format": _FORMAT,
-        "stage": cell.stage,
-        "reference": None if trained else cell.arm,
-        "train": train if trained else of_model,
-        "logs": logs if trained else None,
-        "changes": cell.changes.model_dump(mode="json") if trained else None,
-        "weights": weights,
-        "evaluation": evaluation,
-        "game": _game(spec.evaluation.questions, regime.groups or spec.evaluation.groups),
-        "text": None if spec.evaluation.text is None else _content(spec.evaluation.text),
-        "validation": [cell.validation, spec.validation.figure] if cell.validation else None,
-    }
+    train = cell.train.model_dump(mode="json", exclude=set(_FREE))
+    changes = cell.changes.model_dump(mode="json")
+    return _hash({"train": train, "logs": logs, "changes": changes, "weights": weights, "left_out": cell.validation})
+
+
+def _hash(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

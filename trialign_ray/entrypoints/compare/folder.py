@@ -3,7 +3,7 @@
 compare.json       the specification of the last invocation
 registered.json    hash of contrasts and predictions, fixed once a cell is finished
 cells/<key>.json   the result of a finished cell; `<key>.parquet` has its answers, in every reading
-adapters/<key>/    the trained PEFT adapter of a cell, and what its training took
+adapters/<key>/    a trained PEFT adapter and what its training took, for all cells that ask it
 logs/<hash>/       logs as a regime changes them
 comparison.json|md|html   the report
 """
@@ -62,7 +62,7 @@ class CompareFolder:
         return CompareFolder(locate(spec.runs).child(spec.name))
 
     def adapter(self, key: str) -> Location:
-        """Where a cell's adapter lies."""
+        """Where the adapter of a training lies."""
         return self.root.child("adapters").child(key)
 
     def result(self, key: str) -> CellResult | None:

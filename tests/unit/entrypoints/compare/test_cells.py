@@ -59,6 +59,14 @@ def test_a_cell_depends_on_its_work_and_not_on_names_or_places(world: World, tmp
         assert not set(keys(world, tmp_path, **changes)) & set(before)
 
 
+def test_cells_that_are_asked_differently_share_their_training(world: World, tmp_path: Path):
+    spec = compare_spec(world, tmp_path, contrasts=[])
+    asked = compare_spec(world, tmp_path, contrasts=[], evaluation=spec.evaluation.model_dump() | {"options": 3})
+    both = list(zip(trained_cells(spec, {}), trained_cells(asked, {}), strict=True))
+    assert all(one.training_key == other.training_key != "" for one, other in both)
+    assert len({cell.training_key for pair in both for cell in pair}) == 2
+
+
 def test_regimes_that_ask_for_the_same_work_share_it(world: World, tmp_path: Path):
     regimes = {name: {"predicted": PREDICTED} for name in ("one", "two")}
     regimes["few"] = {"predicted": PREDICTED, "logs": {"labels_kept": 0.5}, "algorithms": ["ours"], "seeds": [4, 5]}  # type: ignore[dict-item]
