@@ -12,6 +12,10 @@ from trialign_ray.evaluation.report.sides import compared, sides
 
 MOST_QUESTIONS = 200
 """Questions shown on the page; `report.json` has all."""
+_MOST_UNFOLDED = 12
+"""Rows up to which the table of contradictions is open."""
+_MOST_IN_SIGHT = 6
+"""Columns by group that a wide screen shows at once."""
 
 # Responses are untrusted text: autoescape covers every template, and StrictUndefined every misspelt name.
 _ENVIRONMENT = Environment(
@@ -53,6 +57,8 @@ def to_html(report: Report) -> str:
         questions=[(view.status(question), question) for question in report.split_questions[:MOST_QUESTIONS]],
         questions_in_all=len(report.split_questions),
         contradictions=report.contradictions[:MOST_QUESTIONS],
+        most_unfolded=_MOST_UNFOLDED,
+        most_in_sight=_MOST_IN_SIGHT,
         contradictions_in_all=len(report.contradictions),
         apart=report.read_apart[:MOST_QUESTIONS],
         apart_in_all=len(report.read_apart),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from textwrap import fill
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -37,6 +38,8 @@ _FACTS = (
 )
 _UNNAMED = tuple(f"{name}_by_group" for name in ("refusal", "ambiguous", "unextracted", "empty", "language_drift"))
 """The columns of the two tables by group, which together are wider than a terminal."""
+_HEADING = 13
+"""Longest line of a column's heading."""
 _PREFERENCE = METRICS["preference"]
 
 
@@ -127,7 +130,8 @@ def _cue_tables(report: Report) -> list[Table]:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold not italic", box=box.SIMPLE_HEAD, pad_edge=False)
     for at, column in enumerate(columns):
-        table.add_column(column, justify="left" if at == 0 else "right", no_wrap=True)
+        heading = fill(column, _HEADING, break_long_words=False)
+        table.add_column(heading, justify="left" if at == 0 else "right", no_wrap=True)
     return table
 
 

@@ -158,9 +158,20 @@ def test_responses_that_were_read_apart_are_shown_side_by_side():
 def test_contradictions_between_wrong_answers_are_listed():
     report = audit_report(table(rows_of([("B", "C", "B")])), GROUPS, {}, FEW)
     page = to_html(report)
-    assert "No question is right for one group and wrong for another." in page
+    assert "No question is right for one group and wrong for another, but groups name different wrong answers" in page
     assert "nurse: C; pupil: B" in page
     assert report.contradictions[0].question_id == "q000"
+
+
+@pytest.mark.parametrize(("questions", "opened"), [(12, True), (13, False)])
+def test_a_long_table_of_contradictions_is_folded(questions, opened):
+    page = to_html(audit_report(table(rows_of([("A", "C", "B")] * questions)), GROUPS, {}, FEW))
+    assert ('<details class="fold" open>' in page) == opened
+    assert f"<summary>{questions} questions and the answers named</summary>" in page
+
+
+def test_tables_that_go_on_to_the_right_say_so(page):
+    assert "scroll sideways for all 11 figures" in page
 
 
 @pytest.mark.parametrize(
