@@ -7,12 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from docs.diagram import PAGE, current
+from trialign_ray.config.algorithm import ALGORITHMS, PenaltyForm
 from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.config.welfare import WELFARES
 from trialign_ray.envs.prompts import first_turn
 from trialign_ray.rewards.verifiers import AnswerReader
 
@@ -21,6 +24,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "demo/README.md",
+    "docs/algorithms.md",
     "docs/bench.md",
     "docs/licences.md",
     "docs/architecture.md",
@@ -69,6 +73,13 @@ def test_the_sets_of_the_page_on_questions_are_asked_and_read():
     assert {name: reader.truth(questions.by_id[name], answer) for name, answer in read.items()} == {
         **{"capital-peru": 0, "boiling": 1, "derivative": 1, "longest": 1}
     }
+
+
+def test_the_page_on_algorithms_has_a_row_for_each_and_for_every_welfare_and_penalty():
+    text = (ROOT / "docs/algorithms.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    headings = {"name", "candidates"}
+    assert rows - headings == {*ALGORITHMS, *WELFARES, *get_args(PenaltyForm)}
 
 
 def test_the_diagram_is_that_of_the_code():
