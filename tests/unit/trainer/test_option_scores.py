@@ -21,7 +21,7 @@ from trialign_ray.models.loading import load_model
 from trialign_ray.trainer import option_scores
 from trialign_ray.trainer.option_scores import OptionScorer, load_scorer
 from trialign_ray.trainer.packing import Tree, tree_nodes
-from trialign_ray.trainer.policy import adapt, frozen_for_trees
+from trialign_ray.trainer.policy import adapt, frozen_for_trees, response_logprobs
 
 FOREST = [random_tree(random.Random(seed), 3 + 5 * seed, 2 + seed) for seed in range(6)]
 
@@ -102,11 +102,10 @@ def test_prompts_that_begin_alike_are_scored_as_alone(monkeypatch: pytest.Monkey
 
 def test_what_prompts_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = list[int]()
-    score = option_scores.response_logprobs
 
     def counted(model: Any, attention: Any, forest: Sequence[Tree]) -> Any:
-        packed.extend(option_scores.tree_nodes(tree) for tree in forest)
-        return score(model, attention, forest)
+        packed.extend(tree_nodes(tree) for tree in forest)
+        return response_logprobs(model, attention, forest)
 
     monkeypatch.setattr(option_scores, "response_logprobs", counted)
     forest = [Tree([*range(2, 12), 15 + at], [[8, 3], [9, 3]]) for at in range(4)]

@@ -23,14 +23,14 @@ def pareto(name: str, rows: Sequence[ArmRow]) -> Markup | None:
         return None
     drawing, (ax,) = canvas(_HEIGHT)
     best = front([(preference.value, everyone.value) for _, preference, everyone in points.values()])
-    ax.step([x for x, _ in best], [y for _, y in best], where="pre", color=LINE, linewidth=1.6, zorder=0)
+    ax.step(*zip(*best, strict=True), where="pre", color=MUTED, linewidth=1.2, linestyle="dashed", zorder=0)
     for arm, (row, preference, everyone) in points.items():
         _point(ax, arm, preference, everyone, trained=row.trained)
     for axis, label in ((ax.xaxis, "preference"), (ax.yaxis, "right for everyone")):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axis.set_label_text(label, color=INK)
     ax.grid(color=LINE, linewidth=0.6)
-    ax.margins(0.15)
+    ax.margins(x=0.25, y=0.12)
     return inline(drawing, name, "Right for everyone against preference, one point for each arm, with 95 % intervals.")
 
 
