@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from trialign_api.schemas import InvalidField, Problem
-from trialign_ray.config.base import FIXES
+from trialign_ray.config.base import worded
 from trialign_ray.errors import TrialignError
 
 MEDIA_TYPE = "application/problem+json"
@@ -84,7 +84,7 @@ def faults_of(errors: list[Any], prefix: tuple[object, ...] = ()) -> list[Invali
         InvalidField(
             pointer="/" + "/".join(map(escape, (*prefix, *error["loc"]))),
             code=error["type"],
-            detail=FIXES.get(error["type"], error["msg"]),
+            detail=worded(error),
         )
         for error in errors
     ]

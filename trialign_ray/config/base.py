@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,21 +119,53 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
     """One line for each fault: where, field, what is wrong and, with `quote`, what was given."""
     lines = []
     for fault in error.errors(include_url=False):
-        location, fix = fault["loc"], FIXES.get(fault["type"], fault["msg"])
+        location, fix = fault["loc"], worded(fault)
         if not quote and fault["type"] in _UNQUOTED:
             location = location[:-1] if fault["type"] == "extra_forbidden" else location
             fix = _UNQUOTED[fault["type"]]
-        field = ".".join(map(str, location)) or "(top)"
+        field = f"field '{'.'.join(map(str, location))}': " if location else ""
         shown = _CREDENTIALS.sub("//", repr(fault["input"]))
-        given = "" if fault["type"] == "missing" or not quote else f" (given: {shown:.80})"
-        lines.append(f"{where}: field '{field}': {fix}{given}")
+        told = not quote or fault["type"] == "missing" or (fault["type"] == "value_error" and not location)
+        lines.append(f"{where}: {field}{fix}{'' if told else f' (given: {shown:.80})'}")
     return "\n".join(lines)
 
 
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 """In a URL; a key that was put there by mistake is in no message."""
-FIXES = {"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"}
-"""Replacements of pydantic's messages, by its error types."""
+_WORDS = {
+    **{"missing": "is required; add it", "extra_forbidden": "is not a field here; remove it or fix its name"},
+    **{"value_error": "{error}", "none_required": "must be left out"},
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must have fields, as 'field: value'"),
+    **{"string_type": "must be text", "literal_error": "must be {expected}"},
+    **{"greater_than": "must be more than {gt}", "greater_than_equal": "must be at least {ge}"},
+    **{"less_than": "must be less than {lt}", "less_than_equal": "must be at most {le}"},
+    **{"too_short": "must have at least {min_length} entries, has {actual_length}"},
+    **{"too_long": "must have at most {max_length} entries"},
+    **{"string_too_short": "must have at least {min_length} characters"},
+    **{"string_too_long": "must have at most {max_length} characters"},
+    **{"string_pattern_mismatch": "must be of the form {pattern}"},
+    **{"union_tag_invalid": "must have as {discriminator} one of {expected_tags}"},
+    **{"union_tag_not_found": "must have the field {discriminator}"},
+}
+"""Pydantic's error types in words for people; the places are filled from the error's context."""
+
+
+def worded(fault: Mapping[str, Any]) -> str:
+    """What is wrong by one of pydantic's errors."""
+    words = _WORDS.get(fault["type"])
+    context = {name: _plain(value) for name, value in fault.get("ctx", {}).items()}
+    return str(fault["msg"]) if words is None else words.format(**context)
+
+
+def _plain(value: object) -> object:
+    """A limit of 0.0 as 0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _UNQUOTED = {
     "extra_forbidden": "has a field that is not known; remove it or fix its name",
     "value_error": "has inconsistent fields; `trialign audit` shows details to users who may read the file",

@@ -14,6 +14,10 @@ from trialign_ray.config.train import PathOrUri, RunName
 
 _ABSENT = {"type": "null"}
 _NO_ROWS = {"map": {"maxProperties": 0}, "ignore": {"maxItems": 0}}
+_ENGINE = {"properties": {"name": {"const": "transformers"}, "rows": {"const": TransformersSpec().rows}}}
+_NO_MODEL = {"dtype": {"const": "auto"}, "device": {"const": "auto"}, "generator": _ENGINE}
+_NO_GENERATION = {"temperature": {"const": 0.7}, "max_new_tokens": {"const": 48}}
+_NO_PROMPTS = {**_NO_GENERATION, "samples": {"const": 1}, "chat_template_kwargs": {"maxProperties": 0}}
 _ONE_SOURCE: dict[str, Any] = {
     "oneOf": [
         {
@@ -27,6 +31,7 @@ _ONE_SOURCE: dict[str, Any] = {
             "required": ["answers"],
             "properties": {
                 **{"answers": {"type": "string"}, "model": _ABSENT, "endpoint": _ABSENT, "adapter": _ABSENT},
+                **{**_NO_MODEL, **_NO_PROMPTS},
                 "read": {"const": "generate"},
             },
         },
@@ -34,13 +39,14 @@ _ONE_SOURCE: dict[str, Any] = {
             "required": ["endpoint"],
             "properties": {
                 **{"endpoint": {"type": "object"}, "model": _ABSENT, "answers": _ABSENT, "adapter": _ABSENT},
-                **_NO_ROWS,
+                **{**_NO_ROWS, **_NO_MODEL},
                 "read": {"const": "generate"},
             },
         },
     ],
     "if": {"required": ["read"], "properties": {"read": {"const": "score"}}},
-    "then": {"properties": {"samples": {"const": 1}}},
+    "then": {"properties": {"samples": {"const": 1}, "generator": _ENGINE, **_NO_GENERATION}},
+    "else": {"properties": {"options": {"const": 4}}},
 }
 """The validator's conditions below, as JSON Schema."""
 
@@ -120,6 +126,31 @@ class AuditSpec(JobSpec):
         if (self.map or self.ignore) and self.answers is None:
             raise ValueError("'map' and 'ignore' read the rows of 'answers'; give it, or leave them out")
         return self
+
+    @model_validator(mode="after")
+    def _all_used(self) -> Self:
+        unused = _unused(self)
+        for name in unused:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"'{name}' {unused[name]}; leave it out")
+        return self
+
+
+def _unused(spec: AuditSpec) -> dict[str, str]:
+    """Fields that an audit of this kind does not read -> why."""
+    if spec.answers is not None:
+        found = dict.fromkeys(
+            (*_NO_MODEL, *_NO_PROMPTS), "is of a model that is asked, and 'answers' are there already"
+        )
+    elif spec.endpoint is not None:
+        found = dict.fromkeys(_NO_MODEL, "is of a model that runs here, and a server runs its own")
+    elif spec.read == "score":
+        found = dict.fromkeys(
+            ("generator", *_NO_GENERATION), "is of answers that are generated, and read 'score' has none"
+        )
+    else:
+        found = {}
+    return found if spec.read == "score" else {**found, "options": "is of read 'score'"}
 
 
 class CollectSpec(JobSpec):

@@ -22,6 +22,8 @@ OF_PREFERENCE = frozenset(
 """Figures that answers do not have where nobody who asks has a preference."""
 OF_SAMPLES = frozenset({"contradiction_excess", "disagreement_excess"})
 """Figures that need several responses to each prompt."""
+SIGNED = frozenset({"drop_by_group", "contradiction_excess", "disagreement_excess", "fleiss_kappa"})
+"""Figures of one set of answers that lie in -1 to 1; all others lie in 0 to 1."""
 OF_FORM = OF_PREFERENCE | {
     *("named", "named_by_group", "right_given_named", "right_given_named_by_group", "refusal_by_group"),
     *("ambiguous_by_group", "unextracted_by_group", "empty_by_group", "language_drift_by_group"),

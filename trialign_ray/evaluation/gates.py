@@ -23,6 +23,7 @@ from trialign_ray.evaluation.figures import (
     OF_FORM,
     OF_PREFERENCE,
     OF_SAMPLES,
+    SIGNED,
     Audit,
     Figure,
     figure_names,
@@ -62,7 +63,8 @@ def parse_gates(conditions: Sequence[str], groups: Sequence[str]) -> tuple[Gate,
     """Read `--fail-if` conditions; `groups` are those that will be audited.
 
     Raises:
-        SpecError: a condition cannot be read, or names a metric or group that is not known.
+        SpecError: a condition cannot be read, names a metric or group that is not known, or a number that its metric
+            never has.
     """
     return tuple(_parse(part, groups) for condition in conditions for part in condition.split(","))
 
@@ -74,10 +76,15 @@ def gates_of(spec: AuditSpec, groups: GroupSet) -> tuple[Gate, ...]:
     """
     with naming("fail_if"):
         gates = parse_gates(spec.fail_if, groups.names)
-        told = unmeasurable(gates, groups, spec.samples, scored=spec.read == "score")
-        if told and spec.answers is None:
-            raise SpecError(f"{len(told)} of {len(gates)} gates can have no figure:\n" + "\n".join(told))
+        if spec.answers is None:
+            refuse_unmeasurable(gates, groups, spec.samples, scored=spec.read == "score")
     return gates
+
+
+def refuse_unmeasurable(gates: Sequence[Gate], groups: GroupSet, samples: int, *, scored: bool = False) -> None:
+    """Raise SpecError where `unmeasurable` has something to say."""
+    if told := unmeasurable(gates, groups, samples, scored=scored):
+        raise SpecError(f"{len(told)} of {len(gates)} gates can have no figure:\n" + "\n".join(told))
 
 
 def unmeasurable(gates: Iterable[Gate], groups: GroupSet, samples: int, *, scored: bool = False) -> list[str]:
@@ -116,7 +123,7 @@ def _parse(condition: str, groups: Sequence[str]) -> Gate:
             "for instance 'gap>0.05' or 'agreement.low<0.8'."
         )
     metric, bound = _split_bound(match["name"], known_metrics(groups), condition)
-    return Gate(metric, bound, match["comparison"], _number(match["number"], condition))
+    return Gate(metric, bound, match["comparison"], _number(match["number"], metric, condition))
 
 
 def _split_bound(name: str, known: Sequence[str], condition: str) -> tuple[str, str]:
@@ -128,13 +135,16 @@ def _split_bound(name: str, known: Sequence[str], condition: str) -> tuple[str, 
     return name, "value"
 
 
-def _number(text: str, condition: str) -> float:
+def _number(text: str, metric: str, condition: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise SpecError(f"--fail-if '{condition}': '{text}' is not a number. Shares are written 0.05, not 5 %.")
+    least = -1 if metric.partition(".")[0] in SIGNED else 0
+    if not least <= number <= 1:
+        raise SpecError(f"--fail-if '{condition}': '{metric}' lies in {least} to 1. Shares are written 0.05, not 5.")
     return number
 
 

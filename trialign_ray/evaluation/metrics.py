@@ -10,7 +10,7 @@ from trialign_ray.config.game import NEUTRAL
 from trialign_ray.evaluation.answers import Answers
 from trialign_ray.evaluation.closed_set import closed_set_notes
 from trialign_ray.evaluation.consistency import agreement_matrix, consistency_statistics
-from trialign_ray.evaluation.figures import OF_FORM, Audit, ClosedSet, Figure, Key
+from trialign_ray.evaluation.figures import OF_FORM, SIGNED, Audit, ClosedSet, Figure, Key
 from trialign_ray.evaluation.language import drifts, language_statistics
 from trialign_ray.evaluation.naming import naming_by_group, naming_statistics
 from trialign_ray.evaluation.references import reference_rows
@@ -20,9 +20,6 @@ from trialign_ray.evaluation.stats.permutation import gap_null
 from trialign_ray.evaluation.style import RATES, preference_statistics, rate_statistics
 from trialign_ray.evaluation.truth import accuracy, truth_extremes, truth_statistics
 
-_SIGNED = frozenset({"drop_by_group", "contradiction_excess", "disagreement_excess", "fleiss_kappa"})
-"""Figures of one set of answers that can be less than 0."""
-
 
 def audit(answers: Answers, bootstrap: Bootstrap, closed_set: ClosedSet | None = None) -> Audit:
     """The truth report of `answers`. `bootstrap` also gives the number and seed of the gap's permutations.
@@ -30,7 +27,7 @@ def audit(answers: Answers, bootstrap: Bootstrap, closed_set: ClosedSet | None =
     `closed_set` says that the answers are scored options, which are all named and have no form.
     """
     questions = len(answers.questions)
-    means = bootstrap.estimate(statistics(answers), questions, _SIGNED)
+    means = bootstrap.estimate(statistics(answers), questions, SIGNED)
     extreme = estimate_extremes(extremes(answers), bootstrap, questions)
     gap_null_p, null = gap_null(answers, bootstrap.resamples, bootstrap.seed)
     objective = int(answers.objective_q.sum())

@@ -20,7 +20,7 @@ from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet, Split, asked_questions
 from trialign_ray.envs.talk import Recorder, first_asks
 from trialign_ray.errors import GateError, require
-from trialign_ray.evaluation.gates import check_gates, parse_gates
+from trialign_ray.evaluation.gates import check_gates, parse_gates, refuse_unmeasurable
 from trialign_ray.evaluation.report.report import AuditReport, audit_report
 from trialign_ray.evaluation.stats.intervals import Bootstrap
 from trialign_ray.rewards.verifiers import Reasoning
@@ -62,6 +62,7 @@ def assert_truth_invariant(
     question_set = questions if isinstance(questions, QuestionSet) else load_yaml(QuestionSet, questions)
     group_set = groups if isinstance(groups, GroupSet) else load_yaml(GroupSet, groups)
     gates = parse_gates([gate] if isinstance(gate, str) else gate, group_set.names)
+    refuse_unmeasurable(gates, group_set, samples)
     asks = first_asks(asked_questions(question_set, split, question_set.name), group_set, samples, 0)
     texts = [_text(assistant([dict(message) for message in ask.messages]), assistant) for ask in asks]
     table = Recorder(question_set, group_set).table(asks, texts)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -7,10 +8,12 @@ import yaml
 from pydantic import ValidationError
 
 from trialign_ray.config.base import Strict, load_mapping, load_yaml, parse
+from trialign_ray.config.game import GroupSet
+from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import SpecError
 
-from .samples import LEAST, TRAIN
+from .samples import AUDIT, LEAST, SERVER, TRAIN
 
 EVERY = pytest.mark.parametrize("model", LEAST, ids=lambda model: model.__name__)
 
@@ -75,7 +78,7 @@ def test_every_fault_has_a_line_with_its_place_and_what_was_given():
     assert [line.split("'")[1] for line in lines] == ["logs", "seed", "learner.workers", "learner.zero_stage"]
     assert all(line.startswith("spec.yaml: field ") for line in lines)
     assert lines[1].endswith("(given: -1)")
-    assert "greater than or equal to 0" in lines[1]
+    assert "must be at least 0" in lines[1]
     assert "1, 2 or 3" in lines[3]
 
 
@@ -86,8 +89,30 @@ def test_a_long_value_is_not_repeated_in_full():
 
 
 def test_a_value_of_the_wrong_shape_is_an_error_at_the_top():
-    with pytest.raises(SpecError, match=r"the request: field '\(top\)'"):
+    with pytest.raises(SpecError, match="the request: must have fields"):
         parse(TrainSpec, ["train"], "the request")
+
+
+WRONG: list[tuple[type[Strict], dict[str, Any], str]] = [
+    (GroupSet, {"groups": [{"name": "neutral"}]}, "s: field 'groups': must have at least 2 entries, has 1 (given: "),
+    (AuditSpec, AUDIT | {"endpoint": SERVER}, "s: give 'model', 'answers' or 'endpoint', one of the three"),
+    (AuditSpec, AUDIT | {"fail_if": "gap>0"}, "s: field 'fail_if': must be a list (given: 'gap>0')"),
+    (AuditSpec, AUDIT | {"read": "guess"}, "s: field 'read': must be 'generate' or 'score' (given: 'guess')"),
+    (AuditSpec, AUDIT | {"samples": "many"}, "s: field 'samples': must be a whole number (given: 'many')"),
+    (AuditSpec, AUDIT | {"samples": 99}, "s: field 'samples': must be at most 64 (given: 99)"),
+    (AuditSpec, AUDIT | {"name": ["x"]}, "s: field 'name': must be text (given: ['x'])"),
+    (TrainSpec, TRAIN | {"lora": {"alpha": "a"}}, "s: field 'lora.alpha': must be a number (given: 'a')"),
+    (TrainSpec, TRAIN | {"logs": ""}, "s: field 'logs': must have at least 1 characters (given: '')"),
+    (TrainSpec, TRAIN | {"lora": 3}, "s: field 'lora': must have fields, as 'field: value' (given: 3)"),
+]
+
+
+@pytest.mark.parametrize(("model", "data", "said"), WRONG)
+def test_faults_are_said_in_words_for_people(model: type[Strict], data: dict[str, Any], said: str):
+    with pytest.raises(SpecError) as caught:
+        parse(model, data, "s")
+    assert str(caught.value).startswith(said)
+    assert not re.search(r"Input should|Value error|Tuple|\(top\)|valid (dictionary|integer|string)", str(caught.value))
 
 
 def test_a_yaml_file_is_read(tmp_path):
@@ -120,8 +145,8 @@ def test_a_file_that_is_no_specification_is_an_error_that_names_it(tmp_path, con
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"aws_key: SECRET", "field '(top)': has a field that is not known"),
-        (b"seed: SECRET", "field 'seed': Input should be a valid integer"),
+        (b"aws_key: SECRET", "some.env: has a field that is not known"),
+        (b"seed: SECRET", "field 'seed': must be a whole number"),
         (b"a: 1\nb: [SECRET", "not YAML, line 2, column 11"),
         (b"a: 1\na: *SECRET", "not YAML, line 2, column 4"),
         (b"SECRET: 1\nSECRET: 2", "not YAML, line 2, column 1"),

@@ -169,3 +169,34 @@ def test_the_json_schema_says_of_every_field_what_it_means():
         if not told.get("description")
     ]
     assert silent == []
+
+
+UNUSED = {
+    **{"dtype": "float32", "device": "cpu", "generator": {"name": "transformers", "rows": 8}},
+    **{"samples": 2, "temperature": 0.5, "max_new_tokens": 9, "chat_template_kwargs": {"a": 1}, "options": 5},
+}
+REFUSED = {
+    "answers": [*UNUSED],
+    "endpoint": ["dtype", "device", "generator", "options"],
+    "score": ["generator", "temperature", "max_new_tokens", "samples"],
+    "generate": ["options"],
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+@pytest.mark.parametrize("kind", REFUSED)
+def test_options_that_an_audit_would_not_use_are_refused_by_model_and_schema(kind: str, name: str) -> None:
+    data = {key: value for key, value in AUDIT.items() if key != "model"}
+    data |= {"answers": {"answers": "a.jsonl"}, "endpoint": {"endpoint": SERVER}}.get(
+        kind, {"model": "m", "read": kind}
+    )
+    kept = AuditSpec.model_validate(data)
+    assert AuditSpec.model_validate(kept.model_dump(mode="json")) == kept
+    given = data | {name: UNUSED[name]}
+    refused = name in REFUSED[kind]
+    assert jsonschema.Draft202012Validator(AuditSpec.model_json_schema()).is_valid(given) != refused
+    if refused:
+        with pytest.raises(SpecError, match=rf"spec: (?=.*'{name}').*[Ll]eave"):
+            parse(AuditSpec, given, "spec")
+    else:
+        parse(AuditSpec, given, "spec")

@@ -52,10 +52,10 @@ def train_spec() -> dict[str, Any]:
     [
         ("", "TRIALIGN_SPEC: Expecting value"),
         ("{", "TRIALIGN_SPEC: Expecting"),
-        ({"kind": "bake", "name": "cake"}, "Input tag 'bake'"),
+        ({"kind": "bake", "name": "cake"}, "must have as 'kind' one of 'train', 'audit', 'collect'"),
         ({"name": "demo"}, "kind"),
         ([], "TRIALIGN_SPEC"),
-        (train_spec() | {"epochs": 0}, "field 'train.epochs': Input should be greater than 0 (given: 0)"),
+        (train_spec() | {"epochs": 0}, "field 'train.epochs': must be more than 0 (given: 0)"),
         ({"kind": "collect", "name": "logs"}, "field 'collect.model': is required; add it"),
         (train_spec() | {"modle": "m"}, "field 'train.modle': is not a field here; remove it or fix its name"),
     ],

@@ -115,6 +115,18 @@ def test_scored_options_have_no_form(metric: str) -> None:
     assert "scored options have no" in told
 
 
+@pytest.mark.parametrize("condition", ["gap>5", "named<-0.1", "accuracy_by_group.nurse<95", "gap_null_p<1.5"])
+def test_a_number_that_a_figure_never_has_is_refused(condition: str) -> None:
+    with pytest.raises(SpecError, match=r"lies in 0 to 1\. Shares are written 0\.05, not 5\."):
+        parse_gates([condition], GROUPS)
+
+
+def test_differences_may_be_less_than_0() -> None:
+    assert len(parse_gates(["drop_by_group.nurse<-0.1", "fleiss_kappa<-1", "gap>1"], GROUPS)) == 3
+    with pytest.raises(SpecError, match="lies in -1 to 1"):
+        parse_gates(["contradiction_excess>-2"], GROUPS)
+
+
 def job(**source: str) -> AuditSpec:
     gates = ["contradiction_excess>0.1", "preference<0.5"]
     return AuditSpec(name="a", questions="q.yaml", groups="g.yaml", fail_if=gates, **source)

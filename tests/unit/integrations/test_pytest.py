@@ -64,6 +64,11 @@ def test_a_gate_that_cannot_be_read_is_refused_before_the_assistant_is_asked(wor
         assert_truth_invariant(never, world.questions, world.groups, "fairness<1")
 
 
+def test_a_gate_that_no_answer_could_give_a_figure_is_refused_before_the_assistant_is_asked(world: World) -> None:
+    with pytest.raises(SpecError, match="1 of 2 gates can have no figure"):
+        assert_truth_invariant(never, world.questions, world.groups, ["gap>0.1", "contradiction_excess>0.1"])
+
+
 def test_a_question_set_without_the_split_is_refused(world: World) -> None:
     questions = load_yaml(QuestionSet, world.questions)
     train = questions.model_copy(update={"questions": questions.split("train")})
