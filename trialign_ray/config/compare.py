@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
@@ -26,15 +26,8 @@ PROMPTED: dict[str, str] = {
     "answer_then_restyle": "trialign_ray.envs.references.answer_then_restyle:answer_then_restyle",
 }
 """Reference arms that ask the untrained model with other prompts -> a `trialign_ray.envs.references.base:Reference`."""
-ReferenceName = Literal[
-    "base",
-    "neutral_to_all",
-    "vote",
-    "persona_deleted",
-    "debias_instruction",
-    "persona_rewritten",
-    "answer_then_restyle",
-]
+REFERENCES = (BASE, NEUTRAL_TO_ALL, VOTE, *PROMPTED)
+"""Arms without training."""
 
 FIGURES: dict[str, str] = {
     "closed.accuracy": "accuracy",
@@ -196,7 +189,7 @@ class CompareSpec(JobSpec):
     """Fields of the training specification that all arms share; 'algorithm', 'seed' and 'evaluation' come from here."""
     algorithms: dict[Label, Arm] = Field(min_length=1)
     """Arms that are trained, by label."""
-    references: tuple[ReferenceName, ...] = ("base", "neutral_to_all", "vote")
+    references: tuple[str, ...] = ("base", "neutral_to_all", "vote")
     """Arms without training; 'base' is always among them."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds of every arm."""
@@ -254,7 +247,9 @@ def _faults(spec: CompareSpec) -> Iterator[str]:
     for place, fields in places.items():
         taken = sorted(fields.keys() & {"algorithm", "seed", "evaluation", "name", "runs"})
         yield from (f"'{place}.{field}' is set by the comparison; remove it" for field in taken)
-    if clash := sorted(set(spec.algorithms) & set(get_args(ReferenceName))):
+    if unknown := sorted(set(spec.references) - set(REFERENCES)):
+        yield f"'references' names '{unknown[0]}', known: {', '.join(REFERENCES)}"
+    if clash := sorted(set(spec.algorithms) & set(REFERENCES)):
         yield f"algorithm '{clash[0]}' has the name of a reference arm; choose another label"
     families = {arm.family for arm in spec.algorithms.values() if arm.family is not None}
     if unknown := sorted(families - set(spec.learning_rates)):

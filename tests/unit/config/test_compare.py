@@ -55,6 +55,10 @@ def test_seeds_are_the_regimes_then_the_arms_then_the_files():
         ({"regimes": {"all": {"predicted": "ours"}}}, r"at least 20 characters"),
         ({"regimes": {"all": {"algorithms": ["dpo"]}}}, r"regime 'all' names the algorithm 'dpo'"),
         ({"regimes": {"all": {"logs": {"without_groups": ["nurse"]}}}}, r"two groups at least"),
+        (
+            {"references": ["oracle"]},
+            r"'references' names 'oracle', known: base, neutral_to_all, vote",
+        ),
         ({"algorithms": {"vote": {"algorithm": {"name": "sft"}}}}, r"'vote' has the name of a reference arm"),
         ({"algorithms": {"sft": {"family": "other"}}}, r"family 'other' has no 'learning_rates'"),
         ({"algorithms": {"sft": {"train": {"epochs": 0}}}}, r"algorithm 'sft': field 'epochs'"),
