@@ -65,8 +65,9 @@ class FewerRows(Strict):
     """The groups with few rows."""
     ratio: float = Field(default=10, gt=1)
     """How many times as much the other groups have logged."""
-    of: Literal["questions", "responses"] = "questions"
-    """What is fewer: questions that were asked at all, or responses to each, of which one is always kept."""
+    of: Literal["responses", "questions"] = "responses"
+    """What is fewer: responses to each question, of which one is always kept, or questions that were asked at all;
+    training takes the questions that every group was asked."""
 
 
 class LogChanges(Strict):

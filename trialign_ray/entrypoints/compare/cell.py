@@ -65,21 +65,18 @@ def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
     model = _loaded(spec, cell, adapter, device)
     speaker = LocalSpeaker(model.generator, model.tokens, spec.evaluation.max_new_tokens)
     answers = _answers(cell, game, model, speaker, progress)
-    text = None if spec.evaluation.text is None or cell.validation else spec.evaluation.text
-    logprob, tokens = (None, 0) if text is None else text_logprob(model, text)
     served = max(1, len(game.free) * len(game.groups.names))
-    folder.finish(
-        CellResult(
-            **{"key": cell.key, "stage": cell.stage, "arm": cell.arm, "regime": cell.regime, "seed": cell.seed},
-            learning_rate=None if adapter is None else cell.train.optimizer.learning_rate,
-            **{"steps": training.steps, "training_tokens": training.tokens, "training_seconds": training.seconds},
-            seconds=time.monotonic() - started,
-            **{"calls": speaker.calls / served, "tokens": speaker.written / served},
-            **{"text_logprob": logprob, "text_tokens": tokens, "device": device, "versions": versions()},
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
-        answers,
+    text = None if cell.validation else spec.evaluation.text
+    logprob, tokens = (None, 0) if text is None else text_logprob(model, text)
+    result = CellResult(
+        **{"key": cell.key, "stage": cell.stage, "arm": cell.arm, "regime": cell.regime, "seed": cell.seed},
+        **{"learning_rate": None if adapter is None else cell.train.optimizer.learning_rate, "steps": training.steps},
+        **{"training_tokens": training.tokens, "training_seconds": training.seconds, "text_tokens": tokens},
+        **{"calls": speaker.calls / served, "tokens": speaker.written / served, "text_logprob": logprob},
+        **{"device": device, "versions": versions(), "seconds": time.monotonic() - started},
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    folder.finish(result, answers)
 
 
 def _trained(spec: CompareSpec, cell: Cell, target: Location, device: str, progress: Progress) -> tuple[Training, Path]:

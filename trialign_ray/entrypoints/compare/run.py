@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -15,7 +16,7 @@ from trialign_ray.entrypoints.compare.logs import logs_of
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.entrypoints.compare.registered import register
 from trialign_ray.entrypoints.compare.report import comparison
-from trialign_ray.errors import CellError, DataError, naming, require
+from trialign_ray.errors import CellError, DataError, TrialignError, naming, require
 from trialign_ray.evaluation.comparison.model import Comparison
 from trialign_ray.evaluation.comparison.publish import publish
 from trialign_ray.io.console import duration
@@ -89,9 +90,14 @@ def _run(
         if error is not None:
             failed[cell.label] = error
         seconds = (time.monotonic() - started) / done * (whole - done)
-        outcome = "finished" if error is None else f"failed: {error}"
+        outcome = "finished" if error is None else f"failed: {_told(error)}"
         progress.note(f"{cell.label}: {outcome} ({number} of {len(left)}, about {duration(seconds)} left)")
     return failed
+
+
+def _told(error: Exception) -> str:
+    """The message of an error that was raised on purpose, and where any other one came from."""
+    return str(error) if isinstance(error, TrialignError) else "".join(traceback.format_exception(error))
 
 
 def _cost(cell: Cell) -> float:
