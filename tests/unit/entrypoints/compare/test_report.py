@@ -1,0 +1,90 @@
+"""The report of whatever is finished: means over seeds, pairs of seeds in contrasts, and what training left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.entrypoints.compare.samples import compare_spec
+from tests.unit.entrypoints.compare.test_cells import finish
+from tests.unit.evaluation.comparison.test_measured import table
+from tests.world import World
+from trialign_ray.config.compare import CompareSpec
+from trialign_ray.entrypoints.compare.cells import reference_cells, trained_cells
+from trialign_ray.entrypoints.compare.folder import CompareFolder
+from trialign_ray.entrypoints.compare.report import comparison
+from trialign_ray.errors import DataError
+from trialign_ray.evaluation.comparison.model import ArmRow, Comparison
+
+WRONG, MIXED, RIGHT = ["b", "b", "b"], ["a", "b", "a"], ["a", "a", "a"]
+
+
+@pytest.fixture
+def spec(world: World, tmp_path: Path) -> CompareSpec:
+    contrast = {"name": "main", "of": "ours", "against": "sft", "figure": "closed.everyone", "regime": "all"}
+    return compare_spec(
+        world,
+        tmp_path,
+        references=["base", "neutral_to_all", "vote"],
+        seeds=[0, 1, 2],
+        regimes={
+            "all": {"predicted": "Nothing wins: no model is asked.", "logs": {"without_groups": ["farmer", "nurse"]}}
+        },
+        contrasts=[
+            contrast,
+            contrast | {"name": "base", "against": "base", "figure": "free.accuracy"},
+            contrast | {"name": "left out", "against": "base", "figure": "closed.accuracy", "unseen": True},
+        ],
+    )
+
+
+def reported(spec: CompareSpec) -> Comparison:
+    """All but the last seed of sft is finished."""
+    answers = {("ours", 0): [RIGHT, RIGHT], ("ours", 1): [RIGHT, MIXED], ("ours", 2): [RIGHT, WRONG]}
+    answers |= {("sft", 0): [RIGHT, WRONG], ("sft", 1): [WRONG, WRONG]}
+    (base,) = reference_cells(spec)
+    finish(spec, base, table([MIXED, WRONG]).append_column("tokens", [[4] * 12]))
+    for cell in trained_cells(spec, {}):
+        if (cell.arm, cell.seed) in answers:
+            finish(spec, cell, table(answers[cell.arm, cell.seed]).append_column("tokens", [[4] * 12]))
+    return comparison(spec, CompareFolder.of(spec), {})
+
+
+def rows(found: Comparison) -> dict[str, ArmRow]:
+    return {row.arm: row for row in found.regimes[0].rows}
+
+
+def value(row: ArmRow, figure: str) -> float:
+    found = row.figures[figure]
+    assert found is not None
+    return found.value
+
+
+def test_figures_are_means_over_the_seeds_that_are_finished(spec: CompareSpec):
+    by_arm = rows(reported(spec))
+    assert value(by_arm["ours"], "closed.everyone") == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert value(by_arm["sft"], "closed.everyone") == pytest.approx((0.5 + 0) / 2)
+    assert [(by_arm[arm].seeds, by_arm[arm].missing) for arm in ("ours", "sft")] == [((0, 1, 2), 0), ((0, 1), 1)]
+
+
+def test_the_vote_and_the_neutral_answer_are_served_of_the_base(spec: CompareSpec):
+    by_arm = rows(reported(spec))
+    assert value(by_arm["vote"], "free.everyone") == value(by_arm["neutral_to_all"], "free.everyone") == 0.5
+    assert [(by_arm[arm].calls, by_arm[arm].tokens) for arm in ("neutral_to_all", "vote")] == [(1, 4), (3, 12)]
+
+
+def test_a_contrast_pairs_the_seeds_that_both_have_finished(spec: CompareSpec):
+    main, base, left_out = reported(spec).contrasts
+    assert main.difference is not None
+    assert (main.seeds, main.difference.value) == (2, pytest.approx((0.5 + 0.5) / 2))
+    assert base.difference is not None
+    assert (base.seeds, base.difference.value) == (3, pytest.approx((1 + 5 / 6 + 0.5) / 3 - 2 / 6))
+    assert left_out.difference is not None
+    assert left_out.difference.value == pytest.approx((1 + 0.75 + 0.5) / 3 - 0.25)
+    assert all(row.p is not None and row.p_holm is not None and row.p_holm >= row.p for row in (main, base, left_out))
+
+
+def test_without_the_base_there_is_nothing_to_compare_with(spec: CompareSpec):
+    with pytest.raises(DataError, match="the base has not been asked yet"):
+        comparison(spec, CompareFolder.of(spec), {})
