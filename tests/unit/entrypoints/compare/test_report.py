@@ -77,9 +77,11 @@ def test_the_vote_and_the_neutral_answer_are_served_of_the_base(spec: CompareSpe
 def test_a_contrast_pairs_the_seeds_that_both_have_finished(spec: CompareSpec):
     main, base, left_out = reported(spec).contrasts
     assert main.difference is not None
-    assert (main.seeds, main.difference.value) == (2, pytest.approx((0.5 + 0.5) / 2))
+    assert main.seeds == 2
+    assert main.difference.value == pytest.approx((0.5 + 0.5) / 2)
     assert base.difference is not None
-    assert (base.seeds, base.difference.value) == (3, pytest.approx((1 + 5 / 6 + 0.5) / 3 - 2 / 6))
+    assert base.seeds == 3
+    assert base.difference.value == pytest.approx((1 + 5 / 6 + 0.5) / 3 - 2 / 6)
     assert left_out.difference is not None
     assert left_out.difference.value == pytest.approx((1 + 0.75 + 0.5) / 3 - 0.25)
     assert all(row.p is not None and row.p_holm is not None and row.p_holm >= row.p for row in (main, base, left_out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from trialign_ray.evaluation.comparison.measured import Measured, measured, unse
 from trialign_ray.evaluation.rows import COLUMNS
 
 GROUPS = ("neutral", "farmer", "nurse")
+Asked = Sequence[Sequence[str | None]]
 FIELDS = pa.schema([*(SCHEMA.field(name) for name in COLUMNS), pa.field("reading", pa.string())])
 
 
@@ -28,7 +30,7 @@ def said(
     }
 
 
-def table(free: list[list[str | None]], closed: list[list[str | None]] | None = None) -> pa.Table:
+def table(free: Asked, closed: Asked | None = None) -> pa.Table:
     """Answers of all groups, question by question."""
     rows = [
         said(reading, q, group, answer, 0.5 if group != "neutral" else None)
