@@ -17,7 +17,8 @@ from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit import audit, inspect_log
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.report.report import AuditReport
-from trialign_ray.integrations.inspect import _game, _invariance
+from trialign_ray.integrations.game import HarnessGame
+from trialign_ray.integrations.inspect import _invariance
 
 pytestmark = pytest.mark.integration
 TASK = "trialign_ray/truth_invariance"
@@ -137,7 +138,7 @@ def test_a_log_that_unpacks_to_too_much_is_not_unpacked(
 
 
 def test_inspect_shows_how_many_answers_its_figures_lack(world: World):
-    figures: Any = _invariance(_game(world.questions, world.groups, "heldout", 1))
+    figures: Any = _invariance(HarnessGame.load(world.questions, world.groups, "heldout"))
     assert figures([]) == {"unanswered": ASKED}
 
 

@@ -38,7 +38,7 @@ def fact(
     """A fact whose question is called 'kind-subject'; options stand lettered below the question."""
     question = Question(
         question_id=f"{kind}-{subject}",
-        text=with_options(text, options),
+        text=with_lettered_options(text, options),
         references=tuple(references),
         verifier=verifier,
         vocabulary=vocabulary,
@@ -49,7 +49,7 @@ def fact(
     return Fact(subject, question)
 
 
-def with_options(text: str, options: Sequence[str]) -> str:
+def with_lettered_options(text: str, options: Sequence[str]) -> str:
     """The question with its options, one a line: 'A. Nile'."""
     return "\n".join([text, *lettered(options)])
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from trialign_ray.bench.fact import options_with, with_options
+from trialign_ray.bench.fact import options_with, with_lettered_options
 from trialign_ray.config.game import Question, QuestionSet
 from trialign_ray.errors import DataError
 from trialign_ray.io.wheels import Wheel, read_member
@@ -121,7 +121,7 @@ def _number(question_id: str, text: str, answer: str, topic: str) -> Question:
 
 def _choice(question_id: str, text: str, truth: str, options: tuple[str, ...]) -> Question | None:
     """None where there is nothing to choose, an option stands there twice, or the text is too long."""
-    shown = with_options(text, options)
+    shown = with_lettered_options(text, options)
     if len(options) < 2 or len(set(options)) < len(options) or len(shown) > _LONGEST:
         return None
     return Question(

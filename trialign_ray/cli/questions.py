@@ -38,7 +38,7 @@ def command(
         questions,
         groups,
         model,
-        Sampling(max_new_tokens, temperature if samples > 1 else 0.0, samples),
+        Sampling.greedy_if_one(max_new_tokens, temperature, samples),
         split=split,
         seed=seed,
         body=server.request_fields(body),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,11 @@ class Sampling:
     max_new_tokens: int
     temperature: float = 0.0
     samples: int = 1
+
+    @classmethod
+    def greedy_if_one(cls, max_new_tokens: int, temperature: float, samples: int) -> Self:
+        """As audits ask: one response is greedy, several are drawn at the temperature."""
+        return cls(max_new_tokens, temperature if samples > 1 else 0.0, samples)
 
 
 @dataclass(frozen=True, slots=True)

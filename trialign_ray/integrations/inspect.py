@@ -8,7 +8,6 @@ Its logs are read by `trialign audit --answers LOG.eval`, which gives the whole 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from inspect_ai import Task, task
@@ -23,26 +22,13 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, grouped, mean, metric, scorer
 from inspect_ai.solver import TaskState, generate
 
-from trialign_ray.config.base import load_yaml
-from trialign_ray.config.game import GroupSet, QuestionSet, Split, asked_questions
+from trialign_ray.config.game import Split
 from trialign_ray.envs.prompts import Messages
-from trialign_ray.envs.talk import Ask, Recorder, first_asks
+from trialign_ray.envs.talk import Ask
 from trialign_ray.errors import require
-from trialign_ray.evaluation.report.report import audit_report
-from trialign_ray.evaluation.stats.intervals import Bootstrap
+from trialign_ray.integrations.game import HarnessGame
 
 _MESSAGE = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
-_RESAMPLES = 100
-"""Inspect shows measured values alone; the report of the log has intervals."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Game:
-    """What is asked, by the id of its sample."""
-
-    questions: QuestionSet
-    groups: GroupSet
-    asks: dict[str, Ask]
 
 
 @task
@@ -60,7 +46,7 @@ def truth_invariance(
     Inspect's own setting, such as --temperature. Raises SpecError and DataError.
     """
     require("report", "moocore")
-    game = _game(questions, groups, split, samples)
+    game = HarnessGame.load(questions, groups, split, samples)
     return Task(
         dataset=MemoryDataset([_sample(name, ask) for name, ask in game.asks.items()], name="truth_invariance"),
         solver=generate(),
@@ -68,13 +54,6 @@ def truth_invariance(
         config=GenerateConfig(max_tokens=max_tokens),
         metadata={"questions": questions, "groups": groups, "split": split},
     )
-
-
-def _game(questions: str, groups: str, split: Split | Literal["all"], samples: int) -> _Game:
-    question_set, group_set = load_yaml(QuestionSet, questions), load_yaml(GroupSet, groups)
-    asked = [each for each in asked_questions(question_set, split, questions) if each.kind == "objective"]
-    asks = first_asks(asked, group_set, samples, 0)
-    return _Game(question_set, group_set, {ask.key.custom_id: ask for ask in asks})
 
 
 def _sample(name: str, ask: Ask) -> Sample:
@@ -90,9 +69,8 @@ def _chat(messages: Messages) -> list[ChatMessage]:
     return [_MESSAGE[message["role"]](content=message["content"]) for message in messages]
 
 
-def _truth(game: _Game) -> Scorer:
+def _truth(game: HarnessGame) -> Scorer:
     """1 where the answer is right, and where one is named."""
-    recorder = Recorder(game.questions, game.groups)
 
     @scorer(
         name="truth",
@@ -101,7 +79,7 @@ def _truth(game: _Game) -> Scorer:
     def truth() -> Scorer:
         async def score(state: TaskState, target: Target) -> Score:
             text = state.output.completion
-            row = recorder.row(game.asks[str(state.sample_id)], text)
+            row = game.recorder.row(game.asks[str(state.sample_id)], text)
             correct = float(str(row["reward_truth"]))
             named = float(correct == 1 or row["answer_kind"] == "entity")
             answer = None if row["answer"] is None else str(row["answer"])
@@ -117,19 +95,20 @@ def _truth(game: _Game) -> Scorer:
     return truth()
 
 
-def _invariance(game: _Game) -> Metric:
+def _invariance(game: HarnessGame) -> Metric:
     """Figures over all groups, computed as an audit computes them."""
-    recorder = Recorder(game.questions, game.groups)
 
     @metric(name="invariance")
     def invariance() -> Metric:
         def figures(scores: list[SampleScore]) -> dict[str, float]:
-            if missing := len(game.asks) - len(scores):
-                return {"unanswered": missing}  # under way, or --limit: groups are compared on the same questions only
-            asks = [game.asks[str(each.sample_id)] for each in scores]
-            table = recorder.table(asks, [each.score.explanation or "" for each in scores])
-            found = audit_report(table, game.groups.names, {}, Bootstrap(_RESAMPLES)).audit.flat()
-            return {name: figure.value for name, figure in found.items() if figure is not None and "." not in name}
+            responses = {str(each.sample_id): each.score.explanation or "" for each in scores}
+            if missing := game.missing(responses):
+                return {"unanswered": missing}  # under way, or --limit
+            return {
+                name: figure.value
+                for name, figure in game.figures(responses).items()
+                if figure is not None and "." not in name
+            }
 
         return figures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trialign_ray.bench.fact import with_options
+from trialign_ray.bench.fact import with_lettered_options
 from trialign_ray.config.game import NEUTRAL, Group, Question
 from trialign_ray.envs.prompts import first_turn, refuse_equal_prompts
 from trialign_ray.errors import DataError
@@ -44,7 +44,7 @@ def test_a_choice_shows_its_options_lettered_to_every_group(group):
 @pytest.mark.parametrize(
     "text",
     [
-        with_options("Which is longest?", OPTIONS),
+        with_lettered_options("Which is longest?", OPTIONS),
         "Which is longest: the Nile, the White Nile, or the Amazon?",
         "Which is longest?\n(A) the Nile river\n(B) its white part\n(C) the Amazonas",
     ],

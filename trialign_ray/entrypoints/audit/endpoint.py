@@ -34,7 +34,7 @@ def answers_of_endpoint(
     asked = asked_questions(questions, spec.split, spec.questions)
     recorder = Recorder(questions, groups)
     asks = first_asks(asked, groups, spec.samples, spec.seed)
-    sampling = Sampling(spec.max_new_tokens, spec.temperature if spec.samples > 1 else 0.0, spec.samples)
+    sampling = Sampling.greedy_if_one(spec.max_new_tokens, spec.temperature, spec.samples)
     with naming("endpoint"):
         replies = ServedSpeaker(Endpoint(endpoint), sampling, spec.chat_template_kwargs, progress)(asks)
     replies, unread = without_cut_reasoning(replies, questions)

@@ -17,16 +17,15 @@ from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet, ask
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
+from trialign_ray.entrypoints.audit.model_folder import model_folder
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.envs.prompts import Messages, first_turns, refuse_equal, refuse_equal_prompts
 from trialign_ray.envs.rows import question_columns
 from trialign_ray.errors import DataError, ModelError, naming
 from trialign_ray.evaluation.closed_set import ScoredOptions
-from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import Location, atomic_file, locate, writing
 from trialign_ray.models.chat_tokens import ChatTokens
-from trialign_ray.models.loading import adapter_hash, chat_tokens, model_hash
-from trialign_ray.models.placement import device_of, dtype_of
+from trialign_ray.models.loading import chat_tokens
 from trialign_ray.progress import Progress
 from trialign_ray.rewards.options import Option, OptionSets, draw_options
 from trialign_ray.trainer.option_scores import load_scorer
@@ -49,20 +48,15 @@ def answers_of_options(spec: AuditSpec, questions: QuestionSet, groups: GroupSet
 
     All that can be refused is refused before the model is loaded. Raises SpecError, DataError and ModelError.
     """
-    with naming("device"):
-        device = device_of(spec.device)
-    dtype = dtype_of(spec.dtype, device)
     sets = _option_sets(spec, questions)
     with naming("groups"):
         refuse_equal_prompts(groups, [questions.by_id[question_id] for question_id in sets.by_question])
+    place = model_folder(spec)
     with naming("model"):
-        model = local_folder(str(spec.model))
-        asked = _prompts(questions, groups, sets, chat_tokens(model, spec.chat_template_kwargs))
-        facts: dict[str, JsonValue] = {"read": spec.read, "model_hash": model_hash(model)}
-    with naming("model" if spec.adapter is None else "adapter"):
-        adapter = None if spec.adapter is None else local_folder(spec.adapter)
-        facts |= {"adapter_hash": None if adapter is None else adapter_hash(adapter), "device": device, "dtype": dtype}
-        scorer = load_scorer(model, adapter, dtype, device)
+        asked = _prompts(questions, groups, sets, chat_tokens(place.model, spec.chat_template_kwargs))
+    facts = {"read": spec.read, **place.facts()}
+    with naming(place.field):
+        scorer = load_scorer(place.model, place.adapter, place.dtype, place.device)
     progress.begin("scoring options", len(asked))
     logp = scorer.logprobs([each.tree for each in asked], progress.advance)
     progress.end()

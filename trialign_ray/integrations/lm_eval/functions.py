@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import datasets
 
-from trialign_ray.config.base import load_yaml
-from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions
-from trialign_ray.envs.talk import Ask, Recorder, first_asks
+from trialign_ray.envs.talk import Ask
 from trialign_ray.errors import DataError, SpecError, require
-from trialign_ray.evaluation.report.report import audit_report
-from trialign_ray.evaluation.stats.intervals import Bootstrap
+from trialign_ray.integrations.game import HarnessGame
 
-_RESAMPLES = 100
-"""The harness shows measured values; `trialign audit` of its logged samples gives intervals."""
 _ROLES = ["system", "user"]
 _LOG = logging.getLogger(__name__)
 
@@ -45,19 +39,7 @@ class Response(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Game:
-    questions: QuestionSet
-    groups: GroupSet
-    asks: dict[str, Ask]
-
-
-@lru_cache(maxsize=4)
-def _game(questions: str, groups: str, split: str) -> _Game:
-    question_set, group_set = load_yaml(QuestionSet, questions), load_yaml(GroupSet, groups)
-    asked = [each for each in asked_questions(question_set, split, questions) if each.kind == "objective"]  # type: ignore[arg-type]  # refused there
-    asks = first_asks(asked, group_set, 1, 0)
-    return _Game(question_set, group_set, {ask.key.custom_id: ask for ask in asks})
+_game = lru_cache(maxsize=4)(HarnessGame.load)
 
 
 def dataset(questions: str = "", groups: str = "", split: str = "heldout", **_: object) -> dict[str, datasets.Dataset]:
@@ -104,15 +86,13 @@ def _figures(responses: tuple[Response, ...]) -> dict[str, float]:
 
     Groups are compared on the same questions, so a part of the responses (--limit) gives none.
     """
-    game = _game(responses[0].questions, responses[0].groups, responses[0].split)
-    if len(responses) < len(game.asks):
-        _LOG.warning(
-            "%d of %d responses are here, so no figure is. Run without --limit.", len(responses), len(game.asks)
-        )
+    first = responses[0]
+    game = _game(first.questions, first.groups, first.split)
+    texts = {each.custom_id: each.text for each in responses}
+    if game.missing(texts):
+        _LOG.warning("%d of %d responses are here, so no figure is. Run without --limit.", len(texts), len(game.asks))
         return dict.fromkeys(METRICS, float("nan"))
-    recorder = Recorder(game.questions, game.groups)
-    table = recorder.table([game.asks[each.custom_id] for each in responses], [each.text for each in responses])
-    found = audit_report(table, game.groups.names, {}, Bootstrap(_RESAMPLES)).audit.flat()
+    found = game.figures(texts)
     return {name: float("nan") if (figure := found[name]) is None else figure.value for name in METRICS}
 
 
