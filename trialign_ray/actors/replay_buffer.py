@@ -2,13 +2,15 @@
 
 Own candidates are the first responses of turn 1. Added to them are right responses that would otherwise stay with the
 one persona that elicits them: the peers' (of any turn) and the group's own later turns, those that suit this group's
-preference best first. All compete behind the group's turn-1 prompt, which is the prompt of deployment.
+preference best first. All compete behind the group's turn-1 prompt, which is the prompt of deployment; of several such
+prompts to one question it is the one with the most responses, and right responses to the others are added as well. A
+question that the group was not asked has no candidates.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +31,6 @@ from trialign_ray.config.train import CandidateSpec
 from trialign_ray.data.batch import NO_ANSWER, Flags, Floats, GroupBatch, Ints
 from trialign_ray.data.dataset import Dataset, located_parts, open_dataset, part_batches
 from trialign_ray.data.partition import memory_mapped
-from trialign_ray.errors import DataError
 from trialign_ray.io.cache import cache_folder
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility
@@ -86,6 +87,9 @@ class CandidateEntry:
     forms: QuestionForms
 
 
+_NOT_ASKED = CandidateEntry([], [], [], [], [], [], False, NO_FORMS)
+
+
 class RolloutBuffer:
     """Serves candidates by question id; a question's entry is built when it is first asked for."""
 
@@ -118,7 +122,7 @@ class RolloutBuffer:
         return tuple(sorted(_rows_by_question(first, ("train",))))
 
     def batch(self, question_ids: Sequence[str]) -> GroupBatch:
-        """The candidates of `question_ids`; raises DataError for one that this group was not asked."""
+        """The candidates of `question_ids`, none for one that this group was not asked. Raises DataError."""
         entries = [self._entry(question_id) for question_id in question_ids]
         reference = [self._reference_of(q, len(e.responses)) for q, e in zip(question_ids, entries, strict=True)]
         responses = [response for entry in entries for response in entry.responses]
@@ -177,18 +181,17 @@ class RolloutBuffer:
         rows = self._rows_of(question_id)
         first = [row for row in rows if row["turn"] == 1]
         if not first:
-            logs = open_dataset(self._spec.logs).folder.uri
-            raise DataError(
-                f"{logs}: group '{self._spec.group}' has no first-turn response to '{question_id}'. "
-                "Log one for every group, or leave the question out."
-            )
+            return _NOT_ASKED
+        prompt = _most_answered([row["prompt_ids"] for row in first])
+        first = [row for row in first if row["prompt_ids"] == prompt]
         own = _distinct(first[: self._spec.candidates.own], set())
         taken = {tuple(row["response_ids"]) for row in own}
-        extra = _distinct([row for row in self._offers(question_id, rows) if self._finished(row)], taken)
-        borrowed = self._suited(extra, rows)[: self._spec.candidates.borrowed]
+        offers = self._offers(question_id, [row for row in rows if row not in first])
+        extra = _distinct([row for row in offers if self._finished(row)], taken)
+        borrowed = self._suited(extra, first)[: self._spec.candidates.borrowed]
         scored = [*((row, row["reward_preference"], True) for row in own), *((r, p, False) for r, p in borrowed)]
         return CandidateEntry(
-            prompt=first[0]["prompt_ids"],
+            prompt=prompt,
             responses=[row["response_ids"] for row, _, _ in scored],
             utility=[utility(self._spec.utility, row["reward_truth"], preference) for row, preference, _ in scored],
             truth=[row["reward_truth"] or 0.0 for row, _, _ in scored],
@@ -205,10 +208,10 @@ class RolloutBuffer:
         rows: list[LogRow] = self._table.take(np.array(self._rows.get(question_id, []), np.int64)).to_pylist()
         return sorted(rows, key=lambda row: (row["turn"], row["sample"]))
 
-    def _offers(self, question_id: str, rows: Sequence[LogRow]) -> list[LogRow]:
-        """Right responses: the group's own of later turns, and its peers' of any turn, if later turns take part."""
+    def _offers(self, question_id: str, others: Sequence[LogRow]) -> list[LogRow]:
+        """Right responses: the group's own behind other prompts, and its peers'; of turn 1 alone if later ones rest."""
         with_later = self._spec.candidates.later_turns
-        later = [row for row in rows if with_later and row["turn"] > 1 and row["reward_truth"] == 1]
+        later = [row for row in others if row["reward_truth"] == 1 and (with_later or row["turn"] == 1)]
         rows_of_peers = np.array(self._peer_rows.get(question_id, []), np.int64)
         peers: list[LogRow] = self._peers.take(rows_of_peers).to_pylist()
         return later + peers
@@ -262,6 +265,12 @@ def _tie(group: str, response: str) -> bytes:
     return hashlib.sha256(f"{group}\0{response}".encode()).digest()
 
 
+def _most_answered(prompts: Sequence[list[int]]) -> list[int]:
+    """The prompt that stands there most often, of several the first."""
+    often = Counter(map(tuple, prompts))
+    return max(prompts, key=lambda prompt: often[tuple(prompt)])
+
+
 def _distinct(rows: Sequence[LogRow], taken: set[tuple[int, ...]]) -> list[LogRow]:
     """Rows whose token ids are not in `taken` and not those of an earlier row; empty responses are left out."""
     seen, kept = set(taken), []
@@ -283,7 +292,7 @@ def _rows_by_question(table: pa.Table, splits: Sequence[str]) -> dict[str, list[
 
 
 def _flat(sequences: Sequence[Sequence[int]]) -> npt.NDArray[np.int32]:
-    return np.concatenate([np.asarray(ids, np.int32) for ids in sequences])
+    return np.concatenate([np.zeros(0, np.int32), *(np.asarray(ids, np.int32) for ids in sequences)])
 
 
 def _offsets(lengths: Sequence[int]) -> Ints:

@@ -177,7 +177,7 @@ def _notes(found: ImportReport | Validation) -> list[str]:
     rows = found.untrained
     reasons = (
         (rows.held_out, "of held-out questions"),
-        (rows.not_asked, "of questions that not every group was asked in turn 1"),
+        (rows.not_asked, "of questions that no group was asked in turn 1"),
         (rows.unrewarded, "without a reward, or of a later turn and not right"),
     )
     counted = ", ".join(f"{count} {reason}" for count, reason in reasons if count)

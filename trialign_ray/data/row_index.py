@@ -48,8 +48,8 @@ WHERE question.id = ?
 _UNTRAINED = """
 SELECT
     coalesce(sum(split <> 'train'), 0),
-    coalesce(sum(split = 'train' AND asked < ?1), 0),
-    coalesce(sum(split = 'train' AND asked >= ?1 AND NOT teaches), 0)
+    coalesce(sum(split = 'train' AND asked = 0), 0),
+    coalesce(sum(split = 'train' AND asked > 0 AND NOT teaches), 0)
 FROM row
 JOIN question ON question.number = row.question
 JOIN (SELECT question, count(digests) AS asked FROM prompt GROUP BY question) AS prompts ON prompts.question = number
@@ -132,7 +132,7 @@ class Untrained:
     held_out: int
     """Their question is held out."""
     not_asked: int
-    """Their question was not asked of every group in turn 1."""
+    """Their question was asked of no group in turn 1."""
     unrewarded: int
     """They have no reward, or are later turns that are not right."""
 
@@ -200,9 +200,9 @@ class RowIndex:
         )
         return int(count)
 
-    def untrained(self, groups: int) -> Untrained:
-        """Rows that can never train where there are `groups` groups."""
-        [counts] = self._database.rows(_UNTRAINED, groups)
+    def untrained(self) -> Untrained:
+        """Rows that can never train."""
+        [counts] = self._database.rows(_UNTRAINED)
         return Untrained(*map(int, counts))
 
     def _key(self, row: Row) -> tuple[int, int, int, int]:

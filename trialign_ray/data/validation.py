@@ -145,7 +145,7 @@ class DatasetChecks:
 
     def untrained(self) -> Untrained:
         """Good rows that can never train."""
-        return self._index.untrained(len(self._groups if self._allowed is None else self._allowed))
+        return self._index.untrained()
 
     def _stranger(self, row: Row) -> list[FieldFault]:
         if self._allowed is None or row["group"] in self._allowed:

@@ -136,6 +136,7 @@ def _as_candidates(policy_qga: Tensor, there_qg: Tensor, answers: AnswerSets) ->
         answer_qgk=number_a.expand_as(policy_qga),
         length_qgk=torch.ones_like(policy_qga),
         mask_qgk=there_qg[..., None].expand_as(policy_qga),
+        there_qg=there_qg,
         own_qgk=there_qg[..., None].expand_as(policy_qga),
         reference_logp_qgk=torch.zeros_like(policy_qga),
         objective_q=answers.known_q,

@@ -28,6 +28,9 @@ class Candidates:
     """Tokens; at least 1, in padding too."""
     mask_qgk: Tensor
     """True where there is a candidate. Every (question, group) has at least one."""
+    there_qg: Tensor
+    """False where the group was not asked the question: one candidate of length 1, log-prob 0 and no reward holds its
+    place, which has no slope, and no average counts it."""
     own_qgk: Tensor
     """True where the group itself gave the response, in its first turn: these are samples of the logged policy."""
     reference_logp_qgk: Tensor

@@ -34,7 +34,7 @@ def symmetric(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     """
     mass_qga = answer_mass(policy_qgk, candidates)
     same_q = mass_qga.sum(1).square().sum(-1) - mass_qga.square().sum((1, 2))
-    groups_q = candidates.mask_qgk.any(-1).sum(1)
+    groups_q = candidates.there_qg.sum(1)
     # A group alone disagrees with nobody.
     return (1 - same_q / (groups_q * (groups_q - 1)).clamp(min=1)) * (groups_q > 1)
 
@@ -45,7 +45,7 @@ def anchored(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     1 / (G (G - 1)) * sum over ordered pairs of P_i(wrong) * P_j(right): only a wrong answer is pulled, only as far
     as a peer knows better, and no gradient ever lowers the right mass of the group that knows.
     """
-    there_qg = candidates.mask_qgk.any(-1)
+    there_qg = candidates.there_qg
     right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
     held_qg = right_qg.detach()
     groups_q = there_qg.sum(1)
@@ -59,7 +59,7 @@ def jensen_shannon(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     An answer that was not read is one of its group's own. Unlike `symmetric` it is 0 for groups that are alike and
     unsure: it asks for equal distributions, and not for one answer. It pulls every group towards the mixture.
     """
-    there_qg = candidates.mask_qgk.any(-1)
+    there_qg = candidates.there_qg
     groups_q = there_qg.sum(1)
     mass_qga = answer_mass(policy_qgk, candidates)
     mixture_qa = mass_qga.sum(1) / groups_q.clamp(min=1)[:, None]
@@ -74,7 +74,7 @@ def variance(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
 
     It sees who is right and not what the others say. It pulls the best group down as it pulls the worst one up.
     """
-    there_qg = candidates.mask_qgk.any(-1)
+    there_qg = candidates.there_qg
     groups_q1 = there_qg.sum(1, keepdim=True).clamp(min=1)
     right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
     mean_q1 = right_qg.sum(1, keepdim=True) / groups_q1

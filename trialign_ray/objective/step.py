@@ -130,7 +130,7 @@ def step_objective(
         utility_g=average_g,
         weight_g=weight_g,
         mass_right_g=_mass_right(policy_qgk.detach(), candidates),
-        signal_share=signal_qg.float().mean(),
+        signal_share=signal_qg[candidates.there_qg].float().mean(),
         effective_samples=_mean(outputs.effective_samples_qg.detach()[signal_qg]),
     )
 
@@ -154,14 +154,15 @@ def _moving_average(decay: float, utility_g: Tensor, policy_qgk: Tensor, candida
     It covers the candidates, not all that the policy may answer. Borrowed right responses are among them, so it is
     higher than the utility of samples, for every group alike.
     """
-    now_g = (policy_qgk * candidates.utility_qgk).sum(-1).mean(0)
-    return decay * utility_g + (1 - decay) * now_g
+    asked_g = candidates.there_qg.sum(0)
+    now_g = (policy_qgk * candidates.utility_qgk).sum((0, 2)) / asked_g.clamp(min=1)
+    return torch.where(asked_g > 0, decay * utility_g + (1 - decay) * now_g, utility_g)
 
 
 def _mass_right(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
-    known_q = candidates.objective_q.to(policy_qgk.dtype)
+    known_qg = candidates.objective_q[:, None] & candidates.there_qg
     right_qg = (policy_qgk * candidates.truth_qgk).sum(-1)
-    return (right_qg * known_q[:, None]).sum(0) / known_q.sum().clamp(min=1)
+    return (right_qg * known_qg).sum(0) / known_qg.sum(0).clamp(min=1)
 
 
 def _mean(values: Tensor) -> Tensor:

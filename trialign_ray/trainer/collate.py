@@ -8,6 +8,7 @@ hold them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,7 @@ class StepBatch:
     """Whole questions over all groups."""
 
     trees: tuple[Tree, ...]
-    """One for each (question, group), questions outermost."""
+    """One for each (question, group) that has candidates, questions outermost."""
     candidates: Candidates
     candidate_n: Tensor
     """Number s of each candidate, in the order of [q, g, k]."""
@@ -38,13 +39,18 @@ class StepBatch:
     """Number s of each form, in the order of [q, g, f, a]."""
 
     @property
+    def scored_qgk(self) -> Tensor:
+        """True where a candidate is a response of a tree."""
+        return self.candidates.mask_qgk & self.candidates.there_qg[..., None]
+
+    @property
     def response_tokens(self) -> int:
         """Tokens of all candidates: the unit of throughput."""
-        return int((self.candidates.length_qgk * self.candidates.mask_qgk).sum())
+        return int((self.candidates.length_qgk * self.scored_qgk).sum())
 
     def to_qgk(self, value_s: Tensor) -> Tensor:
         """Spread a value of each candidate into [q, g, k]; 0 in padding. Carries the gradient."""
-        mask = self.candidates.mask_qgk
+        mask = self.scored_qgk
         return value_s.new_zeros(mask.shape).masked_scatter(mask, value_s[self.candidate_n])
 
     def scored_answers(self, logp_s: Tensor) -> ScoredAnswers | None:
@@ -55,9 +61,10 @@ class StepBatch:
         return ScoredAnswers(logp_s.new_zeros(mask.shape).masked_scatter(mask, logp_s[self.form_m]), self.answers)
 
     def behind_first_prompt(self) -> tuple[Tree, ...]:
-        """The trees with the prompt of each question's first group in place of each group's own."""
-        groups = self.candidates.mask_qgk.shape[1]
-        first = (self.trees[i - i % groups] for i in range(len(self.trees)))
+        """The trees with the prompt of their question's first group, which must be there, in place of their own."""
+        sizes = self.candidates.there_qg.sum(1).tolist()
+        firsts = [0, *itertools.accumulate(sizes)]
+        first = (self.trees[start] for start, size in zip(firsts, sizes, strict=False) for _ in range(size))
         return tuple(replace(tree, prompt=each.prompt) for tree, each in zip(self.trees, first, strict=True))
 
     def lacks_reference(self) -> bool:
@@ -72,11 +79,10 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
     candidates_c = [[share.response(n).tolist() for n in share.candidates(q)] for share, q in cells]
     forms_c = [[] if share.answers is None else [ids.tolist() for ids in share.answers.forms(q)] for share, q in cells]
     prompts_c = [share.prompt(q).tolist() for share, q in cells]
-    trees = tuple(Tree(p, [*c, *f]) for p, c, f in zip(prompts_c, candidates_c, forms_c, strict=True))
+    trees = tuple(Tree(p, [*c, *f]) for p, c, f in zip(prompts_c, candidates_c, forms_c, strict=True) if c)
     shape = (questions, len(shares), max(map(len, candidates_c)))
-    mask = np.zeros(shape, np.bool_)
-    for cell, responses in zip(np.ndindex(*shape[:2]), candidates_c, strict=True):
-        mask[cell][: len(responses)] = True
+    count_qg = np.array([len(responses) for responses in candidates_c]).reshape(shape[:2])
+    mask = np.arange(shape[2]) < count_qg[..., None]
 
     def spread(field: str, fill: float, dtype: Any) -> Tensor:
         full = np.full(shape, fill, dtype)
@@ -90,10 +96,12 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
         truth_qgk=spread("truth_n", 0, np.float64),
         answer_qgk=_answers_within_question(spread("answer_n", NO_ANSWER, np.int64)),
         length_qgk=torch.from_numpy(lengths),
-        mask_qgk=torch.from_numpy(mask),
+        # A place that nobody fills holds one candidate, so that no row of a softmax is empty.
+        mask_qgk=torch.from_numpy(np.arange(shape[2]) < np.maximum(count_qg, 1)[..., None]),
+        there_qg=torch.from_numpy(count_qg > 0),
         own_qgk=spread("own_n", 0, np.bool_),
         reference_logp_qgk=spread("reference_logp_n", 0, np.float64),
-        objective_q=torch.from_numpy(shares[0].objective_q.copy()),
+        objective_q=torch.from_numpy(np.any([share.objective_q for share in shares], axis=0)),
     )
     is_form_s = np.repeat(
         [False, True] * len(cells), [n for c, f in zip(candidates_c, forms_c, strict=True) for n in (len(c), len(f))]

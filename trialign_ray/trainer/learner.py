@@ -36,8 +36,8 @@ class StepResult:
     response_tokens: int
     seconds: float
     reference_logp_qgk: Tensor | None
-    mask_qgk: Tensor
-    """True where there is a candidate."""
+    scored_qgk: Tensor
+    """True where there is a response."""
 
 
 class Learner:
@@ -78,7 +78,7 @@ class Learner:
             response_tokens=batch.response_tokens,
             seconds=time.perf_counter() - started,
             reference_logp_qgk=reference,
-            mask_qgk=batch.candidates.mask_qgk,
+            scored_qgk=batch.scored_qgk,
         )
 
     def _parts(self, batch: StepBatch) -> tuple[list[int], list[Tensor]]:

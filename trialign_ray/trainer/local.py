@@ -48,6 +48,6 @@ def _keep_reference(buffers: Sequence[RolloutBuffer], questions: Sequence[str], 
     if result.reference_logp_qgk is None:
         return
     for g, buffer in enumerate(buffers):
-        rows = zip(questions, result.reference_logp_qgk[:, g].float(), result.mask_qgk[:, g], strict=True)
+        rows = zip(questions, result.reference_logp_qgk[:, g].float(), result.scored_qgk[:, g], strict=True)
         for question_id, row, mask in rows:
             buffer.store_reference(question_id, row[mask].numpy())

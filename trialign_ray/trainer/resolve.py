@@ -32,15 +32,15 @@ class TrainingPlan:
     groups: tuple[str, ...]
     sampler: QuestionSampler
     derived: Derived
-    left_out: int
-    """Training questions that not every group was asked."""
+    empty: int
+    """Pairs of a training question and a group that was not asked it."""
 
     def announce(self, spec: TrainSpec) -> str:
         """Everything derived, in a line."""
         derived = self.derived
-        left_out = f" ({self.left_out} more left out: not asked of every group)" if self.left_out else ""
+        empty = f" ({self.empty} pairs empty: the group was not asked)" if self.empty else ""
         return (
-            f"{derived.questions} questions x {derived.groups} groups{left_out}; {derived.steps} steps of "
+            f"{derived.questions} questions x {derived.groups} groups{empty}; {derived.steps} steps of "
             f"{spec.questions_per_step} questions ({derived.prompts_per_step} prompts, at most "
             f"{derived.most_responses_per_step} responses); {derived.warmup_steps} warm-up steps; "
             f"{derived.checkpoints} checkpoints; {spec.learner.workers} workers, ZeRO stage {spec.learner.zero_stage}"
@@ -132,24 +132,24 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
 
 
 def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
-    """Steps take questions that every group was asked; raises DataError where there are none, and SpecError."""
+    """Steps take every training question, whoever was asked; raises DataError where there are none, and SpecError.
+
+    An algorithm that compares the groups with the control takes those that the control was asked.
+    """
     groups = logs.manifest.names
     with naming("logs"):
         asked = [training_questions(logs, group) for group in groups]
-        shared, every = frozenset.intersection(*asked), frozenset.union(*asked)
-        if not shared:
-            raise DataError(
-                f"{logs.folder.uri}: no training question was asked of all {len(groups)} groups. Ask every group at "
-                "least one common training question."
-            )
+        questions = asked[0] if spec.algorithm.needs_neutral else frozenset.union(*asked)
+        if not questions:
+            raise DataError(f"{logs.folder.uri}: has no training question. Import rows of split 'train'.")
         if spec.algorithm.needs_neutral and groups[0] != NEUTRAL:
             raise DataError(
                 f"{logs.folder.uri}: algorithm '{spec.algorithm.name}' compares the groups with '{NEUTRAL}', but the "
                 f"first group is '{groups[0]}'. Collect '{NEUTRAL}' too, as the first group, or take another algorithm."
             )
-    derived = derive(spec, len(shared), len(groups))
-    sampler = QuestionSampler(tuple(sorted(shared)), spec.questions_per_step, spec.seed, derived.steps)
-    return TrainingPlan(groups, sampler, derived, len(every - shared))
+    derived = derive(spec, len(questions), len(groups))
+    sampler = QuestionSampler(tuple(sorted(questions)), spec.questions_per_step, spec.seed, derived.steps)
+    return TrainingPlan(groups, sampler, derived, sum(len(questions - each) for each in asked))
 
 
 def _game(evaluation: EvaluationSpec) -> EvaluationGame:

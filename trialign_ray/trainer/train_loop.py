@@ -152,7 +152,7 @@ class _Rank:
         questions = self._plan.sampler.of_step(self._step)
         stored = []
         for g, actor in enumerate(self._actors):
-            rows = zip(reference[:, g].float(), result.mask_qgk[:, g], strict=True)
+            rows = zip(reference[:, g].float(), result.scored_qgk[:, g], strict=True)
             stored.append(actor.store_reference.remote(questions, [row[mask].numpy() for row, mask in rows]))
         _answers(stored)
 

@@ -18,7 +18,6 @@ from trialign_ray.actors.replay_buffer import RolloutBuffer, answer_number
 from trialign_ray.config.preferences import RULE
 from trialign_ray.data.batch import NO_ANSWER, GroupBatch
 from trialign_ray.data.dataset import write_logs
-from trialign_ray.errors import DataError
 from trialign_ray.rewards.preference import preference_score
 
 from .samples import BRIEF, END, GROUPS, Row, buffer, said, spec, wrong
@@ -167,8 +166,7 @@ def test_held_out_rows_are_never_served(tmp_path: Path) -> None:
     held = [row | {"split": "heldout"} for row in (*wrong("q1"), right)]
     found = buffer(tmp_path, [*wrong(), *held])
     assert found.question_ids == ("q0",)
-    with pytest.raises(DataError, match="group 'nurse' has no first-turn response to 'q1'"):
-        found.batch(["q1"])
+    assert responses(found.batch(["q1"])) == []
 
 
 def test_of_the_peers_only_right_rows_of_training_questions_are_held(
@@ -198,14 +196,29 @@ def test_entries_do_not_grow_with_the_questions(tmp_path: Path, monkeypatch: pyt
     assert list(small._entries) == ["q4", "q0"]
 
 
-def test_a_question_that_the_group_was_not_asked_is_refused(tmp_path: Path) -> None:
+def test_a_question_that_the_group_was_not_asked_has_no_candidates(tmp_path: Path) -> None:
     rows = [*wrong(), *wrong("q1")[:2], said("nurse", "Lima", [23, END], question_id="q1", turn=2)]
     found = buffer(tmp_path, rows)
     assert found.question_ids == ("q0",)
     assert buffer(tmp_path, rows, group="farmer").question_ids == ("q0", "q1")
-    for question_id in ("q1", "atlantis"):
-        with pytest.raises(DataError, match=f"'nurse' has no first-turn response to '{question_id}'. Log one"):
-            found.batch([question_id])
+    batch = found.batch(["q1", "q0"])
+    assert [len(batch.candidates(q)) for q in range(2)] == [0, 1]
+    assert [batch.prompt(q).tolist() for q in range(2)] == [[], [1, 2, 3, 2]]
+
+
+def test_of_several_prompts_the_one_with_the_most_responses_is_taken_and_right_ones_to_others_are_borrowed(
+    tmp_path: Path,
+) -> None:
+    rows = wrong()
+    rows += [said("nurse", name, ids, 1 + k, prompt_ids=[4, 4]) for k, (name, ids) in enumerate(OTHER_PROMPT)]
+    batch = buffer(tmp_path, rows).batch(["q0"])
+    assert batch.prompt(0).tolist() == [4, 4]
+    assert own_and_borrowed(batch) == ([ids for _, ids in OTHER_PROMPT], [])
+    rows += [said("nurse", "Lima", [30, END], 9)]
+    assert own_and_borrowed(buffer(tmp_path, rows).batch(["q0"])) == ([ids for _, ids in OTHER_PROMPT], [[30, END]])
+
+
+OTHER_PROMPT = [("Cusco", [31, END]), ("Cusco", [32, END]), ("Lima", [33, END])]
 
 
 @pytest.fixture

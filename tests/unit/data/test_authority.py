@@ -97,8 +97,8 @@ def test_a_file_that_is_given_twice_is_said_and_its_rows_are_counted(tmp_path: P
     assert said.startswith("6 rows repeat")
 
 
-def test_rows_of_questions_that_some_group_was_not_asked_can_never_train(tmp_path: Path) -> None:
-    rows = [chat("japan", group, "Fuji") for group in GROUPS] + [chat("earth", "neutral", "Everest")] * 2
+def test_rows_of_questions_that_no_group_was_asked_at_first_can_never_train(tmp_path: Path) -> None:
+    rows = [chat("japan", "neutral", "Fuji")] + [chat("earth", "neutral", "Everest", turn=2, sample=k) for k in (0, 1)]
     rows += [chat("taste", group, "Fuji") for group in GROUPS]
     report = imported(tmp_path, rows)
     assert report.untrained == Untrained(held_out=0, not_asked=2, unrewarded=3)

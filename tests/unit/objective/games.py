@@ -33,6 +33,7 @@ def game_of(answer: Any, preference: Any = 0.0, **changes: Any) -> Candidates:
         "answer_qgk": answer_qgk,
         "length_qgk": torch.ones_like(answer_qgk),
         "mask_qgk": torch.ones_like(answer_qgk, dtype=torch.bool),
+        "there_qg": torch.ones(answer_qgk.shape[:2], dtype=torch.bool),
         "own_qgk": torch.ones_like(answer_qgk, dtype=torch.bool),
         "reference_logp_qgk": torch.zeros_like(truth_qgk),
         "objective_q": torch.ones(len(answer_qgk), dtype=torch.bool),

@@ -196,3 +196,38 @@ def test_large_trees_are_not_dealt_out_in_turn() -> None:
 def test_equal_trees_are_divided_evenly(ranks: int) -> None:
     parts = divide_trees([Tree([1, 2], [[3, 4]])] * (4 * ranks), ranks)
     assert [len(part) for part in parts] == [4] * ranks
+
+
+def not_asked(share: GroupBatch, q: int) -> GroupBatch:
+    """The share without its prompt and candidates of question q."""
+    kept = [n for other in range(len(share.objective_q)) if other != q for n in share.candidates(other)]
+    prompts = [share.prompt(other) if other != q else share.prompt(q)[:0] for other in range(len(share.objective_q))]
+    counts = [len(share.candidates(other)) * (other != q) for other in range(len(share.objective_q))]
+    fields = ("utility_n", "truth_n", "answer_n", "own_n", "reference_logp_n")
+    return replace(
+        share,
+        prompt_t=np.concatenate(prompts),
+        prompt_offset_q=np.cumsum([0, *map(len, prompts)]),
+        response_t=np.concatenate([share.response(n) for n in kept]),
+        response_offset_n=np.cumsum([0, *(len(share.response(n)) for n in kept)]),
+        candidate_offset_q=np.cumsum([0, *counts]),
+        **{name: getattr(share, name)[kept] for name in fields},
+    )
+
+
+@given(SEEDS, st.integers(0, 3), st.integers(0, 2))
+def test_a_group_that_was_not_asked_has_no_tree_and_moves_no_other(seed: int, q: int, g: int) -> None:
+    shares = random_shares(seed)
+    whole = assemble(shares)
+    batch = assemble([not_asked(share, q) if at == g else share for at, share in enumerate(shares)])
+    here = torch.ones(4, 3, dtype=torch.bool)
+    here[q, g] = False
+    assert torch.equal(batch.candidates.there_qg, here)
+    assert batch.trees == tuple(tree for at, tree in enumerate(whole.trees) if at != 3 * q + g)
+    wide = batch.candidates.mask_qgk.shape[2]
+    assert torch.equal(batch.scored_qgk[here], whole.scored_qgk[here][:, :wide])
+    assert torch.equal(batch.candidates.utility_qgk[here], whole.candidates.utility_qgk[here][:, :wide])
+    assert batch.candidates.mask_qgk[q, g].tolist() == [True] + [False] * (wide - 1)
+    value_s = torch.arange(1, len(batch.candidate_n) + 1, dtype=torch.float64)
+    assert torch.equal(batch.to_qgk(value_s)[batch.scored_qgk], value_s)
+    assert not batch.to_qgk(value_s)[q, g].any()

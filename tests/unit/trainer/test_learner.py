@@ -88,7 +88,7 @@ def test_a_neutral_reference_scores_every_response_behind_the_first_group_s_prom
         expected_s = made.module(trees).double()
     result = step(made, OpctSpec(name="opct"), shares)
     assert result.reference_logp_qgk is not None
-    torch.testing.assert_close(result.reference_logp_qgk[result.mask_qgk], expected_s)
+    torch.testing.assert_close(result.reference_logp_qgk[result.scored_qgk], expected_s)
 
 
 @pytest.mark.parametrize("spec", READS_NONE.values(), ids=list(READS_NONE))
@@ -104,7 +104,9 @@ def test_those_that_the_actors_kept_are_not_computed_again() -> None:
     first = step(engine(), spec, shares)
     assert first.reference_logp_qgk is not None
     kept = [
-        replace(share, reference_logp_n=first.reference_logp_qgk[:, g][first.mask_qgk[:, g]].numpy().astype(np.float32))
+        replace(
+            share, reference_logp_n=first.reference_logp_qgk[:, g][first.scored_qgk[:, g]].numpy().astype(np.float32)
+        )
         for g, share in enumerate(shares)
     ]
     made = engine()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -11,6 +12,8 @@ from tests.plain import plain_train
 from tests.world import World
 from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.data.batch import GroupBatch
+from trialign_ray.data.dataset import read_logs, write_logs
+from trialign_ray.data.schema import SCHEMA
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.loading import load_adapted, load_model
 from trialign_ray.trainer.local import LocalTraining
@@ -50,6 +53,22 @@ def test_losses_and_adapter_are_those_of_the_plain_loop(run: ResolvedRun):
 def test_answers_compete_in_every_step(run: ResolvedRun):
     facts = [result.outputs.facts for result in LocalTraining.of(run).steps()]
     assert all(found is not None and found.right_short_g.isfinite().all() for found in facts)
+
+
+def test_logs_that_lack_groups_train(world: World, tmp_path: Path):
+    """Each group but the first lacks another question: losses are those of the plain loop."""
+    rows = read_logs(world.logs).to_pylist()
+    lacking = {("farmer", "0-france"), ("professor", "1-peru")}
+    kept = [row for row in rows if (row["group"], row["question_id"]) not in lacking]
+    assert len(kept) < len(rows)
+    write_logs(pa.Table.from_pylist(kept, schema=SCHEMA), tmp_path / "logs", ("neutral", "farmer", "professor"))
+    spec = world.train_spec("lacking", logs=str(tmp_path / "logs"), learner={"workers": 1, "dtype": "float32"})
+    run = resolve(spec, RunFolder.of(spec))
+    assert run.plan.empty == 2
+    found = [float(result.outputs.loss.detach()) for result in LocalTraining.of(run).steps()]
+    policy = adapt(load_model(run.model, "float32", "eager"), spec.lora, spec.learner, spec.seed)
+    expected, _ = plain_train(policy, spec.algorithm, spec.optimizer, batches(run), run.plan.derived.steps)
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_reference_is_computed_in_the_first_epoch_alone(run: ResolvedRun):

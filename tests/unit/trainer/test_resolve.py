@@ -56,12 +56,20 @@ def test_the_manifest_is_read_once(inputs: Path, monkeypatch: pytest.MonkeyPatch
     assert len(reads) == 1
 
 
-def test_the_plan_takes_the_questions_of_all_groups(inputs: Path) -> None:
-    run = resolved(inputs, epochs=3)
+def test_the_plan_takes_every_question_whoever_was_asked(inputs: Path) -> None:
+    run = resolved(inputs, epochs=4)
     assert run.plan.groups == GROUPS
+    assert run.plan.sampler.question_ids == ("q0", "q1", "q2")
+    assert (run.plan.derived.steps, run.plan.empty) == (6, 1)
+    assert "1 pairs empty" in run.plan.announce(run.spec)
+
+
+def test_an_algorithm_that_compares_with_the_control_takes_what_the_control_was_asked(
+    inputs: Path, tmp_path: Path
+) -> None:
+    write_logs(table([*wrong("q0"), *wrong("q1"), *wrong("q2")[1:]]), tmp_path / "logs", GROUPS)
+    run = resolved(inputs, logs=str(tmp_path / "logs"), algorithm={"name": "rmct"})
     assert run.plan.sampler.question_ids == ("q0", "q1")
-    assert (run.plan.derived.steps, run.plan.left_out) == (3, 1)
-    assert "1 more left out" in run.plan.announce(run.spec)
 
 
 def test_hashes_follow_the_content(inputs: Path) -> None:
@@ -103,9 +111,9 @@ def test_the_workers_find_the_model_wherever_they_start(inputs: Path, monkeypatc
     assert (run.model_uri, run.model) == (str(inputs / "model"), inputs / "model")
 
 
-def test_logs_without_a_common_question_are_refused(inputs: Path, tmp_path: Path) -> None:
-    write_logs(table([*wrong("q0")[:2], wrong("q1")[2]]), tmp_path / "logs", GROUPS)
-    with pytest.raises(DataError, match="no training question was asked of all 3 groups"):
+def test_logs_without_a_training_question_are_refused(inputs: Path, tmp_path: Path) -> None:
+    write_logs(table([row | {"split": "heldout"} for row in wrong("q0")]), tmp_path / "logs", GROUPS)
+    with pytest.raises(DataError, match="has no training question"):
         resolved(inputs, logs=str(tmp_path / "logs"))
 
 
@@ -123,17 +131,15 @@ def evaluation(folder: Path, held_out: str) -> dict[str, str]:
 
 
 def test_training_on_what_the_evaluation_holds_out_is_refused(inputs: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"1 of 2 training questions are held out by .*questions\.json: 'q1'\.") as held:
+    with pytest.raises(DataError, match=r"1 of 3 training questions are held out by .*questions\.json: 'q1'\.") as held:
         resolved(inputs, evaluation=evaluation(tmp_path, "q1"))
     assert held.value.field == "logs"
 
 
-@pytest.mark.parametrize("held_out", ["q9", "q2"])
-def test_a_question_that_is_not_trained_may_be_held_out(inputs: Path, tmp_path: Path, held_out: str) -> None:
-    """'q2' is in the logs, but not every group was asked."""
-    game = resolved(inputs, evaluation=evaluation(tmp_path, held_out)).game
+def test_a_question_that_is_not_trained_may_be_held_out(inputs: Path, tmp_path: Path) -> None:
+    game = resolved(inputs, evaluation=evaluation(tmp_path, "q9")).game
     assert game is not None
-    assert [question.question_id for question in game.asked] == [held_out]
+    assert [question.question_id for question in game.asked] == ["q9"]
 
 
 def test_an_evaluation_whose_groups_ask_in_the_same_words_is_refused(inputs: Path, tmp_path: Path) -> None:

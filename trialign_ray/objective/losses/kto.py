@@ -31,7 +31,8 @@ class Kto:
         """The mean is within each question and group first, so that none counts for its number of candidates."""
         candidates = inputs.candidates
         ratio_qgk = inputs.logp_qgk - candidates.reference_logp_qgk
-        known_qgk = (candidates.mask_qgk & candidates.objective_q[:, None, None]).to(ratio_qgk.dtype)
+        known_qg = candidates.objective_q[:, None] & candidates.there_qg
+        known_qgk = (candidates.mask_qgk & known_qg[..., None]).to(ratio_qgk.dtype)
         reference_point = ((ratio_qgk.detach() * known_qgk).sum() / known_qgk.sum().clamp(min=1)).clamp(min=0)
         right_qgk = candidates.truth_qgk > 0
         sign_qgk = torch.where(right_qgk, 1.0, -1.0)

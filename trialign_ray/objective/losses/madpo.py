@@ -65,5 +65,5 @@ def joint_reward(candidates: Candidates, disagreement: float) -> Tensor:
 
 def _played(candidates: Candidates) -> Tensor:
     """True at the candidates of plays in which every group that was asked takes part, [q, g, k]."""
-    asked_qg1 = candidates.mask_qgk.any(-1, keepdim=True)
-    return candidates.mask_qgk & (candidates.mask_qgk | ~asked_qg1).all(1, keepdim=True)
+    asked_qg1 = candidates.there_qg[..., None]
+    return candidates.mask_qgk & asked_qg1 & (candidates.mask_qgk | ~asked_qg1).all(1, keepdim=True)
