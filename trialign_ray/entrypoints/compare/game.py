@@ -37,6 +37,11 @@ def held_out_game(spec: CompareSpec, regime: Regime | None, validation: Collecti
     questions, groups = load_game(told.questions, path, under="evaluation.")
     if validation:
         asked = tuple(question for question in questions.questions if question.question_id in validation)
+        if not asked:
+            raise DataError(
+                f"{told.questions}: has none of the {len(validation)} training questions that trials ask. Give a set "
+                "that holds them beside the held-out ones, or one learning rate a family."
+            )
     else:
         asked = asked_questions(questions, "heldout", told.questions, under="evaluation.")
     with naming("evaluation.groups"):

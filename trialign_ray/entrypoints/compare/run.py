@@ -12,7 +12,7 @@ from trialign_ray.entrypoints.compare.cell import run_cell
 from trialign_ray.entrypoints.compare.cells import Cell, cheapest_first, reference_cells, trained_cells, trial_cells
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 from trialign_ray.entrypoints.compare.game import held_out_game
-from trialign_ray.entrypoints.compare.logs import logs_of
+from trialign_ray.entrypoints.compare.logs import check_logs
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.entrypoints.compare.registered import register
 from trialign_ray.entrypoints.compare.report import comparison
@@ -66,13 +66,14 @@ def _refuse_unfinished(folder: CompareFolder) -> None:
 
 def _run_all(spec: CompareSpec, folder: CompareFolder, runner: Runner, progress: Progress) -> dict[str, Exception]:
     """What failed, by label. Everything that can be refused is refused before the first cell runs."""
-    for regime in spec.regimes.values():
-        held_out_game(spec, regime)
+    games = {label: held_out_game(spec, regime) for label, regime in spec.regimes.items()}
     trials = [cell for cells in trial_cells(spec).values() for cell in cells]
     grid = trained_cells(spec, {family: rates[0] for family, rates in spec.learning_rates.items()})
-    for cell in (*trials, *grid):
+    for cell in {(cell.train.logs, cell.changes, cell.validation): cell for cell in (*trials, *grid)}.values():
         with naming(f"regimes.{cell.regime}.logs"):
-            logs_of(spec, cell)
+            check_logs(spec, cell, games[cell.regime].questions)
+    for cell in trials:
+        held_out_game(spec, spec.regimes[cell.regime], cell.validation)
     register(spec, folder)
     folder.write("compare.json", spec.model_dump_json(indent=2) + "\n")
     failed = _run(spec, folder, [*reference_cells(spec), *trials], runner, progress)

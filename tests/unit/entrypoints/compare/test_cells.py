@@ -16,8 +16,9 @@ from trialign_ray.data.dataset import read_logs
 from trialign_ray.entrypoints.compare.cells import Cell, cheapest_first, reference_cells, trained_cells, trial_cells
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.game import held_out_game
-from trialign_ray.entrypoints.compare.logs import logs_of
+from trialign_ray.entrypoints.compare.logs import check_logs, logs_of
 from trialign_ray.entrypoints.compare.rates import chosen_rates
+from trialign_ray.errors import DataError
 
 PREDICTED = "Nothing wins: random weights, four questions."
 RATES = {"weighted": [0.02, 0.01, 0.03]}
@@ -95,6 +96,20 @@ def test_a_trial_asks_training_questions_that_it_does_not_train_on(tuned: Compar
     trained = set(read_logs(logs_of(tuned, cells[0]))["question_id"].to_pylist())
     assert trained
     assert not trained & set(cells[0].validation)
+
+
+def test_questions_that_trials_ask_have_to_be_in_the_set(tuned: CompareSpec):
+    with pytest.raises(DataError, match="has none of the 1 training questions that trials ask"):
+        held_out_game(tuned, tuned.regimes["all"], ("unknown",))
+
+
+def test_logs_that_hold_what_is_held_out_are_refused(tuned: CompareSpec):
+    (cell,) = trained_cells(tuned, {"weighted": 0.02})
+    questions = held_out_game(tuned, tuned.regimes["all"]).questions
+    check_logs(tuned, cell, questions)
+    held_out = [question.model_copy(update={"split": "heldout"}) for question in questions.questions]
+    with pytest.raises(DataError, match="4 of 4 training questions are held out"):
+        check_logs(tuned, cell, questions.model_copy(update={"questions": tuple(held_out)}))
 
 
 def test_the_best_trial_gives_the_rate_and_of_equal_ones_the_lower(tuned: CompareSpec):
