@@ -34,6 +34,7 @@ PAGES = (
     "docs/logs.md",
     "docs/operations.md",
     "docs/questions.md",
+    "docs/turns.md",
 )
 MADE_BY_THE_READER = {"docker/.env"}
 _FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo|bench"
