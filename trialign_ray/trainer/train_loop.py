@@ -189,6 +189,9 @@ class _Rank:
             "accuracy": result.accuracy_g,
             "mass_right": outputs.mass_right_g,
         }
+        facts = outputs.facts
+        if facts is not None:
+            per_group |= {"right_short": facts.right_short_g, "right_frames": facts.right_frames_g}
         return {
             "step": self._step,
             "steps": self._plan.derived.steps,
@@ -197,6 +200,8 @@ class _Rank:
             "policy_loss": float(outputs.policy_loss),
             "penalty": float(outputs.penalty),
             "kl": None if outputs.kl is None else float(outputs.kl),
+            "facts_loss": None if facts is None else float(facts.loss),
+            "facts_penalty": None if facts is None else float(facts.penalty),
             "lambda": outputs.coefficient,
             "lambda_clamped": outputs.clamped,
             "learning_rate": result.learning_rate,
