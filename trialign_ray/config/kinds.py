@@ -66,7 +66,7 @@ JOB_KINDS: Mapping[str, JobKind] = {
     "collect": JobKind(
         CollectSpec,
         "trialign_ray.entrypoints.collect:run_job",
-        reads=("model", "unasked_in", "questions", "groups"),
+        reads=("model", "adapter", "unasked_in", "questions", "groups"),
         writes=("output", "endpoint.cache"),
         cpus=1.0,
     ),

@@ -164,6 +164,8 @@ class CollectSpec(JobSpec):
     """Name of the Ray job."""
     model: PathOrUri
     """Folder of a Hugging Face causal LM (safetensors); with an endpoint, of the tokenizer that makes token ids."""
+    adapter: PathOrUri | None = None
+    """A PEFT adapter to put on the model."""
     endpoint: RecordedEndpointSpec | None = None
     """A server that answers instead of the model in the folder."""
     chat_template_kwargs: dict[str, JsonValue] = {}
@@ -208,6 +210,8 @@ class CollectSpec(JobSpec):
         check_turns(self.protocol, self.turns)
         if self.unasked_in is not None and self.turns > 1:
             raise ValueError("'unasked_in' leaves groups out, and later turns show what all have said; set turns to 1")
+        if self.endpoint is not None and self.adapter is not None:
+            raise ValueError("'adapter' goes on the model in the folder, and a server answers; leave one of them out")
         if self.endpoint is not None and self.workers > 1:
             raise ValueError("'workers' hold copies of the model; a server takes 'endpoint.concurrency' instead")
         if self.endpoint is not None and self.endpoint.logprobs == "raw" and self.temperature not in (0, 1):

@@ -10,18 +10,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import torch
 
 from tests.chat_server import ChatServer, Reply, said
 from tests.world import World
 from trialign_ray.config.tasks import CollectSpec
+from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.data.dataset import read_logs, verify, write_logs
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.collect import collect
 from trialign_ray.envs.rollout import play
-from trialign_ray.errors import CheckpointError, DataError, SpecError
+from trialign_ray.errors import CheckpointError, DataError, ModelError, SpecError
 from trialign_ray.io.lock import locked
 from trialign_ray.io.storage import locate
+from trialign_ray.models.loading import adapter_hash, load_model
 from trialign_ray.progress import Silent
+from trialign_ray.trainer.policy import adapt
 
 KEY = ("question_id", "group", "turn", "sample")
 ORDER = [(name, "ascending") for name in KEY]
@@ -204,3 +208,23 @@ def test_complete_logs_leave_nothing_to_ask_and_later_turns_want_all_groups(worl
         collect(spec_of(world, tmp_path / "logs", protocol="independent", turns=1, unasked_in=world.logs))
     with pytest.raises(ValueError, match="'unasked_in' leaves groups out, and later turns show what all have said"):
         spec_of(world, tmp_path / "logs", unasked_in=world.logs)
+
+
+def test_an_adapter_answers_and_its_rows_name_both(world: World, tmp_path: Path) -> None:
+    policy = adapt(load_model(world.model, "float32", "eager"), LoraSpec(rank=4), LearnerSpec(), seed=1)
+    with torch.no_grad():
+        for parameter in policy.trainable():
+            parameter.add_(0.5)
+    adapter = tmp_path / "adapter"
+    policy.model.save_pretrained(str(adapter), safe_serialization=True)
+    plain, adapted = (
+        spec_of(world, tmp_path / name, adapter=given, protocol="cooperative")
+        for name, given in (("plain", None), ("adapted", str(adapter)))
+    )
+    hashes = [collect(spec).model_hashes for spec in (plain, adapted)]
+    assert hashes[1] == (f"{hashes[0][0]}+{adapter_hash(adapter)}",)
+    assert read_logs(plain.output)["response_ids"] != read_logs(adapted.output)["response_ids"]
+    with pytest.raises(ModelError, match=r"field 'adapter': .*no adapter_config\.json"):
+        collect(spec_of(world, tmp_path / "none", adapter=world.model))
+    with pytest.raises(ValueError, match="'adapter' goes on the model in the folder, and a server answers"):
+        spec_of(world, tmp_path / "none", adapter="a", endpoint={"url": "http://h/v1", "model": "m"})

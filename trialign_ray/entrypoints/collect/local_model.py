@@ -32,6 +32,7 @@ class Loading:
     """Which model to load, and how."""
 
     model: str
+    adapter: str | None
     generator: Strict
     """Specification of the engine, an entry of GENERATORS or an import."""
     dtype: str
@@ -40,7 +41,8 @@ class Loading:
     def generator_of(self) -> Generator:
         """The loaded model; raises ModelError."""
         engine: Engine = build(GENERATORS, self.generator)
-        return engine.load(local_folder(self.model), None, self.dtype, self.device)
+        adapter = None if self.adapter is None else local_folder(self.adapter)
+        return engine.load(local_folder(self.model), adapter, self.dtype, self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class LocalPlayer:
         """The player that `spec` asks for; raises ModelError for a device that is not here."""
         with naming("device"):
             device = device_of(spec.device)
-        loading = Loading(spec.model, spec.generator, dtype_of(spec.dtype, device), device)
+        loading = Loading(spec.model, spec.adapter, spec.generator, dtype_of(spec.dtype, device), device)
         return LocalPlayer(loading, plan, spec.workers)
 
     @property

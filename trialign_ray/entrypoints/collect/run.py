@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -28,7 +29,7 @@ from trialign_ray.errors import DataError, naming
 from trialign_ray.inference.base import Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import locate, writing
-from trialign_ray.models.loading import model_hash
+from trialign_ray.models.loading import adapter_hash, model_hash
 from trialign_ray.progress import Progress, Silent
 
 
@@ -103,14 +104,22 @@ def _player(spec: CollectSpec, questions: QuestionSet, groups: GroupSet, wanted:
             sampling=Sampling(spec.max_new_tokens, spec.temperature, spec.samples),
             seed=spec.seed,
             questions_per_batch=spec.questions_per_batch,
-            model_hash=model_hash(folder),
+            model_hash=_weights(folder, spec.adapter),
             asked=wanted,
         )
         return LocalPlayer.of(spec, plan)
 
 
+def _weights(model: Path, adapter: str | None) -> str:
+    """Hash of the weights that answer, 'model+adapter' where there is an adapter."""
+    if adapter is None:
+        return model_hash(model)
+    with naming("adapter"):
+        return f"{model_hash(model)}+{adapter_hash(local_folder(adapter))}"
+
+
 _FREE = {"name", "output", "overwrite", "workers"}
-_NAMED = {"model", "endpoint", "questions", "groups", "unasked_in", "dtype", "device"}
+_NAMED = {"model", "adapter", "endpoint", "questions", "groups", "unasked_in", "dtype", "device"}
 """Fields that change no row, and those that stand in the identity by what they name."""
 
 
