@@ -108,7 +108,8 @@ def step_objective(
     outputs = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
     if isinstance(objective.welfare, MovingWelfare):
         last_g = torch.ones_like(average_g) if last_weight_g is None else last_weight_g
-        weight_g = objective.welfare.moved(last_g, outputs.loss_qg.detach().mean(0))
+        loss_g = outputs.loss_qg.detach().sum(0) / candidates.there_qg.sum(0).clamp(min=1)
+        weight_g = objective.welfare.moved(last_g, loss_g)
     else:
         weight_g = objective.welfare.weights(average_g)
     asked = objective.inconsistency

@@ -52,3 +52,14 @@ def test_the_weights_are_constant_in_the_gradient() -> None:
     outputs = [step_objective(each, leaf_qgk, game, first_utilities(2)) for each in (robust, plain)]
     slopes = [torch.autograd.grad(each.loss, leaf_qgk)[0] for each in outputs]
     torch.testing.assert_close(slopes[0], outputs[0].weight_g[:, None] * slopes[1])
+
+
+def test_a_group_that_was_asked_fewer_questions_is_not_thought_to_lose_less() -> None:
+    """Both lose the same on what they were asked; the second was not asked the second question."""
+    there_qg = torch.tensor([[True, True], [True, False]])
+    answers = [[[TRUTH, WRONG]] * 2, [[TRUTH, WRONG], [-1, -1]]]
+    mask_qgk = there_qg[..., None] | torch.tensor([True, False])
+    game = game_of(answers, there_qg=there_qg, mask_qgk=mask_qgk)
+    logp_qgk = -there_qg[..., None].double().expand(2, 2, 2)
+    outputs = step_objective(compose(GrDpoSpec(name="gr_dpo", step=1)), logp_qgk, game, first_utilities(2))
+    torch.testing.assert_close(outputs.weight_g, torch.ones(2, dtype=torch.float64))

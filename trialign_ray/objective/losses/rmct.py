@@ -43,4 +43,5 @@ class Rmct:
             drift_qg = rate_qg - (first_qgk * candidates.truth_qgk).sum(-1)
             neutral_g = torch.arange(rate_qg.shape[1], device=rate_qg.device) == 0
             loss_qg = loss_qg + self.anchor * neutral_g * drift_qg.square() / 2
-        return LossOutputs(loss_qg * candidates.objective_q[:, None], effective_samples(policy_qgk.detach()))
+        counted_qg = candidates.objective_q[:, None] & candidates.there_qg
+        return LossOutputs(loss_qg * counted_qg, effective_samples(policy_qgk.detach()))
