@@ -2,112 +2,89 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
+from trialign_ray.cli import asking, fields, specs
 from trialign_ray.cli import endpoint as server
-from trialign_ray.cli import fields, specs
 from trialign_ray.errors import DataError
 from trialign_ray.io import console
 
-SpecFile = Annotated[
-    Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Specification; options override its fields.")
-]
+if TYPE_CHECKING:
+    from trialign_ray.config.tasks import AuditSpec
 
 
-def command(
-    spec: SpecFile = None,
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(asking.AskingOptions):
+    """What `trialign audit` can be told."""
+
     model: Annotated[
         str | None, Option(help="Folder of a Hugging Face causal LM; with --endpoint the server's name for it.")
-    ] = None,
-    adapter: Annotated[str | None, Option(help="A PEFT adapter to put on the model.")] = None,
-    template: Annotated[
-        list[str] | None, Option(metavar="NAME=VALUE", help="Chat template argument: enable_thinking=false.")
-    ] = None,
+    ] = None
+    adapter: Annotated[str | None, Option(help="A PEFT adapter to put on the model.")] = None
     answers: Annotated[
         str | None, Option(help="Answers instead of a model: a log dataset, JSONL, Parquet or a batch's output.")
-    ] = None,
+    ] = None
     opens: Annotated[
         str | None, Option(metavar="TAG", help="Tag of reasoning that the server's prompts end with: '<think>'.")
-    ] = None,
+    ] = None
     against: Annotated[
         str | None, Option(metavar="RUN", help="Folder or report.json of an earlier audit to compare with.")
-    ] = None,
-    map_: fields.Map = None,
-    ignore: fields.Ignore = None,
-    endpoint: server.Url = None,
-    key_env: server.KeyEnv = None,
-    concurrency: server.Concurrency = None,
-    requests_per_minute: server.RequestsPerMinute = None,
-    attempts: server.Attempts = None,
-    timeout: server.Timeout = None,
-    cache: server.Cache = None,
-    replay: server.Replay = None,
-    body: server.Body = None,
-    questions: Annotated[str | None, Option(help="Question set, YAML or JSON.")] = None,
-    groups: Annotated[str | None, Option(help="Group set, YAML or JSON.")] = None,
-    split: Annotated[str | None, Option(help="Which questions: heldout (default), train or all.")] = None,
-    read: Annotated[str | None, Option(help="How it answers: generate (default), or score options.")] = None,
-    options: Annotated[int | None, Option(help="With --read score: options of a question that gives none (4).")] = None,
-    samples: Annotated[int | None, Option(help="Responses to each prompt: 1 (default) is greedy.")] = None,
-    temperature: Annotated[float | None, Option(help="Sampling temperature; used with several samples.")] = None,
-    max_new_tokens: Annotated[int | None, Option(help="Longest response, in tokens.")] = None,
-    seed: Annotated[int | None, Option(help="Random seed for sampling and for drawn options.")] = None,
-    dtype: Annotated[str | None, Option(help="auto (default), bfloat16 or float32.")] = None,
-    device: Annotated[str | None, Option(help="auto (default), cpu or cuda.")] = None,
-    bootstrap: Annotated[int | None, Option(help="Bootstrap resamples for each interval.")] = None,
+    ] = None
+    map_: fields.Map = None
+    ignore: fields.Ignore = None
+    split: Annotated[str | None, Option(help="Which questions: heldout (default), train or all.")] = None
+    read: Annotated[str | None, Option(help="How it answers: generate (default), or score options.")] = None
+    options: Annotated[int | None, Option(help="With --read score: options of a question that gives none (4).")] = None
+    samples: Annotated[int | None, Option(help="Responses to each prompt: 1 (default) is greedy.")] = None
+    temperature: Annotated[float | None, Option(help="Sampling temperature; used with several samples.")] = None
+    seed: Annotated[int | None, Option(help="Random seed for sampling and for drawn options.")] = None
+    bootstrap: Annotated[int | None, Option(help="Bootstrap resamples for each interval.")] = None
     fail_if: Annotated[
         list[str] | None, Option(metavar="CONDITION", help="Exit with status 8 if this holds: 'gap.low>0.05'.")
-    ] = None,
+    ] = None
     summary: Annotated[
         Path | None, Option(metavar="FILE", help='Append the tables as Markdown: "$GITHUB_STEP_SUMMARY" in an action.')
-    ] = None,
-    runs: Annotated[str | None, Option("--runs", "--out", help="Folder that the run's folder is created in.")] = None,
-    name: Annotated[str | None, Option(help="Name of the run's folder.")] = None,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace the report of an earlier audit.")] = False,
-) -> None:
-    """Measure truth by group: writes report.json and report.html, and prints a table."""
-    from trialign_ray.config.game import load_groups
-    from trialign_ray.config.tasks import AuditSpec
-    from trialign_ray.evaluation.gates import check_gates, gates_of
+    ] = None
+    runs: Annotated[str | None, Option("--runs", "--out", help="Folder that the run's folder is created in.")] = None
+    name: Annotated[str | None, Option(help="Name of the run's folder.")] = None
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the report of an earlier audit.")] = False
 
-    named = name if name is not None or spec is not None else specs.slug("audit", model or answers)
-    asking = {
-        **{"key_env": key_env, "concurrency": concurrency, "requests_per_minute": requests_per_minute},
-        **{"attempts": attempts, "timeout_seconds": timeout, "cache": cache, "replay": replay},
+
+@asking.taking(AuditOptions)
+def command(given: AuditOptions) -> None:
+    """Measure truth by group: writes report.json and report.html, and prints a table."""
+    from trialign_ray.config.tasks import AuditSpec
+
+    options, served = vars(given), given.endpoint is not None
+    flags = asking.fields_of(AuditSpec, options, subject=given.model or given.answers) | {
+        "endpoint": server.endpoint_part(options, given.model if served else None),
+        "model": None if served else given.model,
+        "map": fields.paths(given.map_),
     }
-    served = server.endpoint_part(endpoint, None if endpoint is None else model, body, asking)
-    flags = {
-        **{"name": named, "model": model if endpoint is None else None, "endpoint": served, "adapter": adapter},
-        **{"answers": answers, "map": fields.paths(map_), "ignore": ignore or None, "opens": opens},
-        **{
-            "questions": questions,
-            "groups": groups,
-            "split": split,
-            "samples": samples,
-            "temperature": temperature,
-            "seed": seed,
-        },
-        **{"max_new_tokens": max_new_tokens, "bootstrap": bootstrap, "fail_if": fail_if or None, "runs": runs},
-        **{"against": against, "read": read, "options": options, "dtype": dtype, "device": device},
-        "chat_template_kwargs": specs.template_arguments(template),
-    }
-    job = specs.build(AuditSpec, spec, flags)
-    gates = gates_of(job, load_groups(job.groups))
-    if not overwrite:
+    job = specs.build(AuditSpec, given.spec, flags)
+    if not given.overwrite:
         _refuse_earlier(job.runs, job.name)
+    _run(job, given.summary)
+
+
+def _run(job: AuditSpec, summary: Path | None) -> None:
+    """Raises GateError where a gate fails, when all is written."""
+    from trialign_ray.config.game import load_groups
     from trialign_ray.entrypoints.audit import audit
+    from trialign_ray.evaluation.gates import check_gates, gates_of
+    from trialign_ray.evaluation.report.markdown import append_markdown
     from trialign_ray.evaluation.report.table import report_table
 
+    gates = gates_of(job, load_groups(job.groups))
     with console.progress() as progress:
         report = audit(job, progress)
     console.show(report_table(report))
     if summary is not None:
-        from trialign_ray.evaluation.report.markdown import append_markdown
-
         append_markdown(report, gates, summary)
     typer.echo(f"{job.runs.rstrip('/')}/{job.name}/report.html")
     check_gates(gates, report.audit)
