@@ -32,11 +32,7 @@ class LabelPolicy:
     @classmethod
     def of(cls, labels: Labels, logs: Dataset) -> LabelPolicy:
         """Reads the logs for a majority; raises DataError where they have no control to take labels from."""
-        if labels == "neutral" and NEUTRAL not in logs.manifest.names:
-            raise DataError(
-                f"{logs.folder.uri}: has no group '{NEUTRAL}', whose responses are the labels. Collect it too, or set "
-                "another 'candidates.labels'."
-            )
+        check_labels(labels, logs)
         return cls(labels, majorities(logs) if labels == "majority" else {})
 
     def relabelled(self, table: pa.Table, group: str) -> pa.Table:
@@ -59,6 +55,15 @@ class LabelPolicy:
         answers = table["answer"].to_pylist()
         agrees = [None if vote is None else answer == vote for vote, answer in zip(votes, answers, strict=True)]
         return pa.array(agrees, pa.bool_())
+
+
+def check_labels(labels: Labels, logs: Dataset) -> None:
+    """Raise DataError where the labels are the control's responses and the logs have no control."""
+    if labels == "neutral" and NEUTRAL not in logs.manifest.names:
+        raise DataError(
+            f"{logs.folder.uri}: has no group '{NEUTRAL}', whose responses are the labels. Collect it too, or set "
+            "other 'candidates.labels'."
+        )
 
 
 def majorities(logs: Dataset) -> dict[str, str]:

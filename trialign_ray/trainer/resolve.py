@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trialign_ray.actors.answer_forms import FormWriter
+from trialign_ray.actors.labels import check_labels
 from trialign_ray.actors.replay_buffer import BufferSpec
 from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.attention import ATTENTION
@@ -147,6 +148,7 @@ def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
                 f"{logs.folder.uri}: algorithm '{spec.algorithm.name}' compares the groups with '{NEUTRAL}', but the "
                 f"first group is '{groups[0]}'. Collect '{NEUTRAL}' too, as the first group, or take another algorithm."
             )
+        check_labels(spec.competing().labels, logs)
     derived = derive(spec, len(questions), len(groups))
     sampler = QuestionSampler(tuple(sorted(questions)), spec.questions_per_step, spec.seed, derived.steps)
     return TrainingPlan(groups, sampler, derived, sum(len(questions - each) for each in asked))

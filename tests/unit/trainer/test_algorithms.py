@@ -75,3 +75,5 @@ def test_rates_cannot_be_matched_to_a_control_that_is_not_there(world: World, tm
     with pytest.raises(DataError, match=r"algorithm 'rmct' compares the groups with 'neutral', but the first group is"):
         resolved(world, {"name": "rmct"}, logs=logs)
     assert resolved(world, {"name": "rmct", "target": "best"}, logs=logs).plan.groups == ("farmer", "professor")
+    with pytest.raises(DataError, match="has no group 'neutral', whose responses are the labels"):
+        resolved(world, {"name": "bct"}, logs=logs)
