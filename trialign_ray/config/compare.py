@@ -222,7 +222,11 @@ class CompareSpec(JobSpec):
         rate: a learning rate in place of the specified one. Raises ValidationError.
         """
         fields = merged(merged(self.base, arm.train), regime.train)
-        fields |= {"name": self.name, "seed": seed, "algorithm": arm.algorithm.model_dump(mode="json")}
+        fields |= {
+            "name": self.name,
+            "seed": seed,
+            "algorithm": arm.algorithm.model_dump(mode="json", exclude_unset=True),
+        }
         if rate is not None:
             fields = merged(fields, {"optimizer": {"learning_rate": rate}})
         return TrainSpec.model_validate(fields)

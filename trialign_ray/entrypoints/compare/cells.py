@@ -9,21 +9,20 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from trialign_ray.config.base import content_sha256
+from trialign_ray.config.base import Strict, content_sha256
 from trialign_ray.config.compare import BASE, NEUTRAL_TO_ALL, VOTE, Arm, CompareSpec, LogChanges
 from trialign_ray.config.game import load_game
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import manifest, training_questions
 from trialign_ray.data.regimes import drawn
+from trialign_ray.entrypoints.versions import versions
 from trialign_ray.errors import naming
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import locate, reading, sha256_of
 from trialign_ray.models.loading import model_hash, tokenizer_hash
 
 Stage = Literal["reference", "trial", "trained"]
-_FORMAT = 3
-"""Raised where cells of an earlier format would be read wrongly."""
-_FREE = ("name", "runs", "checkpoint_every", "metrics", "logs", "model")
+_FREE = {"name", "runs", "checkpoint_every", "metrics", "logs", "model"}
 """Fields of a training specification that change nothing of what is trained; logs and model count by their content."""
 
 
@@ -130,11 +129,10 @@ def _with_key(spec: CompareSpec, cell: Cell) -> Cell:
     with naming("base.model"):
         weights = _weights(cell.train.model)
     asked = {
-        "format": _FORMAT,
         "training": training,
         "reference": None if training else [cell.arm, *weights],
-        "model": cell.train.model_dump(mode="json", include={"chat_template_kwargs", "learner"}),
-        "evaluation": evaluation.model_dump(mode="json", exclude={"questions", "groups", "text", "bootstrap"}),
+        "model": _given(cell.train, include={"chat_template_kwargs", "learner"}),
+        "evaluation": _given(evaluation, exclude={"questions", "groups", "text", "bootstrap"}),
         "game": _game(evaluation.questions, regime.groups or evaluation.groups),
         "text": None if evaluation.text is None else _content(evaluation.text),
         "validation": spec.validation.figure if cell.validation else None,
@@ -148,13 +146,19 @@ def _training(cell: Cell) -> str:
         weights = _weights(cell.train.model)
     with naming("base.logs"):
         logs = manifest(cell.train.logs).content_sha256
-    train = cell.train.model_dump(mode="json", exclude=set(_FREE))
-    changes = cell.changes.model_dump(mode="json")
-    return _hash({"train": train, "logs": logs, "changes": changes, "weights": weights, "left_out": cell.validation})
+    parts = {"train": _given(cell.train, exclude=_FREE), "changes": _given(cell.changes)}
+    return _hash({**parts, "logs": logs, "weights": weights, "left_out": cell.validation})
+
+
+def _given(spec: Strict, **fields: set[str]) -> dict[str, Any]:
+    """The fields that a file gives: one that a later version adds, with a default, makes no finished cell stale."""
+    return spec.model_dump(mode="json", exclude_unset=True, **fields)  # type: ignore[arg-type]
 
 
 def _hash(parts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    # Defaults change between releases, so a cell belongs to one.
+    text = json.dumps({**parts, "version": versions()["trialign-ray"]}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @lru_cache
