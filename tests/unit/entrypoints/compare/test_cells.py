@@ -49,7 +49,7 @@ def keys(world: World, folder: Path, **changes: Any) -> list[str]:
 def test_a_cell_depends_on_its_work_and_not_on_names_or_places(world: World, tmp_path: Path):
     before = keys(world, tmp_path)
     assert keys(world, tmp_path / "elsewhere", name="other") == before
-    evaluation = compare_spec(world, tmp_path).evaluation.model_dump()
+    evaluation = compare_spec(world, tmp_path).evaluation.model_dump(exclude_unset=True)
     assert keys(world, tmp_path, evaluation=evaluation | {"bootstrap": 500}) == before
     for changes in (
         {"seeds": [1]},
@@ -62,7 +62,9 @@ def test_a_cell_depends_on_its_work_and_not_on_names_or_places(world: World, tmp
 
 def test_cells_that_are_asked_differently_share_their_training(world: World, tmp_path: Path):
     spec = compare_spec(world, tmp_path, contrasts=[])
-    asked = compare_spec(world, tmp_path, contrasts=[], evaluation=spec.evaluation.model_dump() | {"options": 3})
+    asked = compare_spec(
+        world, tmp_path, contrasts=[], evaluation=spec.evaluation.model_dump(exclude_unset=True) | {"options": 3}
+    )
     both = list(zip(trained_cells(spec, {}), trained_cells(asked, {}), strict=True))
     assert all(one.training_key == other.training_key != "" for one, other in both)
     assert len({cell.training_key for pair in both for cell in pair}) == 2
