@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from trialign_ray.config.algorithm import (
+    ALGORITHMS,
     AlgorithmSpec,
-    DpoSpec,
     FactsSpec,
     ImportedAlgorithm,
     InconsistencySpec,
-    SftSpec,
     TrialignSpec,
     UtilitySpec,
 )
@@ -30,7 +29,7 @@ from trialign_ray.config.cues import (
 from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import TransformersSpec
-from trialign_ray.config.losses import AwrSpec, CandidateLossSpec, DpoLossSpec, LikelihoodSpec
+from trialign_ray.config.losses import LOSSES
 from trialign_ray.config.preferences import (
     Contains,
     Diet,
@@ -50,7 +49,7 @@ from trialign_ray.config.preferences import (
 from trialign_ray.config.seams import Imported, ImportedSpec
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import CandidateSpec, EvaluationSpec, LearnerSpec, LoraSpec, OptimizerSpec, TrainSpec
-from trialign_ray.config.welfare import AlphaFairSpec, GiniSpec, ImportedWelfare
+from trialign_ray.config.welfare import WELFARES, ImportedWelfare
 
 TRAIN = {"kind": "train", "name": "demo", "model": "m", "logs": "demo/logs"}
 AUDIT = {"kind": "audit", "name": "demo", "model": "m", "questions": "q.json", "groups": "g.yaml"}
@@ -106,26 +105,12 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     ImportedRule: {"import_path": "package.module:name"},
     ImportedWelfare: {"import_path": "package.module:name"},
     AlgorithmSpec: {"name": "trialign"},
-    SftSpec: {"name": "sft"},
-    DpoSpec: {"name": "dpo"},
+    **{entry.spec: {"name": name} for name, entry in ALGORITHMS.items()},
     ImportedSpec: {"import_path": "package.module:name"},
     TransformersSpec: {},
     MatmulSpec: {},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
-    **{
-        model: {}
-        for model in (
-            TrialignSpec,
-            UtilitySpec,
-            AlphaFairSpec,
-            GiniSpec,
-            FactsSpec,
-            InconsistencySpec,
-            AwrSpec,
-            CandidateLossSpec,
-            LikelihoodSpec,
-            DpoLossSpec,
-        )
-    },
+    **{model: {} for model in (TrialignSpec, UtilitySpec, FactsSpec, InconsistencySpec)},
+    **{entry.spec: {} for entry in (*LOSSES.values(), *WELFARES.values())},
     **{model: {} for model in (CandidateSpec, LoraSpec, OptimizerSpec, LearnerSpec)},
 }
