@@ -33,6 +33,8 @@ class OptionScorer:
 
     model: CausalLM
     attention: AttentionBackend
+    temperature: float = 1.0
+    """Of the sampling whose log-probs are asked for; above 0."""
 
     @torch.no_grad()
     def logprobs(self, trees: Sequence[Tree], on_progress: Callable[[int], None] | None = None) -> list[list[float]]:
@@ -45,7 +47,8 @@ class OptionScorer:
         alike = _alike(trees)
         merged = [_joint([trees[index] for index in members]) for members in alike]
         for part in _passes(merged):
-            logp_s = response_logprobs(self.model, self.attention, [merged[number] for number in part]).tolist()
+            joint = [merged[number] for number in part]
+            logp_s = response_logprobs(self.model, self.attention, joint, self.temperature).tolist()
             members = [index for number in part for index in alike[number]]
             for index in members:
                 found[index], logp_s = logp_s[: len(trees[index].responses)], logp_s[len(trees[index].responses) :]
@@ -54,14 +57,15 @@ class OptionScorer:
         return found
 
 
-def load_scorer(model: Path, adapter: Path | None, dtype: str, device: str) -> OptionScorer:
+def load_scorer(model: Path, adapter: Path | None, dtype: str, device: str, temperature: float = 1.0) -> OptionScorer:
     """A scorer of the model in folder `model`, with the PEFT adapter in folder `adapter` merged into it.
 
-    dtype: 'bfloat16' or 'float32'. device: as PyTorch names it. Raises ModelError.
+    dtype: 'bfloat16' or 'float32'. device: as PyTorch names it. temperature: of the sampling, as `OptionScorer`
+    has it. Raises ModelError.
     """
     loaded = load_adapted(model, adapter, dtype)
     cast("nn.Module", loaded).to(device)
-    return OptionScorer(loaded, frozen_for_trees(loaded, MatmulSpec()))
+    return OptionScorer(loaded, frozen_for_trees(loaded, MatmulSpec()), temperature)
 
 
 def _alike(trees: Sequence[Tree]) -> list[list[int]]:

@@ -43,10 +43,13 @@ class Policy(nn.Module):
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
 
-def response_logprobs(model: CausalLM, attention: AttentionBackend, trees: Sequence[Tree]) -> Tensor:
+def response_logprobs(
+    model: CausalLM, attention: AttentionBackend, trees: Sequence[Tree], temperature: float = 1.0
+) -> Tensor:
     """Log p(response | prompt) of all responses, in the order of the trees, float32 [responses].
 
-    `model` must run its attention by `attention.implementation`.
+    `model` must run its attention by `attention.implementation`. temperature: that of the sampling whose log-probs
+    these are; above 0.
     """
     packed, device = pack(trees), model.device
 
@@ -60,6 +63,8 @@ def response_logprobs(model: CausalLM, attention: AttentionBackend, trees: Seque
         use_cache=False,
     ).last_hidden_state
     hidden_nd = hidden.flatten(0, 1)[tensor(packed.node_n)]
+    if temperature != 1:
+        hidden_nd = hidden_nd / temperature  # logits are linear in it: `_check_head`
     # ZeRO-3 gathers a weight that is read outside its own module, as here.
     head_vd = model.get_output_embeddings().weight
     logp_p = token_logprobs(hidden_nd, head_vd, tensor(packed.pair_node_p), tensor(packed.pair_token_p))

@@ -75,6 +75,18 @@ def test_an_adapter_counts(tmp_path: Path) -> None:
     assert adapted != pytest.approx(load_scorer(folder, None, "float32", "cpu").logprobs([tree])[0], abs=0.1)
 
 
+def test_scores_of_sampling_at_a_temperature_are_those_of_logits_over_it() -> None:
+    model, tree = tiny_llama(2), Tree([5, 6, 7], [[8, 9, 3], [10, 3]])
+    expected = []
+    for response in tree.responses:
+        ids = torch.tensor([[*tree.prompt, *response]])
+        with torch.no_grad():
+            logp_tv = (model(input_ids=ids).logits[0] / 0.6).log_softmax(-1)
+        expected.append(sum(float(logp_tv[len(tree.prompt) - 1 + at, token]) for at, token in enumerate(response)))
+    sampled = OptionScorer(model, frozen_for_trees(model, MatmulSpec()), temperature=0.6)
+    assert sampled.logprobs([tree])[0] == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_model_whose_logits_are_scaled_is_refused() -> None:
     model = tiny_llama(2)
     forward = model.forward
@@ -103,9 +115,9 @@ def test_prompts_that_begin_alike_are_scored_as_alone(monkeypatch: pytest.Monkey
 def test_what_prompts_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = list[int]()
 
-    def counted(model: Any, attention: Any, forest: Sequence[Tree]) -> Any:
+    def counted(model: Any, attention: Any, forest: Sequence[Tree], temperature: float) -> Any:
         packed.extend(tree_nodes(tree) for tree in forest)
-        return response_logprobs(model, attention, forest)
+        return response_logprobs(model, attention, forest, temperature)
 
     monkeypatch.setattr(option_scores, "response_logprobs", counted)
     forest = [Tree([*range(2, 12), 15 + at], [[8, 3], [9, 3]]) for at in range(4)]
