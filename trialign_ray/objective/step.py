@@ -106,12 +106,8 @@ def step_objective(
     policy_qgk = log_policy_qgk.exp()
     average_g = _moving_average(objective.utility_decay, utility_g, policy_qgk.detach(), candidates)
     outputs = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
-    if isinstance(objective.welfare, MovingWelfare):
-        last_g = torch.ones_like(average_g) if last_weight_g is None else last_weight_g
-        loss_g = outputs.loss_qg.detach().sum(0) / candidates.there_qg.sum(0).clamp(min=1)
-        weight_g = objective.welfare.moved(last_g, loss_g)
-    else:
-        weight_g = objective.welfare.weights(average_g)
+    last_g = torch.ones_like(average_g) if last_weight_g is None else last_weight_g
+    weight_g = _weights(objective.welfare, average_g, last_g, outputs.loss_qg.detach(), candidates)
     asked = objective.inconsistency
     coefficient = clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, asked.form)
     policy_loss = (weight_g * outputs.loss_qg).mean()
@@ -134,6 +130,15 @@ def step_objective(
         signal_share=signal_qg[candidates.there_qg].float().mean(),
         effective_samples=_mean(outputs.effective_samples_qg.detach()[signal_qg]),
     )
+
+
+def _weights(
+    welfare: Welfare | MovingWelfare, average_g: Tensor, last_g: Tensor, loss_qg: Tensor, candidates: Candidates
+) -> Tensor:
+    """Weights of the utilities, or the last ones moved by each group's mean loss on what it was asked; [groups]."""
+    if isinstance(welfare, MovingWelfare):
+        return welfare.moved(last_g, loss_qg.sum(0) / candidates.there_qg.sum(0).clamp(min=1))
+    return welfare.weights(average_g)
 
 
 def _facts(terms: FactTerms, scored: ScoredAnswers | None, weight_g: Tensor) -> FactOutputs:
