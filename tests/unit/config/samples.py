@@ -15,6 +15,17 @@ from trialign_ray.config.algorithm import (
 )
 from trialign_ray.config.attention import MatmulSpec
 from trialign_ray.config.base import JobSpec, Strict
+from trialign_ray.config.compare import (
+    Arm,
+    CellSpec,
+    CompareSpec,
+    Contrast,
+    FewerRows,
+    HeldOutSpec,
+    LogChanges,
+    Regime,
+    ValidationSpec,
+)
 from trialign_ray.config.cues import (
     BeliefCue,
     BiographyCue,
@@ -67,6 +78,12 @@ QUESTIONS = {"name": "demo", "questions": [QUESTION]}
 GROUPS = {"groups": [{"name": "neutral"}, {"name": "nurse", "persona": "A nurse."}]}
 BRIEF = {"name": "brief", "rule": {"rule": "max_words", "words": 5}, "explicit": "Be brief.", "implicit": "In a hurry."}
 
+ARM: dict[str, Any] = {"algorithm": {"name": "sft"}}
+REGIME: dict[str, Any] = {"predicted": "Nothing wins here: no model is asked."}
+COMPARE: dict[str, Any] = {
+    **{"name": "grid", "base": {"model": "m", "logs": "l"}, "algorithms": {"sft": ARM}, "regimes": {"all": REGIME}},
+    "evaluation": {"questions": "q.json", "groups": "g.yaml"},
+}
 LEAST: dict[type[Strict], dict[str, Any]] = {
     JobSpec: {"kind": "bake", "name": "cake"},
     TrainSpec: TRAIN,
@@ -113,4 +130,11 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     **{model: {} for model in (TrialignSpec, UtilitySpec, FactsSpec, InconsistencySpec)},
     **{entry.spec: {} for entry in (*LOSSES.values(), *WELFARES.values())},
     **{model: {} for model in (CandidateSpec, LoraSpec, OptimizerSpec, LearnerSpec)},
+    **{model: {} for model in (LogChanges, ValidationSpec, CellSpec)},
+    FewerRows: {"groups": ["nurse"]},
+    Regime: REGIME,
+    Arm: ARM,
+    Contrast: {"name": "main", "of": "sft", "against": "base", "figure": "free.named", "regime": "all"},
+    HeldOutSpec: {"questions": "q.json", "groups": "g.yaml"},
+    CompareSpec: COMPARE,
 }

@@ -16,7 +16,7 @@ from trialign_ray.entrypoints.compare.cells import reference_cell, trained_cell
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.errors import DataError
-from trialign_ray.evaluation.comparison.measured import Measured, measured, unseen, vote_gain
+from trialign_ray.evaluation.comparison.measured import MeasuredArm, measured, unseen, vote_gain
 from trialign_ray.evaluation.comparison.model import ArmRow, ByFigure, Comparison, ContrastRow, RegimeRows
 from trialign_ray.evaluation.comparison.served_to_all import neutral_to_all, vote
 from trialign_ray.evaluation.figures import Figure, MaybeFigure
@@ -34,7 +34,7 @@ class Finished:
     table: pa.Table
 
     @cached_property
-    def measured(self) -> Measured:
+    def measured(self) -> MeasuredArm:
         """All questions and groups."""
         return measured(self.table)
 
@@ -151,7 +151,7 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
     )
 
 
-def _figures(cells: Sequence[Measured], bootstrap: Bootstrap) -> ByFigure:
+def _figures(cells: Sequence[MeasuredArm], bootstrap: Bootstrap) -> ByFigure:
     """Every figure's mean over the seeds; a minimum over groups is a value without an interval."""
     found: ByFigure = {}
     for name in FIGURES:
@@ -204,7 +204,7 @@ def _difference(
 ) -> tuple[Figure, float] | None:
     changes = book.spec.regimes[contrast.regime].logs
 
-    def read(cells: Sequence[Finished]) -> list[Measured]:
+    def read(cells: Sequence[Finished]) -> list[MeasuredArm]:
         return [measured(unseen(cell.table, changes)) if contrast.unseen else cell.measured for cell in cells]
 
     plus, minus = read(of), read(against)

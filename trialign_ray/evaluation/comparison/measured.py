@@ -24,7 +24,7 @@ READINGS = ("closed", "calibrated", "free")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class MeasuredArm:
     """One arm's answers in each reading."""
 
     answers: dict[str, Answers]
@@ -38,14 +38,14 @@ class Measured:
         return {reading: len(answers.questions) for reading, answers in self.answers.items()}
 
 
-def measured(table: pa.Table) -> Measured:
+def measured(table: pa.Table) -> MeasuredArm:
     """From a cell's answers: the fields that an audit reads, and `reading`. Raises DataError and RowError."""
     answers = {}
     for reading in READINGS:
         rows = table.filter(pc.equal(table["reading"], reading))
         if rows.num_rows:
             answers[reading] = read_answers(rows, _groups(rows), f"{reading} answers")
-    return Measured(
+    return MeasuredArm(
         answers,
         {f"{reading}.{name}": each for reading, said in answers.items() for name, each in _figures(said).items()},
     )
@@ -89,7 +89,7 @@ def _worst(answers: Answers) -> Statistic:
     return statistic
 
 
-def vote_gain(arm: Measured, base: Measured, vote: Measured) -> Statistic:
+def vote_gain(arm: MeasuredArm, base: MeasuredArm, vote: MeasuredArm) -> Statistic:
     """Share of the vote's gain in right for everyone, over the base, that an arm reaches in free answers."""
     name = "free.everyone"
     of, before, best = (side.statistics[name] for side in (arm, base, vote))

@@ -11,7 +11,7 @@ import pytest
 
 from trialign_ray.config.compare import LogChanges
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.evaluation.comparison.measured import Measured, measured, unseen, vote_gain
+from trialign_ray.evaluation.comparison.measured import MeasuredArm, measured, unseen, vote_gain
 from trialign_ray.evaluation.rows import COLUMNS
 
 GROUPS = ("neutral", "farmer", "nurse")
@@ -41,7 +41,7 @@ def table(free: Asked, closed: Asked | None = None) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FIELDS)
 
 
-def values(found: Measured, weights: tuple[float, ...] = (1, 1)) -> dict[str, float]:
+def values(found: MeasuredArm, weights: tuple[float, ...] = (1, 1)) -> dict[str, float]:
     return {name: float(each(np.array([weights]))[0]) for name, each in found.statistics.items()}
 
 
