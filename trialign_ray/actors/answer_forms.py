@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import JsonValue
@@ -22,8 +23,9 @@ from trialign_ray.data.answer_sets import AnswerSet, answer_sets
 from trialign_ray.data.batch import AnswerForms
 from trialign_ray.data.dataset import Dataset, open_dataset
 from trialign_ray.io.cache import local_folder
-from trialign_ray.models.chat_tokens import ChatTokens
-from trialign_ray.models.loading import chat_tokens
+
+if TYPE_CHECKING:
+    from trialign_ray.models.chat_tokens import ChatTokens
 
 Wording = tuple[str, str | None]
 """A response as text, and its canonical answer."""
@@ -56,6 +58,9 @@ class FormWriter:
 
     @cached_property
     def _tokens(self) -> ChatTokens:
+        # A group actor without closed sets needs neither torch nor transformers, which take seconds to import.
+        from trialign_ray.models.loading import chat_tokens
+
         return chat_tokens(local_folder(self._model), self._arguments)
 
     @cached_property

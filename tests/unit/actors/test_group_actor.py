@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,3 +73,10 @@ def test_an_actor_keeps_its_arrow_file_in_the_cache_of_its_own_machine(
     nurse = GroupActor(replace(spec(tmp_path, "nurse"), cache=None))
     assert nurse.question_ids() == ("q0",)
     assert len(list((tmp_path / "machine" / "partitions").iterdir())) == 1
+
+
+def test_an_actor_without_closed_sets_imports_neither_torch_nor_transformers() -> None:
+    """There is one for each group, and they start together: what they import is paid for by every run."""
+    program = "import sys, trialign_ray.actors.group_actor; print(*{'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == []
