@@ -17,6 +17,7 @@ from trialign_ray.cli import (
     collect,
     compare,
     doctor,
+    evaluate,
     export,
     jobs,
     keys,
@@ -67,6 +68,7 @@ app.command("collect")(collect.command)
 app.add_typer(logs.app, name="logs")
 app.command("train")(train.command)
 app.command("compare")(compare.command)
+app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
 app.command("questions")(questions.command)
 app.add_typer(bench.app, name="bench")

@@ -1,4 +1,4 @@
-"""Where an audited model lies and runs, whichever way it is read."""
+"""Where a local model lies and runs, whichever way it is asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from trialign_ray.config.evaluate import EvaluateSpec
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.errors import naming
 from trialign_ray.io.cache import local_folder
@@ -37,7 +38,7 @@ class ModelFolder:
         return facts | {"device": self.device, "dtype": self.dtype}
 
 
-def model_folder(spec: AuditSpec) -> ModelFolder:
+def model_folder(spec: AuditSpec | EvaluateSpec) -> ModelFolder:
     """The model that `spec` names, fetched where it lies elsewhere. Raises ModelError and DataError."""
     with naming("device"):
         device = device_of(spec.device)
