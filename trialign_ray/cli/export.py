@@ -10,12 +10,13 @@ from typer import Option
 
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, runs/demo for instance.")],
-    target: Annotated[str | None, Option(help="Where to write; by default RUN/export.")] = None,
+    group: Annotated[str | None, Option(help="Whose adapter, where each group has its own.")] = None,
+    target: Annotated[str | None, Option(help="Where to write; by default RUN/export, or RUN/export-GROUP.")] = None,
 ) -> None:
     """Write a PEFT adapter and a merged model, each loaded again and compared with the trained policy."""
     from trialign_ray.entrypoints.export import ADAPTER_BOUND, export
 
-    done = export(run, target)
+    done = export(run, target, group)
     typer.echo(f"compared at {done.tokens} tokens of {done.responses} logged responses, over the whole vocabulary")
     typer.echo(
         f"{done.adapter}: log-probs differ by at most {done.adapter_difference:.2g} (allowed: {ADAPTER_BOUND:.0e})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -131,6 +132,9 @@ class TrainSpec(JobSpec):
     """What is optimised; 'trialign' unless it is named."""
     candidates: CandidateSpec = CandidateSpec()
     """Which responses compete."""
+    policy: Literal["shared", "per_group"] = "shared"
+    """shared: one adapter speaks for all groups; per_group: each group has an adapter of its own on the same frozen
+    model, trained together and saved each. Then a step is one pass a group."""
     lora: LoraSpec = LoraSpec()
     """The adapter."""
     optimizer: OptimizerSpec = OptimizerSpec()
@@ -147,6 +151,19 @@ class TrainSpec(JobSpec):
     def competing(self) -> CandidateSpec:
         """Which responses compete, with what the algorithm itself settles."""
         return self.candidates.model_copy(update=self.algorithm.settles())
+
+    def own_adapters(self, groups: Sequence[str]) -> tuple[str, ...]:
+        """Those of the logs' `groups` that have an adapter of their own: all, or none where one is shared."""
+        return tuple(groups) if self.policy == "per_group" else ()
+
+    @model_validator(mode="after")
+    def _adapters_stay_while_recomputed(self) -> Self:
+        if self.policy == "per_group" and self.learner.activation_checkpointing:
+            raise ValueError(
+                "'learner.activation_checkpointing' recomputes layers after the last group's pass, under its adapter "
+                "alone; leave it out, or set 'policy: shared'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _as_the_algorithm_settles(self) -> Self:

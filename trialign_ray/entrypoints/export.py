@@ -65,27 +65,30 @@ class Exported:
     """Largest `merged_divergence` that is accepted."""
 
 
-def export(run: str, target: str | None = None) -> Exported:
-    """Write `<target>/adapter` and `<target>/merged`, by default into the run's own folder `export`.
+def export(run: str, target: str | None = None, group: str | None = None) -> Exported:
+    """Write `<target>/adapter` and `<target>/merged`, by default into the run's `export` or `export-<group>`.
 
-    `run` and `target` are paths or pyarrow filesystem URIs.
+    `run` and `target` are paths or pyarrow filesystem URIs. group: whose adapter, where each has its own.
 
     Raises CheckpointError, ModelError and ExportError; then nothing is written.
     """
     folder = RunFolder(locate(run))
     spec = folder.read_spec()
-    if not folder.trained():
+    own = spec.own_adapters(manifest(spec.logs).names)
+    _check_group(folder, own, group)
+    if not folder.trained(own):
         raise CheckpointError(
             f"{folder.root.uri}: training has not ended, so there is no adapter. Continue it with --resume first."
         )
-    output = folder.root.child("export") if target is None else locate(target)
+    default = folder.root.child("export" if group is None else f"export-{group}")
+    output = default if target is None else locate(target)
     if output.exists():
         raise ExportError(f"{output.uri}: exists already. Choose another --target.")
-    model, adapter = local_folder(spec.model), local_folder(folder.part("adapter"))
+    model, adapter = local_folder(spec.model), local_folder(folder.adapters(own)[group])
     staging = sibling(output.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
     try:
         _write(model, adapter, staging, spec.learner.dtype)
-        compared = _compare(model, adapter, staging, spec.learner.dtype, _probes(spec.logs))
+        compared = _compare(model, adapter, staging, spec.learner.dtype, _probes(spec.logs, group))
         bound = MERGED_BOUND[spec.learner.dtype]
         exported = Exported(f"{output.uri}/adapter", f"{output.uri}/merged", *compared, bound)
         (staging / "export.json").write_text(json.dumps(asdict(exported) | {"base": model_hash(model)}, indent=2))
@@ -93,6 +96,14 @@ def export(run: str, target: str | None = None) -> Exported:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return exported
+
+
+def _check_group(folder: RunFolder, own: Sequence[str], group: str | None) -> None:
+    if own and group not in own:
+        wrong = "each group has an adapter of its own" if group is None else f"has no group '{group}'"
+        raise ExportError(f"{folder.root.uri}: {wrong}. Choose one with --group: {', '.join(own)}.")
+    if group is not None and not own:
+        raise ExportError(f"{folder.root.uri}: all groups share one adapter. Leave --group out.")
 
 
 def _write(model: Path, adapter: Path, staging: Path, dtype: str) -> None:
@@ -167,12 +178,12 @@ def _logprobs(model: CausalLM, probes: Sequence[Probe]) -> Iterator[Tensor]:
             yield logits.float().log_softmax(-1)
 
 
-def _probes(logs: str) -> list[Probe]:
-    """Some logged responses of every group, each to a different question where there are enough."""
-    groups = manifest(logs).names
+def _probes(logs: str, group: str | None = None) -> list[Probe]:
+    """Some logged responses of `group` or else of every group, each to a different question where there are enough."""
+    groups = manifest(logs).names if group is None else (group,)
     each = -(-_PROBES // len(groups))
     shares = [(g * each + np.arange(each)) / (each * len(groups)) for g in range(len(groups))]
-    return [probe for group, share in zip(groups, shares, strict=True) for probe in _probes_of(logs, group, share)]
+    return [probe for name, share in zip(groups, shares, strict=True) for probe in _probes_of(logs, name, share)]
 
 
 def _probes_of(logs: str, group: str, shares: npt.NDArray[np.float64]) -> list[Probe]:

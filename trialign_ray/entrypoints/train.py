@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -73,11 +74,12 @@ def _train(
     evaluation = _evaluation(run)
     with elapsed, connected(address) as dashboard:
         _announce(run, resume, dashboard, progress)
-        base = None if evaluation is None else evaluation.answers("answers/base", None, progress)
-        learned = LearnerOutcome(run.plan.derived.steps, True) if folder.trained() else run_learners(run, progress)
+        base = None if evaluation is None else evaluation.answers("answers/base", {None: None}, progress)
+        done = folder.trained(run.own_adapters)
+        learned = LearnerOutcome(run.plan.derived.steps, True) if done else run_learners(run, progress)
         if evaluation is None or base is None or not learned.finished:
             return TrainingOutcome(folder.root.uri, learned.step, learned.finished, None)
-        trained = evaluation.answers("answers/trained", folder.part("adapter"), progress)
+        trained = evaluation.answers("answers/trained", folder.adapters(run.own_adapters), progress)
     report = evaluation.report(base, trained, elapsed.seconds())
     publish(report, folder.root)
     return TrainingOutcome(folder.root.uri, learned.step, True, report)
@@ -129,15 +131,20 @@ class _Evaluation:
             template_arguments=run.spec.chat_template_kwargs,
         )
 
-    def answers(self, part: Part, adapter: Location | None, progress: Progress) -> pa.Table:
-        """Answers that an earlier invocation wrote, or asked for in this one."""
+    def answers(self, part: Part, adapters: Mapping[str | None, Location | None], progress: Progress) -> pa.Table:
+        """Answers that an earlier invocation wrote, or asked for in this one.
+
+        adapters: group -> what answers it, None where that is the base model; the group None stands for all.
+        """
         dataset, names = self._run.folder.part(part), self._game.groups.names
         if not dataset.exists():
-            progress.begin(f"{'trained' if adapter else 'base'} model answers", len(self._game.asked) * len(names))
+            progress.begin(f"{part.rpartition('/')[2]} model answers", len(self._game.asked) * len(names))
             learner = self._run.spec.learner
             resources = {"CPU": learner.cpus_per_worker, "GPU": float(learner.gpu)}
-            task = replace(self._task, adapter=adapter)
-            write_logs(evaluate(task, self._game.asked, learner.workers, resources, progress), dataset, names)
+            asked = {group: adapter for group, adapter in adapters.items() if group in (None, *names)}
+            tasks = [replace(self._task, adapter=adapter, group=group) for group, adapter in asked.items()]
+            tables = [evaluate(task, self._game.asked, learner.workers, resources, progress) for task in tasks]
+            write_logs(pa.concat_tables(tables), dataset, names)
             progress.end()
         return read_logs(dataset)
 

@@ -42,6 +42,13 @@ class EvaluationTask:
     questions_per_batch: int = 12
     template_arguments: Mapping[str, JsonValue] = field(default_factory=dict)
     """Given to the chat template."""
+    group: str | None = None
+    """The one group that asks; None: all."""
+
+    @property
+    def asking(self) -> tuple[str, ...]:
+        """The groups that ask."""
+        return self.groups.names if self.group is None else (self.group,)
 
 
 class EvaluationWorker:
@@ -72,6 +79,7 @@ class EvaluationWorker:
             seed=task.seed,
             questions_per_batch=task.questions_per_batch,
             model_hash=model_hash(model),
+            asked={question.question_id: task.asking for question in task.questions.questions},
         )
         return engine.load(model, adapter, task.dtype, "cuda" if ray.get_gpu_ids() else "cpu"), plan
 
@@ -89,7 +97,7 @@ def evaluate(
     resources: dict[str, float],
     progress: Progress | None = None,
 ) -> pa.Table:
-    """Answers of all groups to `asked`, rows in the log schema in the order of the questions.
+    """Answers of the task's groups to `asked`, rows in the log schema in the order of the questions.
 
     resources: what each worker reserves in the cluster, {"CPU": ..., "GPU": ...}. Raises ClusterError where a worker
     dies, and the workers' own errors.
@@ -102,5 +110,5 @@ def evaluate(
     pieces, fix = enumerate(batches), "Run again with --resume."
     for index, table in in_pool(actors, lambda worker, batch: worker.answer.remote(*batch), pieces, fix):
         tables[index] = table
-        progress.advance(len(batches[index]) * len(task.groups.names))
+        progress.advance(len(batches[index]) * len(task.asking))
     return pa.concat_tables([tables[index] for index in range(len(batches))])

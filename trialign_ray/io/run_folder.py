@@ -7,7 +7,8 @@ lock               held by the process that works on the run, on a local disk
 metrics.jsonl      one object an optimizer step; on an object store `metrics.jsonl.parts/` has the newest ones
 tensorboard/       the same for TensorBoard
 checkpoints/       Ray Train's
-adapter/           the trained PEFT adapter (safetensors), there only when training ended
+adapter/           the trained PEFT adapter (safetensors), there only when training ended; in a folder a group where
+                   each has its own
 answers/base|trained   evaluation answers, as log datasets
 report.json|html   the truth report
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -63,9 +64,14 @@ class RunFolder:
         """One part of the run."""
         return self.root.child(name)
 
-    def trained(self) -> bool:
-        """Whether training has ended and left its adapter."""
-        return self.part("adapter").child("adapter_model.safetensors").exists()
+    def adapters(self, own: Sequence[str]) -> dict[str | None, Location]:
+        """Where the trained adapter lies, under None; or that of each group in `own`, those that have their own."""
+        folder = self.part("adapter")
+        return {group: folder.child(group) for group in own} or {None: folder}
+
+    def trained(self, own: Sequence[str]) -> bool:
+        """Whether training has ended and left its adapters."""
+        return all(each.child("adapter_model.safetensors").exists() for each in self.adapters(own).values())
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -123,6 +123,14 @@ class AdaptedLM(CausalLM, Protocol):
     def disable_adapter(self) -> AbstractContextManager[None]:
         """Within it the model is as it came, without the adapter."""
 
+    def set_adapter(self, name: str, /) -> None:
+        """Switch to another of its adapters, and freeze all but that."""
+
+    def save_pretrained(
+        self, folder: str, /, *, safe_serialization: bool, selected_adapters: list[str] | None = None
+    ) -> None:
+        """Write the adapters alone: 'default' into the folder, others into folders in it by their names."""
+
     def merge_and_unload(self) -> CausalLM:
         """The causal LM with the adapter's product added to its weights."""
 

@@ -1,7 +1,7 @@
 """What a checkpoint holds, and writing and reading it on every rank.
 
 zero/                    DeepSpeed's shards: adapter masters, optimizer and schedule (each rank its own)
-adapter/                 the PEFT adapter, safetensors
+adapter/                 the PEFT adapter, safetensors; in a folder a group where each has its own
 state.json               step, moving averages, the group actors' statistics
 references.safetensors   the group actors' reference log-probs, as arrays
 rng-<rank>.pt            torch's generator of the rank
@@ -77,13 +77,13 @@ def save(folder: Path, engine: CheckpointEngine, state: TrainingState) -> None:
 
 
 def save_adapter(folder: Path, engine: CheckpointEngine) -> None:
-    """Write the PEFT adapter from rank 0; every rank calls it, since under ZeRO-3 each holds a slice."""
+    """Write the PEFT adapters from rank 0; every rank calls it, since under ZeRO-3 each holds a slice."""
     import deepspeed
 
     policy = engine.module
     with deepspeed.zero.GatheredParameters(policy.trainable()):
         if dist.get_rank() == 0:
-            policy.model.save_pretrained(str(folder), safe_serialization=True)
+            policy.save(folder)
 
 
 def load(folder: Path, engine: CheckpointEngine) -> TrainingState:

@@ -79,7 +79,11 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
     candidates_c = [[share.response(n).tolist() for n in share.candidates(q)] for share, q in cells]
     forms_c = [[] if share.answers is None else [ids.tolist() for ids in share.answers.forms(q)] for share, q in cells]
     prompts_c = [share.prompt(q).tolist() for share, q in cells]
-    trees = tuple(Tree(p, [*c, *f]) for p, c, f in zip(prompts_c, candidates_c, forms_c, strict=True) if c)
+    trees = tuple(
+        Tree(p, [*c, *f], group=index % len(shares))
+        for index, (p, c, f) in enumerate(zip(prompts_c, candidates_c, forms_c, strict=True))
+        if c
+    )
     shape = (questions, len(shares), max(map(len, candidates_c)))
     count_qg = np.array([len(responses) for responses in candidates_c]).reshape(shape[:2])
     mask = np.arange(shape[2]) < count_qg[..., None]

@@ -26,7 +26,8 @@ class LocalTraining:
     def of(cls, run: ResolvedRun, device: str = "cpu") -> LocalTraining:
         """The run with its model and a fresh adapter on `device`. Raises ModelError."""
         spec = run.spec
-        policy = adapt(load_model(run.model, spec.learner.dtype, "eager"), spec.lora, spec.learner, spec.seed)
+        model = load_model(run.model, spec.learner.dtype, "eager")
+        policy = adapt(model, spec.lora, spec.learner, spec.seed, run.own_adapters)
         return cls(run, policy.to(device))
 
     def steps(self) -> Iterator[StepResult]:

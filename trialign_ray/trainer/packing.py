@@ -34,6 +34,8 @@ class Tree:
     unscored: Sequence[int] = ()
     """For each response how many of its first tokens have no log-prob, since they belong to a prompt; empty for none.
     So a tree holds several prompts that begin alike."""
+    group: int = 0
+    """Index of the group whose prompt it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from trialign_ray.config.train import EvaluationSpec, TrainSpec
 from trialign_ray.data.dataset import Dataset, open_dataset, training_questions
 from trialign_ray.data.held_out import refuse_held_out
 from trialign_ray.envs.prompts import refuse_equal_prompts
-from trialign_ray.errors import DataError, naming
+from trialign_ray.errors import DataError, SpecError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.loading import chat_tokens, model_hash, tokenizer_hash
@@ -84,6 +85,11 @@ class ResolvedRun:
     hashes: dict[str, str]
     """Content of the inputs that the specification names by path."""
 
+    @property
+    def own_adapters(self) -> tuple[str, ...]:
+        """The groups that have an adapter of their own: all, or none where one is shared."""
+        return self.spec.own_adapters(self.plan.groups)
+
     def buffers(self) -> list[BufferSpec]:
         """What each group's rollout buffer is built from, in the order of the plan's groups."""
         spec, forms = self.spec, None
@@ -114,6 +120,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     if game is not None and spec.evaluation is not None:
         with naming("logs"):
             refuse_held_out(plan.sampler.question_ids, logs.folder.uri, game.questions, spec.evaluation.questions)
+        _refuse_without_adapter(spec, game, plan.groups)
     hashes = {
         "model_hash": model_hash(model),
         "tokenizer_hash": tokenizer_hash(model),
@@ -152,6 +159,15 @@ def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
     derived = derive(spec, len(questions), len(groups))
     sampler = QuestionSampler(tuple(sorted(questions)), spec.questions_per_step, spec.seed, derived.steps)
     return TrainingPlan(groups, sampler, derived, sum(len(questions - each) for each in asked))
+
+
+def _refuse_without_adapter(spec: TrainSpec, game: EvaluationGame, trained: Sequence[str]) -> None:
+    without = [name for name in game.groups.names if name not in trained]
+    if spec.policy == "per_group" and without:
+        raise SpecError(
+            f"field 'evaluation.groups': no logs of group '{without[0]}', so it would have no adapter of its own. "
+            "Leave it out, collect its logs, or set 'policy: shared'."
+        )
 
 
 def _game(evaluation: EvaluationSpec) -> EvaluationGame:

@@ -96,7 +96,7 @@ class _Rank:
         spec, derived = inputs.spec, inputs.plan.derived
         self._inputs, self._plan, self._actors = inputs, inputs.plan, inputs.actors
         model = load_model(local_folder(inputs.model), spec.learner.dtype, "eager")
-        policy = adapt(model, spec.lora, spec.learner, spec.seed)
+        policy = adapt(model, spec.lora, spec.learner, spec.seed, spec.own_adapters(inputs.plan.groups))
         if spec.learner.gpu:
             policy.to(torch.device("cuda", torch.cuda.current_device()))
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)

@@ -17,7 +17,7 @@ from trialign_ray.io.storage import Location, locate, reading
 _CHUNK = 1 << 18
 _METRICS = "metrics.jsonl"
 _ARTIFACT = re.compile(
-    r"(spec\.json|metrics\.jsonl|report\.(json|html)|adapter/[A-Za-z0-9_-]{1,80}\.(safetensors|json|md))"
+    r"(spec\.json|metrics\.jsonl|report\.(json|html)|adapter/([a-z0-9_]{1,40}/)?[A-Za-z0-9_-]{1,80}\.(safetensors|json|md))"
 )
 """Adapters leave as safetensors: a pickle could run code where it is loaded."""
 _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8", "jsonl": "application/x-ndjson"}
@@ -47,7 +47,7 @@ def artifacts(run: str | None) -> list[Artifact]:
     with reading(location.uri):
         infos = list(location.filesystem.get_file_info(fs.FileSelector(location.path)))
         if location.child("adapter").exists():
-            infos += location.filesystem.get_file_info(fs.FileSelector(location.child("adapter").path))
+            infos += location.filesystem.get_file_info(fs.FileSelector(location.child("adapter").path, recursive=True))
         named = {info.path.removeprefix(location.path.rstrip("/") + "/"): info.size for info in infos}
         sizes = {name: size for name, size in sorted(named.items()) if _ARTIFACT.fullmatch(name)}
         if _METRICS in sizes:

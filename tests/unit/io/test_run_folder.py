@@ -138,11 +138,20 @@ def test_a_specification_of_another_version_names_its_field(tmp_path: Path) -> N
 
 def test_training_has_ended_when_its_adapter_is_there(tmp_path: Path) -> None:
     run = begun(tmp_path)
-    assert not run.trained()
+    assert not run.trained(())
     (tmp_path / "demo" / "adapter").mkdir()
-    assert not run.trained()
+    assert not run.trained(())
     (tmp_path / "demo" / "adapter" / "adapter_model.safetensors").write_bytes(b"")
-    assert run.trained()
+    assert run.trained(())
+
+
+def test_training_has_ended_when_every_group_s_own_adapter_is_there(tmp_path: Path) -> None:
+    run, own = begun(tmp_path), ("neutral", "farmer")
+    for group in own:
+        assert not run.trained(own)
+        (tmp_path / "demo" / "adapter" / group).mkdir(parents=True)
+        (tmp_path / "demo" / "adapter" / group / "adapter_model.safetensors").write_bytes(b"")
+    assert run.trained(own)
 
 
 def test_time_adds_up_over_invocations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
