@@ -71,6 +71,8 @@ def test_page_table_and_frame_have_both(world: World, tmp_path: Path, first: Aud
     report = later(world, tmp_path, f"{tmp_path}/runs/first")
     page, text = to_html(report), to_markdown(report)
     assert "in the baseline it was 50.0 %" in page
+    assert '<span class="name">audit</span>' in page
+    assert "measured</h3>" not in page
     assert "training" not in page
     assert "| baseline | change |" in text
     assert "Mean accuracy +16.7 pts" in text
@@ -97,9 +99,12 @@ def test_scored_options_are_held_against_scored_options(world: World, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"read": "score"}, r"field 'against': .*first: was asked with read 'generate'.*--read generate"),
-        ({"split": "heldout"}, r"no row answers a question of split 'heldout'"),
-        ({"split": "all"}, r"first: has no answers to 2 of 6 questions, for instance '4-peru'"),
+        (
+            {"read": "score", "model": "none"},
+            r"field 'against': .*first: was asked with read 'generate'.*--read generate",
+        ),
+        ({"split": "heldout", "generator": REFUSING}, r"no row answers a question of split 'heldout'"),
+        ({"split": "all", "generator": REFUSING}, r"first: has no answers to 2 of 6 questions, for instance '4-peru'"),
     ],
 )
 def test_another_reading_or_other_questions_are_refused_before_a_model_is_loaded(

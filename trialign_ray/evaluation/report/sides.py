@@ -10,7 +10,6 @@ from trialign_ray.evaluation.report.report import AuditReport, Report
 
 Sides = Mapping[str, Audit]
 """Name of each side -> its figures, the later one last."""
-ALONE = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +39,10 @@ def compared(report: Report) -> Compared | None:
     return Compared(
         report.baseline.difference,
         "baseline",
-        ALONE,
+        "audit",
         "held against an earlier audit, the baseline",
         "in the baseline",
-        "what is measured here",
+        "the audit",
     )
 
 
@@ -51,5 +50,6 @@ def sides(report: Report) -> Sides:
     """The sides that `compared` names, or the audit alone."""
     if not isinstance(report, AuditReport):
         return {"base": report.base, "trained": report.trained}
-    before = {} if report.baseline is None else {"baseline": report.baseline.audit}
-    return before | {ALONE: report.audit}
+    if report.baseline is None:
+        return {"measured": report.audit}
+    return {"baseline": report.baseline.audit, "audit": report.audit}
