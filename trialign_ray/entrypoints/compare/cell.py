@@ -17,6 +17,7 @@ from trialign_ray.config.compare import BASE, PROMPTED, CompareSpec
 from trialign_ray.config.game import Question
 from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build, load_object
+from trialign_ray.data.dataset import manifest
 from trialign_ray.entrypoints.compare.cells import Cell
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.game import HeldOutGame, held_out_game
@@ -50,6 +51,10 @@ class Training:
     seconds: float = 0.0
 
 
+Adapters = dict[str | None, Path | None]
+"""Group -> the adapter that answers it, None being the base model; the group None stands for all."""
+
+
 def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
     """Write the cell's result and answers; an adapter that an earlier invocation kept is not trained again.
 
@@ -59,28 +64,43 @@ def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
     torch.set_num_threads(spec.cell.cpus)
     device = device_of("cuda" if spec.cell.gpu else "cpu")
     game = held_out_game(spec, spec.regimes[cell.regime], cell.validation)
-    training, adapter = Training(), None
+    training, adapters = Training(), Adapters({None: None})
     if cell.stage != "reference":
-        training, adapter = _trained(spec, cell, folder.adapter(cell.training_key), device, progress)
-    model = _loaded(spec, cell, adapter, device)
-    speaker = LocalSpeaker(model.generator, model.tokens, spec.evaluation.max_new_tokens)
-    answers = _answers(cell, game, model, speaker, progress)
-    served = max(1, len(game.free) * len(game.groups.names))
+        training, adapters = _trained(spec, cell, folder.adapter(cell.training_key), device, progress)
+    answers, calls, written = list[pa.Table](), 0, 0
     text = None if cell.validation else spec.evaluation.text
-    logprob, tokens = (None, 0) if text is None else text_logprob(model, text)
+    logprob, tokens = None, 0
+    for adapter, asking in _by_adapter(adapters, game.groups.names).items():
+        model = _loaded(spec, cell, adapter, device)
+        speaker = LocalSpeaker(model.generator, model.tokens, spec.evaluation.max_new_tokens)
+        answers.append(_answers(cell, game, asking, model, speaker, progress))
+        calls, written = calls + speaker.calls, written + speaker.written
+        if text is not None and game.groups.names[0] in asking:
+            logprob, tokens = text_logprob(model, text)
+    served = max(1, len(game.free) * len(game.groups.names))
     result = CellResult(
         **{"key": cell.key, "stage": cell.stage, "arm": cell.arm, "regime": cell.regime, "seed": cell.seed},
-        **{"learning_rate": None if adapter is None else cell.train.optimizer.learning_rate, "steps": training.steps},
+        **{"learning_rate": cell.train.optimizer.learning_rate if training.steps else None, "steps": training.steps},
         **{"training_tokens": training.tokens, "training_seconds": training.seconds, "text_tokens": tokens},
-        **{"calls": speaker.calls / served, "tokens": speaker.written / served, "text_logprob": logprob},
+        **{"calls": calls / served, "tokens": written / served, "text_logprob": logprob},
         **{"device": device, "versions": versions(), "seconds": time.monotonic() - started},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    folder.finish(result, answers)
+    folder.finish(result, pa.concat_tables(answers))
 
 
-def _trained(spec: CompareSpec, cell: Cell, target: Location, device: str, progress: Progress) -> tuple[Training, Path]:
-    """The cell's adapter, trained unless it is there."""
+def _by_adapter(adapters: Adapters, groups: Sequence[str]) -> dict[Path | None, list[str]]:
+    """Adapter -> the groups that it answers; where each has its own, the base answers those that were not trained."""
+    found: dict[Path | None, list[str]] = {}
+    for group in groups:
+        found.setdefault(adapters.get(group, adapters.get(None)), []).append(group)
+    return found
+
+
+def _trained(
+    spec: CompareSpec, cell: Cell, target: Location, device: str, progress: Progress
+) -> tuple[Training, Adapters]:
+    """The cell's adapters, trained unless they are there."""
     if not target.child(_TRAINING).exists():
         train = cell.train.model_copy(update={"logs": logs_of(spec, cell)})
         run = resolve(train, RunFolder(target))
@@ -92,13 +112,15 @@ def _trained(spec: CompareSpec, cell: Cell, target: Location, device: str, progr
             progress.advance()
         progress.end()
         with tempfile.TemporaryDirectory(prefix="trialign-adapter-") as staging:
-            local.policy.model.save_pretrained(staging, safe_serialization=True)
+            local.policy.save(Path(staging))
             told = {"steps": steps, "tokens": tokens, "seconds": round(seconds, 3)}
             (Path(staging) / _TRAINING).write_text(json.dumps(told), encoding="utf-8")
             if not target.exists():  # a cell beside this one may have trained the same
                 upload_folder(Path(staging), target)
     folder = local_folder(target)
-    return Training(**json.loads((folder / _TRAINING).read_text(encoding="utf-8"))), folder
+    own = cell.train.own_adapters(manifest(logs_of(spec, cell)).names)
+    adapters: Adapters = {group: folder / group for group in own} or {None: folder}
+    return Training(**json.loads((folder / _TRAINING).read_text(encoding="utf-8"))), adapters
 
 
 def _loaded(spec: CompareSpec, cell: Cell, adapter: Path | None, device: str) -> Model:
@@ -111,12 +133,16 @@ def _loaded(spec: CompareSpec, cell: Cell, adapter: Path | None, device: str) ->
     )
 
 
-def _answers(cell: Cell, game: HeldOutGame, model: Model, speaker: LocalSpeaker, progress: Progress) -> pa.Table:
-    """All readings. `speaker` is asked for the free answers alone, so that it counts their calls."""
+def _answers(
+    cell: Cell, game: HeldOutGame, asking: Sequence[str], model: Model, speaker: LocalSpeaker, progress: Progress
+) -> pa.Table:
+    """All readings of what `asking` groups ask. `speaker` is asked freely alone: it counts those calls."""
     unseen = LocalSpeaker(model.generator, model.tokens, game.spec.max_new_tokens)
-    tables = [scored_answers(model, game, _asks(cell, game, game.scored, unseen), progress)]
-    if game.free:
-        tables.append(free_answers(speaker, game, _asks(cell, game, game.free, speaker), progress))
+    asks = [_asks(cell, game, part, by) for part, by in ((game.scored, unseen), (game.free, speaker))]
+    scored, free = ([ask for ask in part if ask.group.name in asking] for part in asks)
+    tables = [scored_answers(model, game, scored, progress)]
+    if free:
+        tables.append(free_answers(speaker, game, free, progress))
     return pa.concat_tables(tables)
 
 

@@ -18,7 +18,7 @@ from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit.local_model import answers_of_model
 from trialign_ray.entrypoints.audit.scored_options import answers_of_options
 from trialign_ray.entrypoints.compare.cell import run_cell
-from trialign_ray.entrypoints.compare.cells import reference_cell
+from trialign_ray.entrypoints.compare.cells import reference_cell, trained_cell
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 from trialign_ray.models.loading import load_model
 from trialign_ray.progress import Silent
@@ -66,3 +66,25 @@ def _alone(world: World, text: str) -> float:
     with torch.no_grad():
         logp_tv = load_model(world.model, "float32")(input_ids=ids).logits[0].log_softmax(-1)
     return float(logp_tv[:-1].gather(1, ids[0, 1:, None]).mean())
+
+
+def test_each_group_is_answered_by_its_own_adapter_where_it_has_one(world: World, tmp_path: Path):
+    regimes = {
+        "own": {"predicted": "Nothing wins: random weights.", "train": {"policy": "per_group"}},
+        "shared": {"predicted": "Nothing wins: random weights."},
+    }
+    spec = compare_spec(world, tmp_path, regimes=regimes, contrasts=[])
+    own, shared = trained_cell(spec, "sft", "own", 0, {}), trained_cell(spec, "sft", "shared", 0, {})
+    for cell in (own, shared):
+        run_cell(spec, cell, Silent())
+    folder = CompareFolder.of(spec)
+    assert {"neutral", "farmer", "professor"} <= (folder.adapter(own.training_key).names() or frozenset())
+    asked = [
+        [(row["question_id"], row["group"]) for row in rows(folder.answers(cell.key), "closed")]
+        for cell in (own, shared)
+    ]
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 6
+    result = folder.result(own.key)
+    assert result is not None
+    assert result.calls == 1
