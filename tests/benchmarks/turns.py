@@ -1,6 +1,6 @@
-"""Six arms at equal responses: each protocol's game on the same questions, and what its turns give and cost.
+"""The arms at equal responses: each protocol's game on the same questions, and what its turns give and cost.
 
-    python -m tests.benchmarks.turns FOLDER
+    python -m tests.benchmarks.turns FOLDER [ARM...]
 
 12 training questions of the demo and 4 of its groups, the demo's model in float32; K is 4 for one turn and 2 for two.
 The logs go into FOLDER, the figures into `results`. What is in FOLDER is kept, and a killed collection goes on.
@@ -71,7 +71,7 @@ def result(specs: dict[str, CollectSpec], progress: Progress) -> dict[str, Any]:
     one = next(iter(specs.values()))
     return {
         "benchmark": "turns",
-        "command": "python -m tests.benchmarks.turns FOLDER",
+        "command": " ".join(["python -m tests.benchmarks.turns FOLDER", *specs]),
         "date": datetime.date.today().isoformat(),
         "questions": QUESTIONS,
         "groups": list(GROUPS),
@@ -87,8 +87,9 @@ def result(specs: dict[str, CollectSpec], progress: Progress) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Collect the arms that are not there, then write the figures of all."""
+    """Collect the arms that are named, or all, where they are not there, then write their figures."""
     specs = arms(Path(sys.argv[1]))
+    specs = {name: specs[name] for name in sys.argv[2:] or specs}
     with console.progress() as progress:
         for name, spec in specs.items():
             if not Path(spec.output).exists():
