@@ -110,8 +110,9 @@ def test_scored_options_are_held_against_scored_options(world: World, tmp_path: 
 def test_another_reading_or_other_questions_are_refused_before_a_model_is_loaded(
     world: World, tmp_path: Path, first: AuditReport, changes: Row, said: str
 ) -> None:
+    asked = {"model": world.model, "against": f"{tmp_path}/runs/first"} | changes
     with pytest.raises((SpecError, DataError), match=said):
-        audit(spec(world, tmp_path, model=world.model, generator=REFUSING, against=f"{tmp_path}/runs/first", **changes))
+        audit(spec(world, tmp_path, **asked))
 
 
 def test_options_that_were_drawn_otherwise_are_refused(world: World, tmp_path: Path) -> None:
