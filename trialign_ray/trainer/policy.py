@@ -39,6 +39,7 @@ class Policy(nn.Module):
         self.model = model
         self._attention = attention
         self._groups = tuple(groups)
+        self._train_all()  # ZeRO sees to the gradients of what is trainable when it is set up
 
     def forward(self, trees: Sequence[Tree]) -> Tensor:
         """Log p(response | prompt) under the adapted model; with all adapters off inside `reference()`."""

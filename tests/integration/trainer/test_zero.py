@@ -35,8 +35,8 @@ def settings(stage: Literal[1, 2, 3], workers: int) -> LearnerSpec:
     return LearnerSpec(workers=workers, zero_stage=stage, dtype="float32")
 
 
-def policy(learner: LearnerSpec) -> Policy:
-    made = adapt(tiny_model(), LoraSpec(rank=4), learner, seed=1)
+def policy(learner: LearnerSpec, groups: tuple[str, ...] = ()) -> Policy:
+    made = adapt(tiny_model(), LoraSpec(rank=4), learner, seed=1, groups=groups)
     # A fresh LoRA has B = 0, which would hide half of the gradients.
     generator = torch.Generator().manual_seed(2)
     for parameter in made.trainable():
@@ -45,7 +45,9 @@ def policy(learner: LearnerSpec) -> Policy:
     return made
 
 
-def zero_train(stage: Literal[1, 2, 3], algorithm: AlgorithmSpec) -> tuple[list[float], list[npt.NDArray[Any]]]:
+def zero_train(
+    stage: Literal[1, 2, 3], algorithm: AlgorithmSpec, groups: tuple[str, ...] = (), questions: int = 4
+) -> tuple[list[float], list[npt.NDArray[Any]]]:
     """Losses of the steps, and the adapter's parameters after the last."""
     import deepspeed
 
@@ -54,12 +56,25 @@ def zero_train(stage: Literal[1, 2, 3], algorithm: AlgorithmSpec) -> tuple[list[
     from trialign_ray.trainer.learner import Learner
 
     learner = settings(stage, RANKS)
-    made = policy(learner)
+    made = policy(learner, groups)
     engine = initialize(made, OPTIMIZER, learner, STEPS, 1)
     stepper = Learner(engine, compose(algorithm), first_utilities(3))
-    losses = [float(stepper.step(random_shares(step)).outputs.loss.detach()) for step in range(STEPS)]
+    shares = [random_shares(step, questions=questions) for step in range(STEPS)]
+    losses = [float(stepper.step(each).outputs.loss.detach()) for each in shares]
     with deepspeed.zero.GatheredParameters(made.trainable()):
         return losses, [parameter.detach().clone().numpy() for parameter in made.trainable()]
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_rank_without_trees_of_a_group_trains_its_adapter_too(stage: Literal[1, 2, 3], ranks: Ranks) -> None:
+    """One question, three trees, two ranks: each rank lacks a group."""
+    groups, algorithm = ("neutral", "farmer", "professor"), ALGORITHMS[0]
+    zero_losses, zero_parameters = ranks.run(zero_train, stage, algorithm, groups, 1)
+    shares = [random_shares(step, questions=1) for step in range(STEPS)]
+    losses, parameters = plain_train(policy(settings(1, 1), groups), algorithm, OPTIMIZER, shares, STEPS)
+    assert zero_losses == pytest.approx(losses, abs=1e-5)
+    for ours, reference in zip(zero_parameters, parameters, strict=True):
+        torch.testing.assert_close(torch.from_numpy(ours), reference, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=["awr", "candidate", "dpo"])

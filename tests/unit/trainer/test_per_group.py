@@ -75,6 +75,12 @@ def test_equal_adapters_are_the_shared_one() -> None:
         torch.testing.assert_close(own(TREES), shared(TREES))
 
 
+def test_all_adapters_are_trainable_from_the_start() -> None:
+    made = policy()
+    assert len(made.trainable()) == len(GROUPS) * len(policy(()).trainable())
+    assert all(parameter.requires_grad for parameter in made.trainable())
+
+
 def test_a_tree_is_scored_and_learnt_by_its_group_s_adapter_alone() -> None:
     made = moved(policy())
     with made.reference():
