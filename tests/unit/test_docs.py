@@ -32,6 +32,7 @@ PAGES = (
     "docs/audit.md",
     "docs/comparison.md",
     "docs/logs.md",
+    "docs/offline.md",
     "docs/operations.md",
     "docs/questions.md",
     "docs/turns.md",

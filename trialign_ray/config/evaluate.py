@@ -62,3 +62,10 @@ class EvaluateSpec(JobSpec):
                 "responses alone"
             )
         return self
+
+    @model_validator(mode="after")
+    def _all_used(self) -> Self:
+        for name in ("questions", "groups", "chat_template_kwargs", "samples", "max_new_tokens"):
+            if self.importance and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"'{name}' is of fresh draws, and 'importance' makes none; leave one of them out")
+        return self

@@ -35,7 +35,9 @@ def sampled(world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def spec(world: World, logs: str, folder: Path, **changes: object) -> EvaluateSpec:
     fields: Row = {"name": "e", "logs": logs, "model": world.model, "temperature": 0.7, "split": "train"}
-    fields |= {"questions": world.questions, "groups": world.groups, "runs": str(folder), "bootstrap": 100}
+    fields |= {"runs": str(folder), "bootstrap": 100}
+    if "importance" not in changes:
+        fields |= {"questions": world.questions, "groups": world.groups}
     return parse(EvaluateSpec, fields | changes, "the test")
 
 
@@ -141,6 +143,14 @@ def test_one_set_alone_or_none_is_refused(world: World, sampled: str, tmp_path: 
         spec(world, sampled, tmp_path, groups=None)
     with pytest.raises(SpecError, match="or set 'importance'"):
         spec(world, sampled, tmp_path, groups=None, questions=None)
+
+
+@pytest.mark.parametrize("unused", [{"samples": 3}, {"max_new_tokens": 5}, {"chat_template_kwargs": {"a": 1}}])
+def test_what_importance_sampling_does_not_use_is_refused(
+    world: World, sampled: str, tmp_path: Path, unused: Row
+) -> None:
+    with pytest.raises(SpecError, match=f"'{next(iter(unused))}' is of fresh draws"):
+        spec(world, sampled, tmp_path, importance=True, **unused)
 
 
 def test_the_command_prints_the_refusal_and_no_number(world: World, sampled: str, tmp_path: Path) -> None:
