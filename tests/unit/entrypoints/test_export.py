@@ -238,3 +238,30 @@ def test_a_run_that_has_not_ended_is_refused(simple_run: Path, tmp_path: Path) -
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no run here"):
         export(str(tmp_path / "nowhere"), str(tmp_path / "export"))
+
+
+def test_each_group_s_own_adapter_is_exported_by_its_name(world: World, tmp_path: Path) -> None:
+    spec = world.train_spec("own", runs=str(tmp_path / "runs"), policy="per_group")
+    RunFolder.of(spec).claim(spec, INPUTS, resume=False)
+    own = ("neutral", "farmer", "professor")
+    policy = adapt(load_model(world.model, "float32", "eager"), LoraSpec(rank=4), spec.learner, seed=1, groups=own)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in policy.trainable():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    run = tmp_path / "runs" / "own"
+    policy.save(run / "adapter")
+    for group, other in (("farmer", "professor"), ("professor", "farmer")):
+        export(str(run), group=group)
+        merged = logits(load_model(run / f"export-{group}" / "merged", "float32"))
+        assert torch.equal(merged, logits(load_adapted(world.model, run / "adapter" / group, "float32")))
+        assert not torch.allclose(merged, logits(load_adapted(world.model, run / "adapter" / other, "float32")))
+    with pytest.raises(ExportError, match="Choose one with --group: neutral, farmer, professor"):
+        export(str(run))
+    with pytest.raises(ExportError, match="has no group 'pilot'"):
+        export(str(run), group="pilot")
+
+
+def test_a_shared_adapter_has_no_group(simple_run: Path) -> None:
+    with pytest.raises(ExportError, match="Leave --group out"):
+        export(str(simple_run), group="farmer")
