@@ -193,21 +193,26 @@ async def test_checkpoints_report_and_artifacts_come_from_the_run_folder(control
     assert (await control.client.get(f"{path}/checkpoints", headers=ada)).json()["data"] == []
     (run / "checkpoints" / "c1" / "deep").mkdir(parents=True)
     (run / "checkpoints" / "c1" / "deep" / "x").write_bytes(b"12345")
-    (run / "adapter").mkdir()
+    (run / "adapter" / "farmer").mkdir(parents=True)
     (run / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+    (run / "adapter" / "farmer" / "adapter_model.safetensors").write_bytes(b"own")
     (run / "adapter" / "training_args.bin").write_bytes(b"pickle")
     (run / "report.json").write_text('{"gap": 0.1}')
     assert (await control.client.get(f"{path}/report", headers=ada)).json() == {"gap": 0.1}
     [checkpoint] = (await control.client.get(f"{path}/checkpoints", headers=ada)).json()["data"]
     assert (checkpoint["name"], checkpoint["bytes"]) == ("c1", 5)
     listed = (await control.client.get(f"{path}/artifacts", headers=ada)).json()["data"]
-    assert [one["name"] for one in listed] == ["adapter/adapter_model.safetensors", "report.json"]
+    weights = ["adapter/adapter_model.safetensors", "adapter/farmer/adapter_model.safetensors"]
+    assert [one["name"] for one in listed] == [*weights, "report.json"]
     got = await control.client.get(f"{path}/artifacts/adapter/adapter_model.safetensors", headers=ada)
     assert got.content == b"weights"
+    got = await control.client.get(f"{path}/artifacts/{weights[1]}", headers=ada)
+    assert got.content == b"own"
 
 
 @pytest.mark.parametrize(
-    "name", ["adapter/training_args.bin", "..%2fspec.json", "%2e%2e/x", "adapter/../../x", "/etc/passwd"]
+    "name",
+    ["adapter/training_args.bin", "..%2fspec.json", "%2e%2e/x", "adapter/../../x", "adapter/../x.json", "/etc/passwd"],
 )
 async def test_no_other_file_leaves(control: Plane, name: str) -> None:
     ada = await control.key("ada", "submit")
