@@ -20,7 +20,8 @@ Scores = list[dict[tuple[int, ...], float]]
 _CHECKED = 16
 """Cells behind the check of the temperature."""
 _NATS = 0.05
-"""How far a token's log-prob may be off on average; rounding to bfloat16 alone moves it by a tenth of this."""
+"""How far a response's log-prob may be off, a token: what rounding to bfloat16 changes cancels over a response, what
+another temperature changes does not."""
 
 
 def scores_of(cells: Sequence[Cell], spec: EvaluateSpec, place: ModelFolder, progress: Progress) -> Scores:
