@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from trialign_ray.config.algorithm import AnyAlgorithmSpec, TrialignSpec
+from trialign_ray.config.algorithm import ALGORITHMS, AlgorithmSpec, AnyAlgorithmSpec, TrialignSpec
 from trialign_ray.config.attention import AttentionSpec, MatmulSpec
 from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
-from trialign_ray.config.seams import Imported
+from trialign_ray.config.seams import Entry, Imported
 
 RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
 RunName = Annotated[str, Field(pattern=RUN_NAME)]
@@ -107,8 +107,44 @@ class EvaluationSpec(Strict):
     """Resamples behind each confidence interval."""
 
 
+def _where(**fields: JsonValue) -> JsonValue:
+    """JSON Schema of an object that gives all `fields`, each as its schema says."""
+    return {"required": [*fields], "properties": {**fields}}
+
+
+def _settled(name: str, entry: Entry) -> Iterator[JsonValue]:
+    spec = entry.spec.model_validate({"name": name})
+    fixed = dict(spec.settles()) if isinstance(spec, AlgorithmSpec) else {}
+    if fixed:
+        fixed |= {"answers": 0} if fixed.get("labels", "truth") != "truth" else {}
+        candidates: JsonValue = {"properties": {field: {"const": value} for field, value in fixed.items()}}
+        yield {
+            "if": _where(algorithm=_where(name={"const": name})),
+            "then": {"properties": {"candidates": candidates}},
+        }
+
+
+_CONSISTENT: dict[str, JsonValue] = {
+    "allOf": [
+        {"not": _where(policy={"const": "per_group"}, learner=_where(activation_checkpointing={"const": True}))},
+        {
+            "if": _where(candidates=_where(labels={"not": {"const": "truth"}})),
+            "then": {"properties": {"candidates": {"properties": {"answers": {"const": 0}}}}},
+        },
+        {
+            "if": _where(algorithm=_where(facts={"type": "object"})),
+            "then": _where(candidates=_where(answers={"minimum": 2})),
+        },
+        *(condition for name, entry in ALGORITHMS.items() for condition in _settled(name, entry)),
+    ]
+}
+"""The validators' conditions below, as JSON Schema."""
+
+
 class TrainSpec(JobSpec):
     """One run: offline logs in, adapter and report out."""
+
+    model_config = ConfigDict(json_schema_extra=_CONSISTENT)
 
     kind: Literal["train"] = "train"
     """What the job does."""

@@ -186,10 +186,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", UNUSED)
 @pytest.mark.parametrize("kind", REFUSED)
 def test_options_that_an_audit_would_not_use_are_refused_by_model_and_schema(kind: str, name: str) -> None:
-    data = {key: value for key, value in AUDIT.items() if key != "model"}
-    data |= {"answers": {"answers": "a.jsonl"}, "endpoint": {"endpoint": SERVER}}.get(
-        kind, {"model": "m", "read": kind}
-    )
+    data: dict[str, Any] = {key: value for key, value in AUDIT.items() if key != "model"}
+    sources: dict[str, dict[str, Any]] = {"answers": {"answers": "a.jsonl"}, "endpoint": {"endpoint": SERVER}}
+    data |= sources.get(kind, {"model": "m", "read": kind})
     kept = AuditSpec.model_validate(data)
     assert AuditSpec.model_validate(kept.model_dump(mode="json")) == kept
     given = data | {name: UNUSED[name]}

@@ -12,7 +12,7 @@ from trialign_ray.config.game import GroupSet, QuestionSet, load_game
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit.local_model import answers_of_model
 from trialign_ray.entrypoints.audit.model_folder import ModelFolder
-from trialign_ray.entrypoints.evaluate.logged_rows import Cell
+from trialign_ray.entrypoints.evaluate.logged_rows import LoggedPrompt
 from trialign_ray.envs.prompts import first_turn
 from trialign_ray.errors import DataError, naming
 from trialign_ray.models.loading import chat_tokens
@@ -22,7 +22,7 @@ Fresh = Mapping[tuple[str, str], Mapping[str, float]]
 """(question, group) -> 'truth' or 'preference' -> mean reward of the draws; none where there is no such reward."""
 
 
-def fresh_game(spec: EvaluateSpec, cells: Sequence[Cell], place: ModelFolder) -> tuple[QuestionSet, GroupSet]:
+def fresh_game(spec: EvaluateSpec, cells: Sequence[LoggedPrompt], place: ModelFolder) -> tuple[QuestionSet, GroupSet]:
     """The two sets, cut to what was logged. Raises DataError where they ask it in other words than the logs."""
     questions, groups = load_game(str(spec.questions), str(spec.groups))
     asked = {cell.question_id for cell in cells}
@@ -56,7 +56,7 @@ def fresh_game(spec: EvaluateSpec, cells: Sequence[Cell], place: ModelFolder) ->
 
 
 def fresh_draws(
-    spec: EvaluateSpec, cells: Sequence[Cell], game: tuple[QuestionSet, GroupSet], progress: Progress
+    spec: EvaluateSpec, cells: Sequence[LoggedPrompt], game: tuple[QuestionSet, GroupSet], progress: Progress
 ) -> Fresh:
     """Mean rewards of fresh draws by question and group; the draws are kept in the run's `answers`."""
     longest = max(len(row["response_ids"]) for cell in cells for row in cell.rows)

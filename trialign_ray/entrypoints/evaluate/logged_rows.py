@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Cell:
+class LoggedPrompt:
     """One prompt of one group, and the rows that answer it."""
 
     question_id: str
@@ -39,18 +39,18 @@ class Cell:
         return Tree(self.prompt_ids, self.responses())
 
 
-def logged_cells(spec: EvaluateSpec) -> list[Cell]:
+def logged_cells(spec: EvaluateSpec) -> list[LoggedPrompt]:
     """Cells of the questions that the specification asks for; raises DataError where they cannot be evaluated."""
     table = read_logs(spec.logs, columns=_COLUMNS)
     rows = [row for row in table.to_pylist() if row["turn"] == 1 and spec.split in (row["split"], "all")]
     if not rows:
         raise DataError(f"{spec.logs}: no first turn is of split '{spec.split}'. Choose another split (--split).")
     kept = _drawn(sorted({row["question_id"] for row in rows}), spec)
-    cells: dict[tuple[str, str, tuple[int, ...]], Cell] = {}
+    cells: dict[tuple[str, str, tuple[int, ...]], LoggedPrompt] = {}
     for row in rows:
         if row["question_id"] in kept:
             key = (row["question_id"], row["group"], tuple(row["prompt_ids"]))
-            cells.setdefault(key, Cell(*key)).rows.append(row)
+            cells.setdefault(key, LoggedPrompt(*key)).rows.append(row)
     for cell in cells.values():
         _refuse_nested(spec.logs, cell)
     return list(cells.values())
@@ -62,7 +62,7 @@ def _drawn(question_ids: Sequence[str], spec: EvaluateSpec) -> frozenset[str]:
     return frozenset(question_ids[index] for index in order[:most])
 
 
-def _refuse_nested(logs: str, cell: Cell) -> None:
+def _refuse_nested(logs: str, cell: LoggedPrompt) -> None:
     """Raise DataError where a response is the beginning of another: their events are not disjoint."""
     for one, other in pairwise(cell.responses()):
         if other[: len(one)] == one:
@@ -73,7 +73,7 @@ def _refuse_nested(logs: str, cell: Cell) -> None:
             )
 
 
-def refuse_unsampled(logs: str, cells: Iterable[Cell]) -> None:
+def refuse_unsampled(logs: str, cells: Iterable[LoggedPrompt]) -> None:
     """Raise DataError where importance sampling lacks what it needs: log-probs of what was sampled."""
     several = repeated = 0
     for cell in cells:

@@ -11,7 +11,7 @@ import numpy as np
 from trialign_ray.config.evaluate import EvaluateSpec
 from trialign_ray.entrypoints.audit.model_folder import model_folder
 from trialign_ray.entrypoints.evaluate.fresh import Fresh, fresh_draws, fresh_game
-from trialign_ray.entrypoints.evaluate.logged_rows import Cell, logged_cells, refuse_unsampled
+from trialign_ray.entrypoints.evaluate.logged_rows import LoggedPrompt, logged_cells, refuse_unsampled
 from trialign_ray.entrypoints.evaluate.scores import Scores, logged_of, refuse_other_sampling, scores_of
 from trialign_ray.entrypoints.versions import versions
 from trialign_ray.errors import DataError
@@ -59,7 +59,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> OfflineRep
     return report
 
 
-def _estimated(spec: EvaluateSpec, cells: Sequence[Cell]) -> tuple[Reward, ...]:
+def _estimated(spec: EvaluateSpec, cells: Sequence[LoggedPrompt]) -> tuple[Reward, ...]:
     """The rewards that importance sampling estimates: all of them, or those that cannot be recomputed.
 
     A preference that was logged without its rule was judged elsewhere, and no fresh answer can be.
@@ -73,7 +73,11 @@ def _estimated(spec: EvaluateSpec, cells: Sequence[Cell]) -> tuple[Reward, ...]:
 
 
 def _values(
-    cells: Sequence[Cell], scores: Scores, fresh: Fresh | None, estimated: Sequence[Reward], bootstrap: Bootstrap
+    cells: Sequence[LoggedPrompt],
+    scores: Scores,
+    fresh: Fresh | None,
+    estimated: Sequence[Reward],
+    bootstrap: Bootstrap,
 ) -> list[GroupValue]:
     found = []
     for reward in _REWARDS:
@@ -87,7 +91,7 @@ def _values(
     return found
 
 
-def _drawn(own: Sequence[tuple[Cell, object]], fresh: Fresh, reward: Reward) -> Floats:
+def _drawn(own: Sequence[tuple[LoggedPrompt, object]], fresh: Fresh, reward: Reward) -> Floats:
     """Mean reward of the fresh draws of each of the group's cells that was logged with the reward."""
     with_reward = [cell for cell, _ in own if any(row[f"reward_{reward}"] is not None for row in cell.rows)]
     for cell in with_reward:

@@ -9,7 +9,7 @@ import numpy as np
 
 from trialign_ray.config.evaluate import EvaluateSpec
 from trialign_ray.entrypoints.audit.model_folder import ModelFolder
-from trialign_ray.entrypoints.evaluate.logged_rows import Cell
+from trialign_ray.entrypoints.evaluate.logged_rows import LoggedPrompt
 from trialign_ray.errors import DataError, naming
 from trialign_ray.evaluation.offline.logged import Logged
 from trialign_ray.progress import Progress
@@ -24,7 +24,7 @@ _NATS = 0.05
 another temperature changes does not."""
 
 
-def scores_of(cells: Sequence[Cell], spec: EvaluateSpec, place: ModelFolder, progress: Progress) -> Scores:
+def scores_of(cells: Sequence[LoggedPrompt], spec: EvaluateSpec, place: ModelFolder, progress: Progress) -> Scores:
     """The log-prob of every distinct response under the model with its adapter. Raises ModelError."""
     with naming(place.field):
         scorer = load_scorer(place.model, place.adapter, place.dtype, place.device, spec.temperature)
@@ -34,7 +34,7 @@ def scores_of(cells: Sequence[Cell], spec: EvaluateSpec, place: ModelFolder, pro
     return [dict(zip(cell.responses(), logp_s, strict=True)) for cell, logp_s in zip(cells, logp, strict=True)]
 
 
-def refuse_other_sampling(cells: Sequence[Cell], spec: EvaluateSpec, place: ModelFolder) -> None:
+def refuse_other_sampling(cells: Sequence[LoggedPrompt], spec: EvaluateSpec, place: ModelFolder) -> None:
     """Raise DataError where the model that was logged does not give the logged log-probs at the temperature.
 
     place: that model, without an adapter.
@@ -57,7 +57,7 @@ def refuse_other_sampling(cells: Sequence[Cell], spec: EvaluateSpec, place: Mode
         )
 
 
-def logged_of(cells: Sequence[Cell], scores: Scores, reward: Literal["truth", "preference"]) -> Logged | None:
+def logged_of(cells: Sequence[LoggedPrompt], scores: Scores, reward: Literal["truth", "preference"]) -> Logged | None:
     """The rows of one group's cells that have the reward; None where none has."""
     columns: list[tuple[float, ...]] = []
     questions = 0

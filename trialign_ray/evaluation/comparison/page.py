@@ -21,7 +21,7 @@ _ENVIRONMENT = Environment(
 def to_html(found: Comparison) -> str:
     """The text of `comparison.html`; raises MissingExtraError without matplotlib."""
     require("report", "matplotlib")
-    from trialign_ray.evaluation.comparison.pareto import pareto
+    from trialign_ray.evaluation.report.pareto import pareto
 
     return _ENVIRONMENT.get_template("comparison.html.j2").render(
         found=found,

@@ -6,8 +6,8 @@ from trialign_ray.config.compare import Contrast
 from trialign_ray.evaluation.comparison.markdown import to_markdown
 from trialign_ray.evaluation.comparison.model import ArmRow, Comparison, ContrastRow, RegimeRows
 from trialign_ray.evaluation.comparison.page import to_html
-from trialign_ray.evaluation.comparison.pareto import front
 from trialign_ray.evaluation.figures import Figure
+from trialign_ray.evaluation.report.pareto import front
 
 FIGURE = Figure(value=0.5, low=0.25, high=0.75)
 ROW = ArmRow(
