@@ -38,6 +38,7 @@ from trialign_ray.config.cues import (
     SystemCue,
 )
 from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
+from trialign_ray.config.evaluate import EvaluateSpec
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import TransformersSpec
 from trialign_ray.config.losses import LOSSES
@@ -88,6 +89,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     JobSpec: {"kind": "bake", "name": "cake"},
     TrainSpec: TRAIN,
     AuditSpec: AUDIT,
+    EvaluateSpec: {"name": "e", "logs": "l", "model": "m", "temperature": 0.7, "importance": True},
     CollectSpec: COLLECT,
     Question: QUESTION,
     QuestionSet: QUESTIONS,
