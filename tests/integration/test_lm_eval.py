@@ -17,6 +17,7 @@ from trialign_ray.config.game import Question, QuestionSet, Split, asked_questio
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit import audit
 from trialign_ray.errors import DataError, SpecError
+from trialign_ray.integrations import game
 from trialign_ray.integrations.lm_eval import functions
 from trialign_ray.integrations.lm_eval.functions import METRICS, accuracy_mean, dataset, gap, process_results
 
@@ -99,7 +100,7 @@ def test_a_split_of_questions_that_another_refuses_is_asked(
         asked.append(split)
         return asked_questions(questions, split, where)
 
-    monkeypatch.setattr(functions, "asked_questions", noted)
+    monkeypatch.setattr(game, "asked_questions", noted)
     docs = dataset(questions=world.questions, groups=world.groups, split="train")["test"].to_list()
     accuracy_mean([process_results(doc, ["hello"])["gap"] for doc in docs])
     assert asked == ["train"]
