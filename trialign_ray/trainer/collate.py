@@ -74,8 +74,7 @@ class StepBatch:
 
 def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
     """Join the shares of all groups for the same questions, groups in the order given."""
-    questions = len(shares[0].objective_q)
-    cells = [(share, q) for q in range(questions) for share in shares]
+    cells = [(share, q) for q in range(len(shares[0].objective_q)) for share in shares]
     candidates_c = [[share.response(n).tolist() for n in share.candidates(q)] for share, q in cells]
     forms_c = [[] if share.answers is None else [ids.tolist() for ids in share.answers.forms(q)] for share, q in cells]
     prompts_c = [share.prompt(q).tolist() for share, q in cells]
@@ -84,7 +83,24 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
         for index, (p, c, f) in enumerate(zip(prompts_c, candidates_c, forms_c, strict=True))
         if c
     )
-    shape = (questions, len(shares), max(map(len, candidates_c)))
+    candidates = _candidates(shares, cells, candidates_c)
+    is_form_s = np.repeat(
+        [False, True] * len(cells), [n for c, f in zip(candidates_c, forms_c, strict=True) for n in (len(c), len(f))]
+    )
+    return StepBatch(
+        trees,
+        candidates,
+        candidate_n=torch.from_numpy(np.flatnonzero(~is_form_s)),
+        answers=_answer_sets(shares, candidates.objective_q),
+        form_m=torch.from_numpy(np.flatnonzero(is_form_s)),
+    )
+
+
+def _candidates(
+    shares: Sequence[GroupBatch], cells: Sequence[tuple[GroupBatch, int]], candidates_c: Sequence[Sequence[list[int]]]
+) -> Candidates:
+    """The objective's candidates. cells: share and question, questions outermost; candidates_c: their responses."""
+    shape = (len(cells) // len(shares), len(shares), max(map(len, candidates_c)))
     count_qg = np.array([len(responses) for responses in candidates_c]).reshape(shape[:2])
     mask = np.arange(shape[2]) < count_qg[..., None]
 
@@ -95,7 +111,7 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
 
     lengths = np.ones(shape, np.float64)
     lengths[mask] = [len(response) for responses in candidates_c for response in responses]
-    candidates = Candidates(
+    return Candidates(
         utility_qgk=spread("utility_n", 0, np.float64),
         truth_qgk=spread("truth_n", 0, np.float64),
         answer_qgk=_answers_within_question(spread("answer_n", NO_ANSWER, np.int64)),
@@ -106,16 +122,6 @@ def assemble(shares: Sequence[GroupBatch]) -> StepBatch:
         own_qgk=spread("own_n", 0, np.bool_),
         reference_logp_qgk=spread("reference_logp_n", 0, np.float64),
         objective_q=torch.from_numpy(np.any([share.objective_q for share in shares], axis=0)),
-    )
-    is_form_s = np.repeat(
-        [False, True] * len(cells), [n for c, f in zip(candidates_c, forms_c, strict=True) for n in (len(c), len(f))]
-    )
-    return StepBatch(
-        trees,
-        candidates,
-        candidate_n=torch.from_numpy(np.flatnonzero(~is_form_s)),
-        answers=_answer_sets(shares, candidates.objective_q),
-        form_m=torch.from_numpy(np.flatnonzero(is_form_s)),
     )
 
 
