@@ -186,7 +186,8 @@ class RolloutBuffer:
         first = [row for row in first if row["prompt_ids"] == prompt]
         own = _distinct(first[: self._spec.candidates.own], set())
         taken = {tuple(row["response_ids"]) for row in own}
-        offers = self._offers(question_id, [row for row in rows if row not in first])
+        others = [row for row in rows if row["turn"] > 1 or row["prompt_ids"] != prompt]
+        offers = self._offers(question_id, others)
         extra = _distinct([row for row in offers if self._finished(row)], taken)
         borrowed = self._suited(extra, first)[: self._spec.candidates.borrowed]
         scored = [*((row, row["reward_preference"], True) for row in own), *((r, p, False) for r, p in borrowed)]

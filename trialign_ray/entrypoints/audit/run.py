@@ -42,30 +42,15 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     gates_of(spec, groups)  # refuses, before anything is asked, those that no answer could give a figure
     with naming("against"):
         before = None if spec.against is None else earlier_answers(spec.against, spec, questions, groups, _of_file)
-    if spec.answers is not None:
-        with naming("answers"):
-            found = _of_file(spec.answers, spec, read_by, groups)
-    elif spec.endpoint is not None:
-        from trialign_ray.entrypoints.audit.endpoint import answers_of_endpoint
-
-        found = answers_of_endpoint(spec, spec.endpoint, read_by, groups, progress)
-    elif spec.read == "score":
-        from trialign_ray.entrypoints.audit.scored_options import answers_of_options  # PyTorch, which a file needs not
-
-        found = answers_of_options(spec, questions, groups, progress)
-    else:
-        from trialign_ray.entrypoints.audit.local_model import answers_of_model  # Ray, which scored options need not
-
-        found = answers_of_model(spec, questions, groups, progress)
+    found = _answers(spec, questions, read_by, groups, progress)
     for note in found.notes:
         progress.note(note)
     facts = {**_asked(spec, questions, groups), **found.facts, "wall_seconds": time.monotonic() - started}
-    bootstrap = Bootstrap(spec.bootstrap)
     report = audit_report(
         found.table,
         groups.names,
         facts,
-        bootstrap,
+        Bootstrap(spec.bootstrap),
         found.closed_set,
         groups.cues,
         before,
@@ -73,6 +58,26 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     )
     publish(report, folder)
     return report
+
+
+def _answers(
+    spec: AuditSpec, questions: QuestionSet, read_by: QuestionSet, groups: GroupSet, progress: Progress
+) -> AuditedAnswers:
+    """The answers of the source that `spec` names. read_by: the set as free answers are read."""
+    if spec.answers is not None:
+        with naming("answers"):
+            return _of_file(spec.answers, spec, read_by, groups)
+    if spec.endpoint is not None:
+        from trialign_ray.entrypoints.audit.endpoint import answers_of_endpoint
+
+        return answers_of_endpoint(spec, spec.endpoint, read_by, groups, progress)
+    if spec.read == "score":
+        from trialign_ray.entrypoints.audit.scored_options import answers_of_options  # PyTorch, which a file needs not
+
+        return answers_of_options(spec, questions, groups, progress)
+    from trialign_ray.entrypoints.audit.local_model import answers_of_model  # Ray, which scored options need not
+
+    return answers_of_model(spec, questions, groups, progress)
 
 
 def run_job(spec: AuditSpec, progress: Progress) -> int:
