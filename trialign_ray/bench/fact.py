@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trialign_ray.config.game import Question, lettered
+from trialign_ray.config.game import Question, QuestionSet, lettered
+from trialign_ray.errors import DataError
 from trialign_ray.rewards.text import normalise
 
 SEED = 20261128
@@ -78,6 +79,26 @@ def split(facts: Iterable[Fact]) -> list[Question]:
         fact.question.model_copy(update={"split": "heldout" if is_held_out(fact.subject) else "train"})
         for fact in facts
     ]
+
+
+def apart_from(made: QuestionSet, trained: QuestionSet) -> QuestionSet:
+    """`made` without held-out questions about what a training question of `trained` is about.
+
+    A subject is what a question's id ends with behind its last '-', as `fact` names it. Raises DataError where no
+    held-out question is left.
+    """
+    known = {_subject(question) for question in trained.split("train")}
+    kept = tuple(each for each in made.questions if each.split == "train" or _subject(each) not in known)
+    if all(each.split == "train" for each in kept):
+        raise DataError(
+            f"question set '{made.name}': every held-out question is about a subject of the {len(known)} that "
+            f"'{trained.name}' trains on. Make a set of other subjects, or name another file."
+        )
+    return made.model_copy(update={"questions": kept})
+
+
+def _subject(question: Question) -> str:
+    return question.question_id.rpartition("-")[2]
 
 
 def is_held_out(subject: str) -> bool:

@@ -29,10 +29,16 @@ def list_command() -> None:
 def make_command(
     name: Annotated[str, typer.Argument(metavar="SET", help="Its name in `trialign bench list`.")] = "default",
     output: Annotated[str, Option(help="Question set to write, JSON; a path or URI.")] = "questions.json",
+    apart_from: Annotated[
+        str | None, Option(metavar="FILE", help="Hold out nothing about a subject that FILE's training questions ask.")
+    ] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Make a question set and write it as one file, for `--questions`."""
+    from trialign_ray.bench.fact import apart_from as apart
     from trialign_ray.bench.sets import make
+    from trialign_ray.config.base import load_yaml
+    from trialign_ray.config.game import QuestionSet
     from trialign_ray.errors import SpecError
     from trialign_ray.io.storage import atomic_file, locate, writing
 
@@ -40,6 +46,8 @@ def make_command(
     if target.exists() and not overwrite:
         raise SpecError(f"{output}: exists already. Name another file, or give --overwrite.")
     made = make(name)
+    if apart_from is not None:
+        made = apart(made, load_yaml(QuestionSet, apart_from))
     with writing(target.uri), atomic_file(target) as file:
         file.write((made.model_dump_json(indent=1, exclude_defaults=True) + "\n").encode())
     train, heldout = len(made.split("train")), len(made.split("heldout"))

@@ -115,6 +115,8 @@ class Arm(Strict):
     """Family in 'learning_rates' whose choice this arm takes; without it the rate of 'optimizer' stands."""
     seeds: tuple[int, ...] | None = None
     """Seeds of this arm; those of the file without it."""
+    free: bool = True
+    """Whether it also writes free answers, which takes most of an evaluation; false reads its options alone."""
 
 
 class Contrast(Strict):
@@ -143,8 +145,10 @@ class HeldOutSpec(Strict):
     """Group set, YAML or JSON: the personas that ask."""
     options: int = Field(default=4, ge=2, le=26)
     """Options that are scored for a question which gives none itself."""
-    most_free: int | None = Field(default=None, ge=1)
-    """Questions that are also answered freely, drawn by hash; all without it."""
+    most: int | None = Field(default=None, ge=1)
+    """Questions that are asked, drawn by hash; all without it."""
+    most_free: int | None = Field(default=None, ge=0)
+    """Those of them that are also answered freely, drawn by hash; all without it, 0 for none."""
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
     """Longest free answer, in tokens."""
     text: PathOrUri | None = None
@@ -280,6 +284,10 @@ def _contrast_faults(spec: CompareSpec) -> Iterator[str]:
             yield f"{where}: figure '{each.figure}' cannot be tested; choose one of {', '.join(TESTED)}"
         if unknown := [arm for arm in (each.of, each.against) if arm not in arms]:
             yield f"{where}: no arm '{unknown[0]}', known: {sorted(arms)}"
+        silent = [arm for arm in (each.of, each.against) if arm in spec.algorithms and not spec.algorithms[arm].free]
+        if each.figure.startswith("free.") and (silent or spec.evaluation.most_free == 0):
+            who = f"'algorithms.{silent[0]}.free' is false" if silent else "'evaluation.most_free' is 0"
+            yield f"{where}: figure '{each.figure}' is of free answers, but {who}; choose a closed figure"
         if each.regime not in spec.regimes:
             yield f"{where}: no regime '{each.regime}', known: {sorted(spec.regimes)}"
         elif each.unseen and not _leaves_out(spec.regimes[each.regime].logs):

@@ -69,6 +69,20 @@ def test_seeds_are_the_regimes_then_the_arms_then_the_files():
         ({"contrasts": [SPEC["contrasts"][0] | {"regime": "x"}]}, r"contrast 'main': no regime 'x'"),
         ({"contrasts": [SPEC["contrasts"][0] | {"figure": "free.worst_group"}]}, r"cannot be tested"),
         ({"contrasts": [SPEC["contrasts"][0] | {"unseen": True}]}, r"leaves no group or topic out"),
+        (
+            {
+                "contrasts": [SPEC["contrasts"][0] | {"figure": "free.everyone"}],
+                "algorithms": {"ours": {"algorithm": {"name": "trialign"}, "free": False}},
+            },
+            r"'free.everyone' is of free answers, but 'algorithms.ours.free' is false",
+        ),
+        (
+            {
+                "contrasts": [SPEC["contrasts"][0] | {"figure": "free.everyone"}],
+                "evaluation": {"most_free": 0},
+            },
+            r"but 'evaluation.most_free' is 0",
+        ),
         ({"contrasts": SPEC["contrasts"] * 2}, r"two contrasts are called 'main'"),
     ],
 )

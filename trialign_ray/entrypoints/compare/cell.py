@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from trialign_ray.config.game import Question
 from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build, load_object
 from trialign_ray.data.dataset import manifest
-from trialign_ray.entrypoints.compare.cells import Cell
+from trialign_ray.entrypoints.compare.cells import Cell, reads_free
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.game import HeldOutGame, held_out_game
 from trialign_ray.entrypoints.compare.logs import logs_of
@@ -64,6 +64,8 @@ def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
     torch.set_num_threads(spec.cell.cpus)
     device = device_of("cuda" if spec.cell.gpu else "cpu")
     game = held_out_game(spec, spec.regimes[cell.regime], cell.validation)
+    if not reads_free(spec, cell):
+        game = replace(game, free=())
     training, adapters = Training(), Adapters({None: None})
     if cell.stage != "reference":
         training, adapters = _trained(spec, cell, folder.adapter(cell.training_key), device, progress)
@@ -90,10 +92,10 @@ def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
 
 
 def _by_adapter(adapters: Adapters, groups: Sequence[str]) -> dict[Path | None, list[str]]:
-    """Adapter -> the groups that it answers; where each has its own, the base answers those that were not trained."""
+    """Adapter -> the groups that it answers: one for all, or each its own."""
     found: dict[Path | None, list[str]] = {}
     for group in groups:
-        found.setdefault(adapters.get(group, adapters.get(None)), []).append(group)
+        found.setdefault(adapters[group if group in adapters else None], []).append(group)
     return found
 
 

@@ -76,7 +76,8 @@ def trial_cells(spec: CompareSpec) -> dict[str, list[Cell]]:
             continue
         seed, arm = spec.seeds[0], spec.algorithms[name]
         specs = [spec.train_spec(arm, regime, seed, rate) for rate in sorted(rates)]
-        asked = validation_questions(spec, specs[0])
+        with naming(logs_field(spec, name, label)):
+            asked = validation_questions(spec, specs[0])
         cells = [Cell("trial", name, label, seed, train, regime.logs, asked) for train in specs]
         found[family] = [_with_key(spec, cell) for cell in cells]
     return found
@@ -125,7 +126,7 @@ def _unique(cells: Iterable[Cell]) -> list[Cell]:
 def _with_key(spec: CompareSpec, cell: Cell) -> Cell:
     """A cell depends on its training, or on its reference's prompts, and on what is asked and how it is read."""
     regime, evaluation = spec.regimes[cell.regime], spec.evaluation
-    training = None if cell.stage == "reference" else _training(cell)
+    training = None if cell.stage == "reference" else _training(spec, cell)
     with naming("base.model"):
         weights = _weights(cell.train.model)
     asked = {
@@ -137,14 +138,30 @@ def _with_key(spec: CompareSpec, cell: Cell) -> Cell:
         "text": None if evaluation.text is None else _content(evaluation.text),
         "validation": spec.validation.figure if cell.validation else None,
     }
+    if not reads_free(spec, cell):
+        asked["free"] = False
     return replace(cell, key=_hash(asked), training_key=training or "")
 
 
-def _training(cell: Cell) -> str:
+def logs_field(spec: CompareSpec, arm: str, regime: str) -> str:
+    """The field that gives an arm's logs in a regime."""
+    places = {
+        f"regimes.{regime}.train": spec.regimes[regime].train,
+        f"algorithms.{arm}.train": spec.algorithms[arm].train,
+    }
+    return next((f"{place}.logs" for place, fields in places.items() if "logs" in fields), "base.logs")
+
+
+def reads_free(spec: CompareSpec, cell: Cell) -> bool:
+    """Whether the cell's model writes answers where there are questions for it; trials read what decides."""
+    return cell.stage != "trained" or spec.algorithms[cell.arm].free
+
+
+def _training(spec: CompareSpec, cell: Cell) -> str:
     """Hash of all that an adapter depends on, so that cells which ask it differently train it once."""
     with naming("base.model"):
         weights = _weights(cell.train.model)
-    with naming("base.logs"):
+    with naming(logs_field(spec, cell.arm, cell.regime)):
         logs = manifest(cell.train.logs).content_sha256
     parts = {"train": _given(cell.train, exclude=_FREE), "changes": _given(cell.changes)}
     return _hash({**parts, "logs": logs, "weights": weights, "left_out": cell.validation})

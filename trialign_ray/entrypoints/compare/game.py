@@ -44,6 +44,8 @@ def held_out_game(spec: CompareSpec, regime: Regime | None, validation: Collecti
             )
     else:
         asked = asked_questions(questions, "heldout", told.questions, under="evaluation.")
+        if told.most is not None:
+            asked = _some(asked, told.most, told.seed, "asked")
     with naming("evaluation.groups"):
         refuse_equal_prompts(groups, asked)
     with naming("evaluation.questions"):
@@ -51,7 +53,7 @@ def held_out_game(spec: CompareSpec, regime: Regime | None, validation: Collecti
         sets = draw_options(objective, questions, told.options, told.seed)
         if not sets.by_question:
             raise DataError(f"{told.questions}: no question that is asked has options. Give a vocabulary or 'options'.")
-    free = objective if told.most_free is None else _some(objective, told.most_free, told.seed)
+    free = objective if told.most_free is None else _some(objective, told.most_free, told.seed, "free")
     if validation:
         reading = spec.validation.figure.partition(".")[0]
         free = objective if reading == "free" else ()
@@ -59,7 +61,7 @@ def held_out_game(spec: CompareSpec, regime: Regime | None, validation: Collecti
     return HeldOutGame(told, questions, groups, scored, free, sets)
 
 
-def _some(questions: tuple[Question, ...], most: int, seed: int) -> tuple[Question, ...]:
+def _some(questions: tuple[Question, ...], most: int, seed: int, purpose: str) -> tuple[Question, ...]:
     share = min(1.0, most / len(questions))
-    kept = set(drawn([question.question_id for question in questions], share, seed, "free"))
+    kept = set(drawn([question.question_id for question in questions], share, seed, purpose))
     return tuple(question for question in questions if question.question_id in kept)

@@ -8,20 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trialign_ray.config.compare import CompareSpec, LogChanges
-from trialign_ray.config.game import QuestionSet
-from trialign_ray.data.dataset import manifest, open_dataset, read_logs, training_questions, write_logs
-from trialign_ray.data.held_out import refuse_held_out
+from trialign_ray.data.dataset import manifest, open_dataset, read_logs, write_logs
 from trialign_ray.data.manifest import MANIFEST
 from trialign_ray.data.regimes import changed_logs
 from trialign_ray.entrypoints.compare.cells import Cell
 from trialign_ray.entrypoints.compare.folder import CompareFolder
-
-
-def check_logs(spec: CompareSpec, cell: Cell, questions: QuestionSet) -> None:
-    """Make the cell's logs; raises DataError where they cannot be made, or hold questions that are held out."""
-    dataset = open_dataset(logs_of(spec, cell))
-    trained = frozenset.union(*(training_questions(dataset, group) for group in dataset.manifest.names))
-    refuse_held_out(trained, dataset.folder.uri, questions, spec.evaluation.questions)
 
 
 def logs_of(spec: CompareSpec, cell: Cell) -> str:

@@ -170,7 +170,7 @@ def _alone(figure: MaybeFigure) -> MaybeFigure:
 def _vote_gain(book: _Book, regime: str, cells: Sequence[Finished]) -> MaybeFigure:
     """None where nothing is answered freely, or the interval of the vote's gain holds 0."""
     base, best = book.reference(BASE, regime), book.reference(VOTE, regime)
-    if base is None or best is None or "free" not in base.measured.answers:
+    if base is None or best is None or any("free" not in cell.measured.answers for cell in (base, *cells)):
         return None
     if not vote_gains(base.measured.answers["free"], book.bootstrap):
         return None

@@ -9,14 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 from trialign_ray.config.compare import CompareSpec
 from trialign_ray.entrypoints.compare.cell import run_cell
-from trialign_ray.entrypoints.compare.cells import Cell, cheapest_first, reference_cells, trained_cells, trial_cells
+from trialign_ray.entrypoints.compare.cells import Cell, cheapest_first, trained_cells
+from trialign_ray.entrypoints.compare.check import checked_cells
 from trialign_ray.entrypoints.compare.folder import CompareFolder
-from trialign_ray.entrypoints.compare.game import held_out_game
-from trialign_ray.entrypoints.compare.logs import check_logs
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.entrypoints.compare.registered import register
 from trialign_ray.entrypoints.compare.report import comparison
-from trialign_ray.errors import CellError, DataError, TrialignError, naming, require
+from trialign_ray.errors import CellError, DataError, TrialignError, require
 from trialign_ray.evaluation.comparison.model import Comparison
 from trialign_ray.evaluation.comparison.publish import publish
 from trialign_ray.io.console import duration
@@ -59,6 +58,17 @@ def compare(
     return found
 
 
+def planned(spec: CompareSpec) -> list[tuple[str, bool]]:
+    """Every cell's label and whether it is finished, in the order in which they run; raises what `compare` refuses.
+
+    Cells whose learning rate is not chosen yet are under their family's first.
+    """
+    folder, cells = CompareFolder.of(spec), checked_cells(spec)
+    first = cheapest_first((cell for cell in cells if cell.stage != "trained"), spec)
+    then = cheapest_first((cell for cell in cells if cell.stage == "trained"), spec)
+    return [(cell.label, folder.result(cell.key) is not None) for cell in (*first, *then)]
+
+
 def _refuse_unfinished(folder: CompareFolder) -> None:
     if not folder.finished():
         raise DataError(f"{folder.root.uri}: no cell is finished, so there is nothing to report. Run it first.")
@@ -66,17 +76,10 @@ def _refuse_unfinished(folder: CompareFolder) -> None:
 
 def _run_all(spec: CompareSpec, folder: CompareFolder, runner: Runner, progress: Progress) -> dict[str, Exception]:
     """What failed, by label. Everything that can be refused is refused before the first cell runs."""
-    games = {label: held_out_game(spec, regime) for label, regime in spec.regimes.items()}
-    trials = [cell for cells in trial_cells(spec).values() for cell in cells]
-    grid = trained_cells(spec, {family: rates[0] for family, rates in spec.learning_rates.items()})
-    for cell in {(cell.train.logs, cell.changes, cell.validation): cell for cell in (*trials, *grid)}.values():
-        with naming(f"regimes.{cell.regime}.logs"):
-            check_logs(spec, cell, games[cell.regime].questions)
-    for cell in trials:
-        held_out_game(spec, spec.regimes[cell.regime], cell.validation)
+    cells = checked_cells(spec)
     register(spec, folder)
     folder.write("compare.json", spec.model_dump_json(indent=2) + "\n")
-    failed = _run(spec, folder, [*reference_cells(spec), *trials], runner, progress)
+    failed = _run(spec, folder, [cell for cell in cells if cell.stage != "trained"], runner, progress)
     return failed | _run(spec, folder, trained_cells(spec, chosen_rates(spec, folder)), runner, progress)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ from tests.unit.evaluation.comparison.test_measured import table
 from tests.world import World
 from trialign_ray.config.compare import CompareSpec
 from trialign_ray.data.dataset import read_logs
-from trialign_ray.entrypoints.compare.cells import Cell, cheapest_first, reference_cells, trained_cells, trial_cells
+from trialign_ray.entrypoints.compare.cells import (
+    Cell,
+    cheapest_first,
+    reads_free,
+    reference_cells,
+    trained_cells,
+    trial_cells,
+)
+from trialign_ray.entrypoints.compare.check import check_training, checked_cells
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.game import held_out_game
-from trialign_ray.entrypoints.compare.logs import check_logs, logs_of
+from trialign_ray.entrypoints.compare.logs import logs_of
 from trialign_ray.entrypoints.compare.rates import chosen_rates
-from trialign_ray.errors import DataError
+from trialign_ray.errors import DataError, SpecError
 
 PREDICTED = "Nothing wins: random weights, four questions."
 RATES = {"weighted": [0.02, 0.01, 0.03]}
@@ -107,11 +116,57 @@ def test_questions_that_trials_ask_have_to_be_in_the_set(tuned: CompareSpec):
 
 def test_logs_that_hold_what_is_held_out_are_refused(tuned: CompareSpec):
     (cell,) = trained_cells(tuned, {"weighted": 0.02})
-    questions = held_out_game(tuned, tuned.regimes["all"]).questions
-    check_logs(tuned, cell, questions)
-    held_out = [question.model_copy(update={"split": "heldout"}) for question in questions.questions]
+    game = held_out_game(tuned, tuned.regimes["all"])
+    check_training(tuned, cell, game)
+    held_out = tuple(question.model_copy(update={"split": "heldout"}) for question in game.questions.questions)
+    questions = game.questions.model_copy(update={"questions": held_out})
     with pytest.raises(DataError, match="4 of 4 training questions are held out"):
-        check_logs(tuned, cell, questions.model_copy(update={"questions": tuple(held_out)}))
+        check_training(tuned, cell, replace(game, questions=questions))
+
+
+def test_a_group_that_is_asked_needs_an_adapter_of_its_own_where_each_has_one(world: World, tmp_path: Path):
+    under = {
+        **{"predicted": PREDICTED, "train": {"policy": "per_group"}},
+        "logs": {"without_groups": ["farmer", "professor"]},
+    }
+    spec = compare_spec(world, tmp_path, regimes={"all": under})
+    with pytest.raises(SpecError, match=r"'evaluation.groups': regime 'all' trains no adapter for group 'farmer'"):
+        checked_cells(spec)
+
+
+def test_missing_logs_are_told_with_the_field_that_names_them(world: World, tmp_path: Path):
+    def refused(**changes: Any) -> str | None:
+        with pytest.raises(DataError) as caught:
+            checked_cells(compare_spec(world, tmp_path, contrasts=[], learning_rates=RATES, **changes))
+        return caught.value.field
+
+    missing = {"logs": str(tmp_path / "none")}
+    arms = {"ours": ARM, "sft": {"algorithm": {"name": "sft"}}}
+    base = compare_spec(world, tmp_path).base
+    assert refused(algorithms=arms, base=base | missing) == "base.logs"
+    assert refused(algorithms=arms | {"sft": arms["sft"] | {"train": missing}}) == "algorithms.sft.train.logs"
+    regimes = {"all": {"predicted": PREDICTED, "train": missing}}
+    assert refused(algorithms=arms, regimes=regimes) == "regimes.all.train.logs"
+
+
+def test_an_arm_may_be_read_in_the_closed_set_alone(world: World, tmp_path: Path):
+    arms = {"ours": {"algorithm": {"name": "trialign"}}, "sft": {"algorithm": {"name": "sft"}, "free": False}}
+    spec = compare_spec(world, tmp_path, algorithms=arms, contrasts=[])
+    ours, sft = trained_cells(spec, {})
+    assert (reads_free(spec, ours), reads_free(spec, sft)) == (True, False)
+    both = compare_spec(world, tmp_path, algorithms=arms | {"sft": {"algorithm": {"name": "sft"}}}, contrasts=[])
+    (_, heard) = trained_cells(both, {})
+    assert heard.key != sft.key
+    assert heard.training_key == sft.training_key
+
+
+def test_fewer_questions_are_asked_the_same_ones_each_time_and_fewer_still_freely(world: World, tmp_path: Path):
+    told = compare_spec(world, tmp_path).evaluation.model_dump(exclude_unset=True)
+    spec = compare_spec(world, tmp_path, evaluation=told | {"most": 1, "most_free": 0}, contrasts=[])
+    games = [held_out_game(spec, spec.regimes["all"]) for _ in range(2)]
+    assert len(games[0].scored) == 1
+    assert games[0].scored == games[1].scored
+    assert games[0].free == ()
 
 
 def test_the_best_trial_gives_the_rate_and_of_equal_ones_the_lower(tuned: CompareSpec):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 
 from tests.unit.entrypoints.compare.samples import compare_spec
@@ -85,6 +86,17 @@ def test_a_contrast_pairs_the_seeds_that_both_have_finished(spec: CompareSpec):
     assert left_out.difference is not None
     assert left_out.difference.value == pytest.approx((1 + 0.75 + 0.5) / 3 - 0.25)
     assert all(row.p is not None and row.p_holm is not None and row.p_holm >= row.p for row in (main, base, left_out))
+
+
+def test_an_arm_without_free_answers_has_closed_figures_alone(spec: CompareSpec):
+    (base,), (first, *_) = reference_cells(spec), trained_cells(spec, {})
+    finish(spec, base, table([MIXED, WRONG]).append_column("tokens", [[4] * 12]))
+    closed = table([RIGHT, RIGHT]).append_column("tokens", [[4] * 12])
+    finish(spec, first, closed.filter(pc.equal(closed["reading"], "closed")))
+    row = rows(comparison(spec, CompareFolder.of(spec), {}))["ours"]
+    assert value(row, "closed.everyone") == 1
+    assert "free.everyone" not in row.figures
+    assert row.figures["free.vote_gain"] is None
 
 
 def test_without_the_base_there_is_nothing_to_compare_with(spec: CompareSpec):
