@@ -30,9 +30,9 @@ class GroupActor:
     def __repr__(self) -> str:
         return f"GroupActor({self._spec.group})"
 
-    def question_ids(self) -> tuple[str, ...]:
-        """Training questions that this group was asked, sorted."""
-        return self._buffer.question_ids
+    def questions(self) -> int:
+        """How many training questions this group was asked; makes the buffer's files where they are not there yet."""
+        return self._buffer.questions
 
     def sample(self, question_ids: Sequence[str]) -> GroupBatch:
         """Candidates for these questions, as buffers that Ray hands over without a copy."""

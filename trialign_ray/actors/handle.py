@@ -26,7 +26,7 @@ class RemoteMethod(Protocol[Parameters, Result]):
 class GroupActorHandle(Protocol):
     """Handle of a `GroupActor`; see there for what the methods do."""
 
-    question_ids: RemoteMethod[[], tuple[str, ...]]
+    questions: RemoteMethod[[], int]
     sample: RemoteMethod[[Sequence[str]], GroupBatch]
     store_reference: RemoteMethod[[Sequence[str], Sequence[Floats]], None]
     record: RemoteMethod[[Statistics], None]

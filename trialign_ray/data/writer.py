@@ -107,7 +107,7 @@ class LogWriter:
     def _manifest(self, held: list[GroupPart]) -> Manifest:
         return Manifest(
             schema_version=SCHEMA_VERSION,
-            created_with=_version(),
+            created_with=package_version(),
             rows=sum(group.rows for group in held),
             groups=tuple(held),
             model_hashes=tuple(sorted(self._hashes - {""})),
@@ -223,7 +223,8 @@ def check_free(target: Location, *, overwrite: bool) -> None:
         raise DataError(f"{target.uri}: {found}. Choose another path, or overwrite it (--overwrite).")
 
 
-def _version() -> str:
+def package_version() -> str:
+    """Version of trialign-ray, for files that hold what it made."""
     try:
         return version("trialign-ray")
     except PackageNotFoundError:

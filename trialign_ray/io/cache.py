@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,12 +51,20 @@ def local_folder(uri: LocationLike) -> Path:
     if location.local is not None:
         return location.local
     name = _state(location)
-    copy = cache_folder() / "copies" / name
-    if not copy.exists():
-        with _locked(cache_folder() / "locks" / name):
-            if not copy.exists():
-                _copy(location, copy)
-    return copy
+    return made_once(cache_folder() / "copies" / name, lambda staging: _copy(location, name, staging))
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """`folder`, which `make` fills where it does not exist yet; it appears whole or not at all.
+
+    Of the processes of a machine that want the same folder, one makes it and the others wait. Locks lie in `locks/`
+    beside the folder that holds it.
+    """
+    if not folder.exists():
+        with _locked(folder.parent.parent / "locks" / folder.name):
+            if not folder.exists():
+                _make(folder, make)
+    return folder
 
 
 def _state(location: Location) -> str:
@@ -87,19 +95,23 @@ def _locked(file: Path) -> Iterator[None]:
         yield
 
 
-def _copy(location: Location, copy: Path) -> None:
-    """Called under the copy's lock, so whatever lies in the staging folder was left by a process that was killed."""
-    staging = copy.parent / f".{copy.name}.partial"
+def _make(folder: Path, make: Callable[[Path], object]) -> None:
+    """Called under the folder's lock, so whatever lies in the staging folder was left by a process that was killed."""
+    staging = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        with reading(location.uri):
-            fs.copy_files(location.path, str(staging), source_filesystem=location.filesystem)
-        if _state(location) != copy.name:
-            raise DataError(f"{location.uri}: was changed while it was copied. Wait for its writer, then start again.")
-        staging.rename(copy)
+        make(staging)
+        staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _copy(location: Location, state: str, staging: Path) -> None:
+    with reading(location.uri):
+        fs.copy_files(location.path, str(staging), source_filesystem=location.filesystem)
+    if _state(location) != state:
+        raise DataError(f"{location.uri}: was changed while it was copied. Wait for its writer, then start again.")
 
 
 def upload_folder(source: Path, target: Location) -> None:

@@ -51,7 +51,7 @@ def run_learners(run: ResolvedRun, progress: Progress) -> LearnerOutcome:
     resume_from = recover(run.folder.part("checkpoints"), progress)
     with group_actors(spec.name, run.buffers(), wait_seconds()) as actors:
         # A fault of the logs ends the run here, before the learners load the model.
-        _get([actor.question_ids.remote() for actor in actors])
+        _get([actor.questions.remote() for actor in actors])
         trainer = _trainer(spec, run.folder, _inputs(run, actors, resume_from))
         reported = watch(_named(trainer, spec, len(actors)), actors[0], steps, progress).checkpoint
         # Nothing is reported where the checkpoint that training resumed from is that of the last step.

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.data.samples import table
 from trialign_ray.actors import replay_buffer
-from trialign_ray.actors.replay_buffer import RolloutBuffer, answer_number
+from trialign_ray.actors.entries import answer_number
+from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.config.preferences import RULE
 from trialign_ray.data.batch import NO_ANSWER, GroupBatch
-from trialign_ray.data.dataset import write_logs
+from trialign_ray.data.columns import Columns
+from trialign_ray.data.dataset import read_logs, write_logs
+from trialign_ray.errors import DataError
 from trialign_ray.rewards.preference import preference_score
 
+from .plain_choice import plain_choice
 from .samples import BRIEF, END, GROUPS, Row, buffer, said, spec, wrong
 
 PEERS_RIGHT = [
@@ -169,31 +177,80 @@ def test_held_out_rows_are_never_served(tmp_path: Path) -> None:
     assert responses(found.batch(["q1"])) == []
 
 
-def test_of_the_peers_only_right_rows_of_training_questions_are_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However long the log, whatever the size of the batches in which it is read."""
+def test_the_bank_holds_right_rows_of_training_questions_once_for_all_groups(tmp_path: Path) -> None:
     wrongs = [said(group, "Cusco", [7, END], sample=k) for group in GROUPS for k in range(1, 40)]
     held_out = [said("farmer", "Lima", [8, END], sample=k, question_id="q1", split="heldout") for k in range(40)]
-    rows = [*wrong(), *PEERS_RIGHT, *wrongs, *held_out]
-    monkeypatch.setattr(replay_buffer, "_BATCH_ROWS", 7)
-    nurse = buffer(tmp_path, rows)
-    assert nurse._peers.num_rows == len(PEERS_RIGHT)
-    assert own_and_borrowed(nurse.batch(["q0"]))[1] == [[23, END], [24, 25, END], [20, 21, 22, END]]
+    write_logs(table([*wrong(), *PEERS_RIGHT, *wrongs, *held_out]), tmp_path / "logs", GROUPS)
+    for group in GROUPS:
+        RolloutBuffer(spec(tmp_path, group)).batch(["q0"])
+    (bank,) = (tmp_path / "cache").glob("*-right-truth")
+    assert len(Columns(bank).numbers["by"]) == len(PEERS_RIGHT)
+    assert len(list((tmp_path / "cache").iterdir())) == 1 + len(GROUPS)
 
 
-def test_entries_do_not_grow_with_the_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those asked for last are kept, and one that is built again is the same."""
+def random_row(draw: random.Random, question_id: str, group: str, sample: int) -> Row:
+    response = draw.choice(["Lima", "It is Lima", "Lima of course it is", "Cusco", "Cusco ?", "Lima !"])
+    ids = [draw.randrange(1, 5) for _ in range(draw.randrange(1, 3))] + [END] * (draw.random() < 0.8)
+    turn = draw.choice([1, 1, 1, 2])
+    mine = {"prompt_ids": [1, GROUPS.index(group), draw.choice([0, 0, 1])], "turn": turn}
+    if draw.random() < 0.2:
+        mine |= {"preference": None, "preference_cue": "explicit", "reward_preference": draw.random()}
+    if draw.random() < 0.1:
+        mine |= {"reward_truth": None, "kind": "subjective", "references": []}
+    return said(group, response, ids, sample, question_id=question_id, **mine)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_served_is_the_choice_said_again_without_index_and_files(tmp_path: Path, seed: int) -> None:
+    """Bit by bit, of logs in any order with repetitions, later turns, several prompts and responses without end."""
+    draw = random.Random(seed)
+    names = [f"q{n}" for n in range(12)]
+    rows = [random_row(draw, draw.choice(names), group, k) for group in GROUPS for k in range(60)]
+    write_logs(table(rows), tmp_path / "logs", GROUPS)
+    logged = read_logs(tmp_path / "logs").to_pylist()
+    for group in GROUPS:
+        given = spec(tmp_path, group, own=draw.randrange(1, 7), borrowed=draw.randrange(5))
+        given = replace(given, candidates=given.candidates.model_copy(update={"later_turns": draw.random() < 0.5}))
+        batch = RolloutBuffer(given).batch(names)
+        for q, name in enumerate(names):
+            prompt, candidates = plain_choice(given, logged, name)
+            served = [
+                (batch.response(n).tolist(), float(batch.utility_n[n]), float(batch.truth_n[n]), bool(batch.own_n[n]))
+                for n in batch.candidates(q)
+            ]
+            assert (batch.prompt(q).tolist(), served) == (prompt, candidates)
+
+
+def test_pages_are_let_go_of_and_what_is_served_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"q{index}" for index in range(6)]
-    rows = [row for name in names for row in wrong(name)]
-    served = [responses(buffer(tmp_path, rows).batch([name])) for name in names]
-    monkeypatch.setattr(replay_buffer, "_KEPT_ENTRIES", 2)
-    small = buffer(tmp_path, rows)
-    assert [responses(small.batch([name])) for name in [*names, *names]] == [*served, *served]
-    assert list(small._entries) == names[-2:]
-    small.batch(["q4"])
-    small.batch(["q0"])
-    assert list(small._entries) == ["q4", "q0"]
+    found = buffer(tmp_path, [row for name in names for row in wrong(name)])
+    before = [responses(found.batch([name])) for name in names]
+    monkeypatch.setattr(replay_buffer, "_HELD_QUESTIONS", 2)
+    assert [responses(found.batch([name])) for name in [*names, *names]] == [*before, *before]
+
+
+def test_files_of_entries_are_made_once(tmp_path: Path) -> None:
+    served = responses(buffer(tmp_path, wrong()).batch(["q0"]))
+    shutil.rmtree(tmp_path / "logs" / "group=nurse")
+    assert responses(RolloutBuffer(spec(tmp_path, "nurse")).batch(["q0"])) == served
+
+
+def test_a_damaged_part_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    write_logs(table(wrong()), tmp_path / "logs", GROUPS)
+    part = tmp_path / "logs" / "group=nurse" / "part-0.parquet"
+    pq.write_table(pq.ParquetFile(part).read(), part, compression="snappy")
+    with pytest.raises(DataError, match="sha256"):
+        RolloutBuffer(spec(tmp_path, "nurse")).batch(["q0"])
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_where_data_may_name_code_the_files_are_the_buffer_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reward of the user's own may be another one tomorrow, under the same name."""
+    monkeypatch.setenv("TRIALIGN_TRUSTED_MODULES", "mine")
+    buffer(tmp_path, wrong()).batch(["q0"])
+    assert [folder.name.endswith("-right-truth") for folder in (tmp_path / "cache").iterdir()] == [True]
 
 
 def test_a_question_that_the_group_was_not_asked_has_no_candidates(tmp_path: Path) -> None:
