@@ -7,10 +7,12 @@ logged wording that is cut there. Behind a prompt and a frame the policy renorma
 
 The frame's own probability cancels in it: these terms move facts, and wording has no part in them.
 
-    loss = - mean over (q, g) of omega_g * W(P(right)) + lambda * D(P),  for short answers and for frames apart
+    loss = - mean over q of W(P(right)) + lambda * D(P),  for short answers and for frames apart
 
-W is alpha-fair within the question: 0 is expected truth, 1 the log, whose sum over the groups is the log of "right for
-everyone" (Nash welfare of truth), a large alpha max-min.
+W is alpha-fair over the groups within the question: 0 is expected truth, 1 the mean log, which is that of "right for
+everyone" (Nash welfare of truth), a large alpha max-min. Above 0 it is the log of the level that, if all groups had it,
+would be worth as much (Atkinson 1970): its slopes in the groups' log-probs sum to 1 whatever alpha is, where those of
+the plain alpha-fair sum reach 1e14 at alpha 8 and drown every other term in the clipped step.
 
 Letters: q question, g group, f frame (0 is the empty one), a answer.
 """
@@ -81,15 +83,14 @@ def answer_policy(logp_qgfa: Tensor, answers: AnswerSets) -> Tensor:
 def fact_terms(terms: FactTerms, logp_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> FactOutputs:
     """Both kinds together. weight_g: the groups' fairness weights, [groups], constant in the gradient."""
     policy_qgfa = answer_policy(logp_qgfa, answers)
-    coefficient = _clamped(terms, weight_g)
-    short = _kind(terms, coefficient, policy_qgfa[:, :, :1], answers, weight_g)
-    frames = _kind(terms, coefficient, policy_qgfa[:, :, 1:], answers, weight_g)
+    short = _kind(terms, policy_qgfa[:, :, :1], answers, weight_g)
+    frames = _kind(terms, policy_qgfa[:, :, 1:], answers, weight_g)
     return FactOutputs(
         loss=terms.short * short.loss + terms.frames * frames.loss,
         right_short_g=short.right_g,
         right_frames_g=frames.right_g,
         penalty=(terms.short * short.penalty + terms.frames * frames.penalty).detach(),
-        coefficient=coefficient,
+        coefficient=min(short.coefficient, frames.coefficient),
     )
 
 
@@ -97,33 +98,62 @@ def fact_terms(terms: FactTerms, logp_qgfa: Tensor, answers: AnswerSets, weight_
 class _Kind:
     loss: Tensor
     penalty: Tensor
+    coefficient: float
     right_g: Tensor
 
 
-def _kind(terms: FactTerms, coefficient: float, policy_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> _Kind:
+def _kind(terms: FactTerms, policy_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> _Kind:
     """The terms on the mean over the frames that are there; a group without one has no part in its question."""
     frames_qg = (policy_qgfa.detach().sum(-1) > 0).sum(-1)
     policy_qga = policy_qgfa.sum(2) / frames_qg.clamp(min=1)[..., None]
     right_qg = (policy_qga * answers.right_qa[:, None]).sum(-1)
     counts_qg = (frames_qg > 0) & answers.known_q[:, None]
-    welfare_qg = torch.where(counts_qg, within_question(right_qg, terms.alpha), 0.0)
+    weight_qg = weight_g * counts_qg
+    welfare_q = within_question(right_qg, weight_qg, terms.alpha) / len(weight_g)
     penalty = inconsistency(policy_qga, _as_candidates(policy_qga, frames_qg > 0, answers), terms.inconsistency.form)
-    loss = -(weight_g * welfare_qg).mean() + coefficient * penalty
-    return _Kind(loss, penalty, (right_qg.detach() * counts_qg).sum(0) / counts_qg.sum(0))
+    coefficient = _clamped(terms, right_qg.detach(), weight_qg)
+    right_g = (right_qg.detach() * counts_qg).sum(0) / counts_qg.sum(0)
+    return _Kind(coefficient * penalty - welfare_q.mean(), penalty, coefficient, right_g)
 
 
-def within_question(right_qg: Tensor, alpha: float) -> Tensor:
-    """Alpha-fair welfare of the mass p on the right answer, of (eps + p); at alpha 0 it is p itself."""
+def within_question(right_qg: Tensor, weight_qg: Tensor, alpha: float) -> Tensor:
+    """W of each question times its weights' sum, [q]: 0 where no group has a weight.
+
+    alpha 0: p, the mass on the right answer. 1: log(eps + p). Else log(mean of (eps + p)^(1 - alpha)) / (1 - alpha).
+    """
+    total_q = weight_qg.sum(1)
     if alpha == 0:
-        return right_qg
-    level_qg = _EPS + right_qg
-    return level_qg.log() if alpha == 1 else level_qg ** (1 - alpha) / (1 - alpha)
+        return (weight_qg * right_qg).sum(1)
+    level_qg = (_EPS + right_qg).log()
+    if alpha == 1:
+        return (weight_qg * level_qg).sum(1)
+    # A group that does not count adds exp(-inf); a question in which none does is summed over all, and then times 0.
+    share_qg = torch.where(total_q[:, None] > 0, weight_qg, 1.0)
+    summed_q = ((1 - alpha) * level_qg + share_qg.log()).logsumexp(1) - share_qg.sum(1).log()
+    return total_q * summed_q / (1 - alpha)
 
 
-def _clamped(terms: FactTerms, weight_g: Tensor) -> float:
-    """lambda, lowered where joining a wrong answer would pay: what is lost there has at least the slope of W at 1."""
-    least_g = weight_g * (1 + _EPS) ** -terms.alpha
-    return clamp_coefficient(terms.inconsistency.coefficient, least_g, 1.0, terms.inconsistency.form)
+def slope_at_truth(right_qg: Tensor, weight_qg: Tensor, alpha: float) -> Tensor:
+    """What a group that holds the truth for certain would lose first by leaving it, the others as they are, [q, g]."""
+    if alpha == 0:
+        return weight_qg
+    worth_qg = weight_qg * (_EPS + right_qg) ** (1 - alpha)
+    certain_qg = weight_qg * (1 + _EPS) ** (1 - alpha)
+    summed_qg = worth_qg.sum(1, keepdim=True) - worth_qg + certain_qg
+    return weight_qg.sum(1, keepdim=True) * certain_qg / summed_qg / (1 + _EPS)
+
+
+def _clamped(terms: FactTerms, right_qg: Tensor, weight_qg: Tensor) -> float:
+    """lambda, lowered where joining a wrong answer would pay a group that knows the truth in one of the questions.
+
+    A large alpha leaves a group far above the worst one next to no slope, and a form that pulls both ways could level
+    it down. The anchored form has no slope towards a wrong answer, so that nothing has to outweigh it.
+    """
+    asked = terms.inconsistency
+    slope_qg = slope_at_truth(right_qg, weight_qg, terms.alpha)[weight_qg > 0]
+    if asked.form == "anchored" or not slope_qg.numel():
+        return asked.coefficient
+    return clamp_coefficient(asked.coefficient, slope_qg, 1.0, asked.form)
 
 
 def _as_candidates(policy_qga: Tensor, there_qg: Tensor, answers: AnswerSets) -> Candidates:

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from trialign_ray.config.algorithm import InconsistencySpec
-from trialign_ray.objective.answers import AnswerSets, FactTerms, answer_policy, fact_terms, within_question
+from trialign_ray.objective.answers import (
+    AnswerSets,
+    FactTerms,
+    answer_policy,
+    fact_terms,
+    slope_at_truth,
+    within_question,
+)
 
 TRUTH = 0
 
@@ -73,15 +80,43 @@ def test_expected_truth_pushes_hardest_where_the_model_is_undecided():
 
 def test_nash_welfare_within_a_question_is_the_log_of_right_for_everyone():
     right_qg = torch.tensor([[0.2, 0.5, 0.9]], dtype=torch.float64)
-    everyone = within_question(right_qg, 1.0).sum()
+    everyone = within_question(right_qg, torch.ones_like(right_qg), 1.0).sum()
     assert float(everyone) == pytest.approx(math.log(0.21 * 0.51 * 0.91))
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 8.0])
-def test_the_slope_of_welfare_falls_with_what_a_group_has(alpha: float):
-    right = torch.tensor([[0.1, 0.4, 0.8]], dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(within_question(right, alpha).sum(), right)
-    torch.testing.assert_close(gradient, (0.01 + right.detach()) ** -alpha)
+def test_slopes_in_log_probs_are_shares_that_fall_with_what_a_group_has(alpha: float):
+    level = torch.tensor([[0.1, 0.4, 0.8]], dtype=torch.float64).log().requires_grad_()
+    welfare = within_question(level.exp() - 0.01, torch.ones_like(level), alpha).sum() / 3
+    (share,) = torch.autograd.grad(welfare, level)
+    expected = level.detach().exp() ** (1 - alpha)
+    torch.testing.assert_close(share, expected / expected.sum())
+
+
+def test_a_large_alpha_is_the_log_of_the_worst_group():
+    right_qg = torch.tensor([[0.2, 0.5, 0.9]], dtype=torch.float64)
+    welfare = float(within_question(right_qg, torch.ones_like(right_qg), 64.0)) / 3
+    assert welfare == pytest.approx(math.log(0.21), abs=0.02)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 8.0])
+def test_groups_without_a_weight_change_neither_welfare_nor_slope(alpha: float):
+    right_qg = torch.tensor([[0.2, 0.5, 0.9], [0.3, 0.4, 0.1]], dtype=torch.float64, requires_grad=True)
+    weight_qg = torch.tensor([[1.5, 0.5, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    found_q = within_question(right_qg, weight_qg, alpha)
+    torch.testing.assert_close(found_q[0], within_question(right_qg[:1, :2], weight_qg[:1, :2], alpha)[0])
+    assert float(found_q[1].detach()) == 0
+    (slope_qg,) = torch.autograd.grad(found_q.sum(), right_qg)
+    assert slope_qg.isfinite().all()
+    assert (slope_qg > 0).tolist() == [[True, True, False], [False, False, False]]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 8.0])
+def test_the_slope_that_bounds_lambda_is_that_of_a_group_at_the_truth(alpha: float):
+    right_qg = torch.tensor([[1.0, 0.3, 0.6]], dtype=torch.float64, requires_grad=True)
+    weight_qg = torch.tensor([[0.5, 1.0, 1.5]], dtype=torch.float64)
+    (slope_qg,) = torch.autograd.grad(within_question(right_qg, weight_qg, alpha).sum(), right_qg)
+    torch.testing.assert_close(slope_at_truth(right_qg.detach(), weight_qg, alpha)[0, 0], slope_qg[0, 0])
 
 
 def test_a_group_without_frames_counts_among_short_answers_alone():
