@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from trialign_ray.config.algorithm import ALGORITHMS, AlgorithmSpec, AnyAlgorithmSpec, TrialignSpec
-from trialign_ray.config.attention import AttentionSpec, MatmulSpec
+from trialign_ray.config.attention import AttentionSpec, AutoAttentionSpec
 from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
 from trialign_ray.config.seams import Entry, Imported
@@ -84,7 +84,7 @@ class LearnerSpec(Strict):
     """What Ray sets aside for one; fractions leave room for the group actors."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Precision of the frozen weights and the forward; the adapter's master weights are always float32."""
-    attention: AttentionSpec = MatmulSpec()
+    attention: AttentionSpec = AutoAttentionSpec()
     """Attention over packed trees."""
     activation_checkpointing: bool = False
     """Recompute each layer in the backward: a third more work for a tenth of the memory."""

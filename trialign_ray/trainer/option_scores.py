@@ -14,12 +14,13 @@ from typing import cast
 import torch
 from torch import nn
 
-from trialign_ray.config.attention import MatmulSpec
+from trialign_ray.config.attention import AutoAttentionSpec
 from trialign_ray.models.base import CausalLM
 from trialign_ray.models.loading import load_adapted
 from trialign_ray.trainer.attention.base import AttentionBackend
 from trialign_ray.trainer.packing import Tree, tree_nodes
-from trialign_ray.trainer.policy import frozen_for_trees, response_logprobs
+from trialign_ray.trainer.policy import frozen_for_trees
+from trialign_ray.trainer.response_logprobs import response_logprobs
 
 NODES = 8192
 """Tokens in one pass, padding included; a larger tree is a pass of its own."""
@@ -65,7 +66,7 @@ def load_scorer(model: Path, adapter: Path | None, dtype: str, device: str, temp
     """
     loaded = load_adapted(model, adapter, dtype)
     cast("nn.Module", loaded).to(device)
-    return OptionScorer(loaded, frozen_for_trees(loaded, MatmulSpec()), temperature)
+    return OptionScorer(loaded, frozen_for_trees(loaded, AutoAttentionSpec()), temperature)
 
 
 def _alike(trees: Sequence[Tree]) -> list[list[int]]:

@@ -7,22 +7,29 @@ what it would be in its own sequence. Trees are laid side by side in rows.
     prompt ─ The ─ capital ─ is ─ Paris
                           └─ of ─ ...          nodes: tokens; a response: a path; a log-prob: a (node, next token) pair
 
+Nodes are laid in pre-order, a node before everything below it. So the nodes below slot k are the slots up to some end,
+and slot q sees slot k where k <= q < end[k]: two comparisons, and no [tokens x tokens] table.
+
 The trees of a step differ much in size. One row for each, padded to the largest, would be mostly padding, and one long
 row would make attention quadratic in the whole step; so the width is that of the largest tree, and small trees fill up
 what larger ones leave free (first-fit decreasing: at most 11/9 of the fewest rows, plus one; Dosa 2007).
 
-Letters: r row, t slot in a row, n scored node, p (node, next token) pair, m response token, s response.
+Letters: r row, t slot in a row, n scored node, p (node, next token) pair, m response token, s response, j depth below
+the prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+
+_NOTHING = -1
+"""Where a response has ended; sorts before every token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,8 @@ class Packed:
 
     ids_rt: Ints
     position_rt: Ints
-    visible_rtt: npt.NDArray[np.bool_]
-    """Whether slot t (second axis) sees slot t' (third axis)."""
+    end_rt: Ints
+    """The slot behind the last one below each slot: slot q sees slot k of its row where k <= q < end[k]."""
     node_n: Ints
     """Flat slot (r * T + t) of every node whose next token is scored."""
     pair_node_p: Ints
@@ -64,27 +71,15 @@ class Packed:
         return len(self.token_pair_m)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Nodes:
-    """A tree while it grows."""
+    """A tree in pre-order."""
 
-    token: list[int] = field(default_factory=list)
-    depth: list[int] = field(default_factory=list)
-    parent: list[int] = field(default_factory=list)
-    child: dict[tuple[int, int], int] = field(default_factory=dict)
-    paths: list[list[int]] = field(default_factory=list)
-    """For each response the nodes at which its tokens are predicted."""
-
-    def step(self, parent: int, token: int) -> int:
-        """The child of `parent` with `token`, made where there is none."""
-        found = self.child.get((parent, token))
-        if found is not None:
-            return found
-        self.token.append(token)
-        self.depth.append(self.depth[parent] + 1 if parent >= 0 else 0)
-        self.parent.append(parent)
-        self.child[parent, token] = len(self.token) - 1
-        return len(self.token) - 1
+    token: Ints
+    depth: Ints
+    end: Ints
+    path_m: Ints
+    """For each token of each response the node at which it is predicted."""
 
 
 def tree_nodes(tree: Tree) -> int:
@@ -96,79 +91,115 @@ def pack(trees: Sequence[Tree]) -> Packed:
     """Lay `trees` into as few rows as first-fit-decreasing finds, as wide as the largest tree."""
     grown = [_grow(tree) for tree in trees]
     width = max(len(nodes.token) for nodes in grown)
-    slots = _first_fit(sorted(range(len(grown)), key=lambda i: -len(grown[i].token)), grown, width)
-    rows = 1 + max(row for row, _ in slots.values())
+    return _lay(trees, grown, _first_fit([len(nodes.token) for nodes in grown], width), width)
+
+
+def pack_apart(trees: Sequence[Tree]) -> Packed:
+    """Lay each response into a row of its own, behind its own copy of the prompt, in the order of the trees.
+
+    What is in such a row is what a model without trees is given: for layers that carry a state from token to token.
+    """
+    alone = [
+        Tree(tree.prompt, [response], tree.unscored[s : s + 1])
+        for tree in trees
+        for s, response in enumerate(tree.responses)
+    ]
+    grown = [_grow(tree) for tree in alone]
+    return _lay(alone, grown, [(row, 0) for row in range(len(alone))], max(len(nodes.token) for nodes in grown))
+
+
+def _lay(trees: Sequence[Tree], grown: Sequence[_Nodes], slots: Sequence[tuple[int, int]], width: int) -> Packed:
+    """slots: row and first slot of each tree."""
+    rows = 1 + max(row for row, _ in slots)
     ids, position = np.zeros((rows, width), np.int64), np.zeros((rows, width), np.int64)
     # An unused slot sees itself alone: a row of the softmax with nothing in it would be NaN.
-    visible = np.broadcast_to(np.eye(width, dtype=bool), (rows, width, width)).copy()
-    for index, (row, start) in slots.items():
-        nodes, part = grown[index], slice(start, start + len(grown[index].token))
-        ids[row, part], position[row, part] = nodes.token, nodes.depth
-        visible[row, part, part] = _ancestors(nodes.parent)
-    offsets = [row * width + start for row, start in (slots[i] for i in range(len(grown)))]
-    return Packed(ids, position, visible, *_pairs(trees, grown, offsets))
+    end = np.broadcast_to(np.arange(1, width + 1), (rows, width)).copy()
+    for nodes, (row, start) in zip(grown, slots, strict=True):
+        part = slice(start, start + len(nodes.token))
+        ids[row, part], position[row, part], end[row, part] = nodes.token, nodes.depth, nodes.end + start
+    flat_m = np.concatenate([nodes.path_m + row * width + at for nodes, (row, at) in zip(grown, slots, strict=True)])
+    return Packed(ids, position, end, *_pairs(trees, flat_m))
 
 
 def _grow(tree: Tree) -> _Nodes:
-    if not tree.prompt or not all(tree.responses):
+    """The responses in the order of their tokens are the tree's branches in pre-order: a node is new where a response
+    leaves the one before it.
+    """
+    if not tree.prompt or not all(map(len, tree.responses)):
         raise ValueError("a tree needs a prompt and responses of at least one token each; leave empty ones out")
-    nodes = _Nodes()
-    root = -1
-    for token in tree.prompt:
-        root = nodes.step(root, token)
-    for response in tree.responses:
-        at, path = root, [root]
-        for token in response[:-1]:
-            at = nodes.step(at, token)
-            path.append(at)
-        nodes.paths.append(path)
-    return nodes
+    said = [list(response) for response in tree.responses]
+    order = sorted(range(len(said)), key=lambda s: said[s][:-1])
+    length_s = np.array([len(said[s]) - 1 for s in order], np.int64)  # the last token is predicted, and not a node
+    depth_j = np.arange(max(length_s, default=0))
+    token_sj = np.full((len(said), len(depth_j)), _NOTHING, np.int64)
+    token_sj[depth_j < length_s[:, None]] = np.array([token for s in order for token in said[s][:-1]], np.int64)
+    new_sj = _new(token_sj) & (depth_j < length_s[:, None])
+    start = len(tree.prompt)
+    before_s = start + np.concatenate([[0], new_sj.sum(1).cumsum()])
+    node_sj = np.where(new_sj, start - 1 + new_sj.cumsum().reshape(new_sj.shape), 0)
+    # A response shares the node that the last one before it made at this depth.
+    node_sj = np.maximum.accumulate(node_sj, axis=0) if len(said) else node_sj
+    return _Nodes(
+        token=np.concatenate([np.array(tree.prompt, np.int64), token_sj[new_sj]]),
+        depth=np.concatenate([np.arange(start), start + np.nonzero(new_sj)[1]]),
+        end=np.concatenate([np.full(start, before_s[-1]), _ends(token_sj, before_s)[new_sj]]),
+        path_m=_paths(node_sj, length_s, np.argsort(order), start - 1),
+    )
 
 
-def _first_fit(order: Sequence[int], grown: Sequence[_Nodes], width: int) -> dict[int, tuple[int, int]]:
-    """Row and first slot of each tree, the trees in this order."""
+def _new(token_sj: Ints) -> npt.NDArray[np.bool_]:
+    """Where a response has left the one before it, at this depth or above."""
+    new_sj = np.ones(token_sj.shape, bool)
+    new_sj[1:] = np.logical_or.accumulate(token_sj[1:] != token_sj[:-1], axis=1)
+    return new_sj
+
+
+def _ends(token_sj: Ints, before_s: Ints) -> Ints:
+    """The end of the node that a response makes at a depth: nodes so far at the next one that has left it there.
+
+    before_s: nodes before each response, and all of them last.
+    """
+    left_sj = np.where(_new(token_sj), before_s[:-1, None], before_s[-1])
+    next_sj = np.concatenate([left_sj[1:], np.full((1, left_sj.shape[1]), before_s[-1])])
+    return np.minimum.accumulate(next_sj[::-1], axis=0)[::-1]
+
+
+def _paths(node_sj: Ints, length_s: Ints, place_s: Ints, root: int) -> Ints:
+    """For each token of each response, in the tree's order, its node: the prompt's last for the first token.
+
+    place_s: row of each response.
+    """
+    path_sj = np.concatenate([np.full((len(node_sj), 1), root), node_sj], axis=1)
+    there_sj = np.arange(path_sj.shape[1]) <= length_s[:, None]
+    return path_sj[place_s][there_sj[place_s]]
+
+
+def _first_fit(sizes: Sequence[int], width: int) -> list[tuple[int, int]]:
+    """Row and first slot of each tree, the largest laid first."""
     used: list[int] = []
-    slots = {}
-    for index in order:
-        size = len(grown[index].token)
-        row = next((r for r, filled in enumerate(used) if filled + size <= width), len(used))
+    slots = [(0, 0)] * len(sizes)
+    for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        row = next((r for r, filled in enumerate(used) if filled + sizes[index] <= width), len(used))
         if row == len(used):
             used.append(0)
         slots[index] = (row, used[row])
-        used[row] += size
+        used[row] += sizes[index]
     return slots
 
 
-def _ancestors(parent: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Which nodes each node sees, [nodes, nodes]; a parent comes before its children, so one pass is enough."""
-    seen = np.eye(len(parent), dtype=bool)
-    for node, above in enumerate(parent):
-        if above >= 0:
-            seen[node] |= seen[above]
-    return seen
+def _pairs(trees: Sequence[Tree], flat_m: Ints) -> tuple[Ints, Ints, Ints, Ints, Ints, int]:
+    """The last six fields of `Packed`. A (node, next token) pair that several responses share is scored once.
 
-
-def _pairs(
-    trees: Sequence[Tree], grown: Sequence[_Nodes], offsets: Sequence[int]
-) -> tuple[Ints, Ints, Ints, Ints, Ints, int]:
-    """The last six fields of `Packed`. A (node, next token) pair that several responses share is scored once."""
-    node_of: dict[int, int] = {}
-    pair_of: dict[tuple[int, int], int] = {}
-    token_pair, token_response, response = [], [], 0
-    for tree, nodes, offset in zip(trees, grown, offsets, strict=True):
-        starts = tree.unscored or [0] * len(tree.responses)
-        for path, tokens, start in zip(nodes.paths, tree.responses, starts, strict=True):
-            for index, token in zip(path[start:], tokens[start:], strict=True):
-                node = node_of.setdefault(offset + index, len(node_of))
-                token_pair.append(pair_of.setdefault((node, token), len(pair_of)))
-                token_response.append(response)
-            response += 1
-    pairs = np.array(list(pair_of), np.int64).reshape(-1, 2)
-    return (
-        np.array(list(node_of), np.int64),
-        pairs[:, 0],
-        pairs[:, 1],
-        np.array(token_pair, np.int64),
-        np.array(token_response, np.int64),
-        response,
-    )
+    flat_m: flat slot of the node of each token of each response.
+    """
+    said = [response for tree in trees for response in tree.responses]
+    skip = [skipped for tree in trees for skipped in tree.unscored or [0] * len(tree.responses)]
+    length_s = np.array([len(response) for response in said], np.int64)
+    response_m = np.repeat(np.arange(len(said)), length_s)
+    place_m = np.arange(len(flat_m)) - np.repeat(length_s.cumsum() - length_s, length_s)
+    scored_m = place_m >= np.array(skip, np.int64)[response_m]
+    token_m = np.array([token for response in said for token in response], np.int64)[scored_m]
+    base = int(token_m.max(initial=0)) + 1
+    pair_p, token_pair_m = np.unique(flat_m[scored_m] * base + token_m, return_inverse=True)
+    node_n, pair_node_p = np.unique(pair_p // base, return_inverse=True)
+    return node_n, pair_node_p, pair_p % base, token_pair_m, response_m[scored_m], len(said)

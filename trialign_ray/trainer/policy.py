@@ -8,26 +8,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from trialign_ray.config.attention import ATTENTION
 from trialign_ray.config.base import Strict
-from trialign_ray.config.seams import build
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.errors import ModelError
 from trialign_ray.models.base import AdaptedLM, CausalLM
 from trialign_ray.trainer.attention.base import AttentionBackend
-from trialign_ray.trainer.logprobs import token_logprobs
-from trialign_ray.trainer.packing import Ints, Tree, pack
-
-_NO_TREE = Tree([0], [[0]])
-"""Scored and thrown away."""
+from trialign_ray.trainer.guard.examine import run_attention
+from trialign_ray.trainer.guard.verdict import exact_attention
+from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.response_logprobs import NO_TREE, response_logprobs
 
 
 class Policy(nn.Module):
@@ -39,7 +39,12 @@ class Policy(nn.Module):
         self.model = model
         self._attention = attention
         self._groups = tuple(groups)
+        self.eval()
         self._train_all()  # ZeRO sees to the gradients of what is trainable when it is set up
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
+        """Stays in evaluation mode: a log-prob is that of the policy that is deployed, the same each time."""
+        return super().train(False)
 
     def forward(self, trees: Sequence[Tree]) -> Tensor:
         """Log p(response | prompt) under the adapted model; with all adapters off inside `reference()`."""
@@ -60,7 +65,7 @@ class Policy(nn.Module):
         """
         self.model.set_adapter(_adapter_of(g))
         self._train_all()
-        logp_s = response_logprobs(self.model.get_base_model(), self._attention, trees or [_NO_TREE])
+        logp_s = response_logprobs(self.model.get_base_model(), self._attention, trees or [NO_TREE])
         return logp_s[: sum(len(tree.responses) for tree in trees)]
 
     @contextmanager
@@ -95,48 +100,15 @@ def _adapter_of(g: int) -> str:
     return f"own{g:04d}"
 
 
-def response_logprobs(
-    model: CausalLM, attention: AttentionBackend, trees: Sequence[Tree], temperature: float = 1.0
-) -> Tensor:
-    """Log p(response | prompt) of all responses, in the order of the trees, float32 [responses].
+def frozen_for_trees(model: CausalLM, spec: Strict, lora: LoraSpec | None = None) -> AttentionBackend:
+    """Freeze `model` and make it score trees, exactly, by the attention that `spec` names.
 
-    `model` must run its attention by `attention.implementation`. temperature: that of the sampling whose log-probs
-    these are; above 0.
+    lora: of the adapter that will be put on it. Raises ModelError where the guard finds that its log-probs would not be
+    exact, and SpecError where `spec` cannot be imported.
     """
-    packed, device = pack(trees), model.device
-
-    def tensor(array: Ints) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
-    hidden = model.get_decoder()(
-        input_ids=tensor(packed.ids_rt),
-        position_ids=tensor(packed.position_rt),
-        attention_mask=attention.mask(torch.from_numpy(packed.visible_rtt).to(device), model.dtype),
-        use_cache=False,
-    ).last_hidden_state
-    hidden_nd = hidden.flatten(0, 1)[tensor(packed.node_n)]
-    if temperature != 1:
-        hidden_nd = hidden_nd / temperature  # logits are linear in it: `_check_head`
-    # ZeRO-3 gathers a weight that is read outside its own module, as here.
-    head_vd = model.get_output_embeddings().weight
-    logp_p = token_logprobs(hidden_nd, head_vd, tensor(packed.pair_node_p), tensor(packed.pair_token_p))
-    logp_s = logp_p.new_zeros(packed.responses)
-    return logp_s.index_add(0, tensor(packed.token_response_m), logp_p[tensor(packed.token_pair_m)])
-
-
-def frozen_for_trees(model: CausalLM, spec: Strict) -> AttentionBackend:
-    """Freeze `model` and make it score trees by the attention that `spec` names.
-
-    Raises ModelError where its attention or its output embedding is not one that packed log-probs reproduce, and
-    SpecError where `spec` cannot be imported.
-    """
-    attention: AttentionBackend = build(ATTENTION, spec)
-    try:
-        model.set_attn_implementation(attention.implementation)
-    except ValueError as error:
-        raise ModelError(f"this model's attention cannot run under a tree mask: {error}") from None
+    attention = exact_attention(model.config, spec, lora)
+    run_attention(model, attention)
     model.requires_grad_(False)
-    _check_head(model, attention)
     return attention
 
 
@@ -145,10 +117,10 @@ def adapt(model: CausalLM, lora: LoraSpec, learner: LearnerSpec, seed: int, grou
 
     groups: those that get an adapter each, all with the same first weights; none: one adapter for all.
 
-    Raises ModelError where the model's attention cannot be replaced or the targets do not exist, and SpecError where
+    Raises ModelError where the model's log-probs would not be exact or the targets do not exist, and SpecError where
     `learner.attention` cannot be imported.
     """
-    attention = frozen_for_trees(model, learner.attention)
+    attention = frozen_for_trees(model, learner.attention, lora)
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]
     first, *others = [_adapter_of(g) for g in range(len(groups))] or ["default"]
@@ -163,37 +135,16 @@ def adapt(model: CausalLM, lora: LoraSpec, learner: LearnerSpec, seed: int, grou
         made.add_adapter(other, config, autocast_adapter_dtype=False)
     adapted = cast("AdaptedLM", made)
     if learner.activation_checkpointing:
-        adapted.enable_input_require_grads()
-        adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    adapted.train()  # gradient checkpointing is off in evaluation mode
-    _without_dropout(adapted)
+        _checkpoint_layers(adapted)
     if any("lora" in name for name, _ in adapted.get_output_embeddings().named_parameters()):
         raise ModelError("field 'lora.targets': the output embedding cannot be adapted; it is frozen in the log-probs.")
     return Policy(adapted, attention, groups)
 
 
-def _without_dropout(model: CausalLM) -> None:
-    """A log-prob is that of the policy that is deployed, the same each time it is computed."""
+def _checkpoint_layers(model: AdaptedLM) -> None:
+    """Recompute each layer in the backward. transformers' own switch works in training mode only, which a policy is
+    never in: there dropout and router noise are on, many of them as functions that no module of that kind shows.
+    """
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-
-
-def _check_head(model: CausalLM, attention: AttentionBackend) -> None:
-    """Raise ModelError where logits are more than hidden states times output embedding: scaled, capped or with bias."""
-    prompt, token = torch.tensor([[1, 2]], device=model.device), 3
-    visible = torch.ones(1, 2, 2, dtype=torch.bool, device=model.device).tril()
-    with torch.no_grad():
-        logits = model(
-            input_ids=prompt,
-            position_ids=torch.arange(2, device=model.device)[None],
-            attention_mask=attention.mask(visible, model.dtype),
-            use_cache=False,
-        ).logits[0, 1]
-        expected = logits.float().log_softmax(-1)[token]
-        found = response_logprobs(model, attention, [Tree(prompt[0].tolist(), [[token]])])[0]
-    if abs(float(expected - found)) > 0.05:
-        raise ModelError(
-            f"{type(model).__name__} scales, caps or shifts its logits after the output embedding, "
-            "so packed log-probs would be wrong. Use a model of a plain architecture, such as Llama or Qwen."
-        )
+        if isinstance(module, GradientCheckpointingLayer):
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)

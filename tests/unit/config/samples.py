@@ -13,7 +13,7 @@ from trialign_ray.config.algorithm import (
     TrialignSpec,
     UtilitySpec,
 )
-from trialign_ray.config.attention import MatmulSpec
+from trialign_ray.config.attention import ATTENTION
 from trialign_ray.config.base import JobSpec, Strict
 from trialign_ray.config.compare import (
     Arm,
@@ -127,7 +127,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     **{entry.spec: {"name": name} for name, entry in ALGORITHMS.items()},
     ImportedSpec: {"import_path": "package.module:name"},
     TransformersSpec: {},
-    MatmulSpec: {},
+    **{entry.spec: {} for entry in ATTENTION.values()},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
     **{model: {} for model in (TrialignSpec, UtilitySpec, FactsSpec, InconsistencySpec)},
     **{entry.spec: {} for entry in (*LOSSES.values(), *WELFARES.values())},

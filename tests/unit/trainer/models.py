@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from trialign_ray.models.head import Head
+from trialign_ray.trainer.attention.base import Slots, trees_in
 from trialign_ray.trainer.attention.matmul import TREE, MatmulAttention
 from trialign_ray.trainer.logprobs import token_logprobs
 from trialign_ray.trainer.packing import Packed, Tree, pack
@@ -53,15 +55,17 @@ def _of_response(model: Any, prompt: Sequence[int], response: Sequence[int]) -> 
 def packed_logprobs(model: Any, packed: Packed) -> Tensor:
     """The same log-probs from one packed forward, [m]."""
     model.set_attn_implementation(TREE)
-    hidden_rtd = model.model(
-        input_ids=torch.from_numpy(packed.ids_rt),
-        position_ids=torch.from_numpy(packed.position_rt),
-        attention_mask=MatmulAttention().mask(torch.from_numpy(packed.visible_rtt), torch.float32),
-        use_cache=False,
-    ).last_hidden_state
+    slots = Slots(torch.from_numpy(packed.position_rt), torch.from_numpy(packed.end_rt))
+    with trees_in(slots, MatmulAttention()):
+        hidden_rtd = model.model(
+            input_ids=torch.from_numpy(packed.ids_rt),
+            position_ids=slots.position_rt,
+            attention_mask=torch.ones_like(slots.position_rt),
+            use_cache=False,
+        ).last_hidden_state
     hidden_nd = hidden_rtd.flatten(0, 1)[torch.from_numpy(packed.node_n)]
     pairs = torch.from_numpy(packed.pair_node_p), torch.from_numpy(packed.pair_token_p)
-    logp_p = token_logprobs(hidden_nd, model.lm_head.weight, *pairs)
+    logp_p = token_logprobs(hidden_nd, Head(model.lm_head.weight), *pairs)
     return logp_p[torch.from_numpy(packed.token_pair_m)]
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trialign_ray.trainer.packing import Packed, Tree, pack, tree_nodes
+from trialign_ray.trainer.packing import Ints, Packed, Tree, pack, pack_apart, tree_nodes
 
 from .models import compare, packed_logprobs, random_tree, tiny_llama, trees
 
@@ -38,9 +38,15 @@ def slots_of(packed: Packed) -> list[tuple[int, int]]:
     return [divmod(int(slot), width) for slot in flat]
 
 
+def seen_slots(packed: Packed, row: int, slot: int) -> Ints:
+    """The slots that a node sees."""
+    before = np.arange(slot + 1)
+    return before[packed.end_rt[row, : slot + 1] > slot]
+
+
 def seen_from(packed: Packed, row: int, slot: int) -> list[int]:
     """The tokens that a node sees, in the order of their positions."""
-    seen = np.flatnonzero(packed.visible_rtt[row, slot])
+    seen = seen_slots(packed, row, slot)
     return [int(token) for token in packed.ids_rt[row, seen[packed.position_rt[row, seen].argsort()]]]
 
 
@@ -59,9 +65,9 @@ def test_every_node_sees_its_own_sequence_and_nothing_else(forest: Sequence[Tree
 @given(st.lists(trees(), min_size=1, max_size=5))
 def test_every_node_stands_at_the_position_of_its_own_sequence(forest: Sequence[Tree]):
     packed = pack(forest)
-    assert packed.visible_rtt.diagonal(axis1=1, axis2=2).all()
+    assert (packed.end_rt > np.arange(packed.end_rt.shape[1])).all()
     for row, slot in slots_of(packed):
-        seen = np.flatnonzero(packed.visible_rtt[row, slot])
+        seen = seen_slots(packed, row, slot)
         assert sorted(packed.position_rt[row, seen]) == list(range(len(seen)))
         assert packed.position_rt[row, slot] == len(seen) - 1
 
@@ -94,6 +100,32 @@ def test_nothing_is_scored_twice(forest: Sequence[Tree]):
         for tree in forest
     ]
     assert len(pairs) == sum(map(len, scored))
+
+
+@given(st.lists(trees(), min_size=1, max_size=5))
+def test_apart_every_response_has_a_row_of_its_own(forest: Sequence[Tree]):
+    packed, slots = pack_apart(forest), iter(slots_of(pack_apart(forest)))
+    alone = [(tree.prompt, response) for tree in forest for response in tree.responses]
+    assert len(packed.ids_rt) == len(alone)
+    for row, (prompt, response) in enumerate(alone):
+        found = [next(slots) for _ in response]
+        assert found == [(row, len(prompt) - 1 + place) for place in range(len(response))]
+        assert seen_from(packed, *found[-1]) == [*prompt, *response[:-1]]
+    assert packed.pair_token_p[packed.token_pair_m].tolist() == [token for _, said in alone for token in said]
+
+
+@given(st.lists(trees(), min_size=1, max_size=3), st.data())
+def test_tokens_that_belong_to_a_prompt_are_not_scored(forest: Sequence[Tree], data: st.DataObject):
+    skipped = [
+        Tree(tree.prompt, tree.responses, [data.draw(st.integers(0, len(said))) for said in tree.responses])
+        for tree in forest
+    ]
+    for packed in (pack(skipped), pack_apart(skipped)):
+        said = [
+            response[skip:] for tree in skipped for response, skip in zip(tree.responses, tree.unscored, strict=True)
+        ]
+        assert packed.pair_token_p[packed.token_pair_m].tolist() == [token for part in said for token in part]
+        assert packed.token_response_m.tolist() == [s for s, part in enumerate(said) for _ in part]
 
 
 @given(st.lists(trees(), min_size=1, max_size=8))

@@ -13,6 +13,7 @@ from tests.tiny import tiny_model
 from trialign_ray.config.seams import ImportedSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.errors import ModelError
+from trialign_ray.trainer.attention.base import Kind, Slots
 from trialign_ray.trainer.attention.matmul import MatmulAttention
 from trialign_ray.trainer.packing import Tree, pack
 from trialign_ray.trainer.policy import adapt
@@ -55,9 +56,9 @@ class CountingAttention(MatmulAttention):
 
     masks: ClassVar[list[torch.Size]] = []
 
-    def mask(self, visible_rtt: Tensor, dtype: torch.dtype) -> Tensor:
-        self.masks.append(visible_rtt.shape)
-        return super().mask(visible_rtt, dtype)
+    def mask(self, slots: Slots, kind: Kind, dtype: torch.dtype) -> Tensor:
+        self.masks.append(slots.position_rt.shape)
+        return super().mask(slots, kind, dtype)
 
 
 def test_a_backend_of_the_users_own_is_named_by_import_path() -> None:
@@ -65,5 +66,34 @@ def test_a_backend_of_the_users_own_is_named_by_import_path() -> None:
     policy = adapt(tiny_model(), LoraSpec(rank=2), LearnerSpec(attention=ImportedSpec.model_validate(named)), seed=0)
     CountingAttention.masks.clear()
     found = policy(TREES)
-    assert CountingAttention.masks == [torch.Size(pack(TREES).visible_rtt.shape)]
+    assert CountingAttention.masks == [torch.Size(pack(TREES).ids_rt.shape)]
     assert torch.equal(found, adapt(tiny_model(), LoraSpec(rank=2), LearnerSpec(), seed=0)(TREES))
+
+
+class BlindAttention(MatmulAttention):
+    """A backend that forgets the tree: every token sees what stands before it in the row."""
+
+    def mask(self, slots: Slots, kind: Kind, dtype: torch.dtype) -> Tensor:
+        whole = torch.full_like(slots.end_rt, slots.end_rt.shape[1])
+        return super().mask(Slots(slots.position_rt, whole), kind, dtype)
+
+
+def test_a_backend_that_is_not_exact_is_refused() -> None:
+    named = {"name": "import_path", "import_path": f"{__name__}:BlindAttention"}
+    with pytest.raises(ModelError, match=r"attention 'import_path'.*log-probs differ by"):
+        adapt(tiny_model(), LoraSpec(rank=2), LearnerSpec(attention=ImportedSpec.model_validate(named)), seed=0)
+
+
+def test_training_mode_changes_nothing() -> None:
+    policy = adapt(tiny_gpt2(), LoraSpec(rank=2), LearnerSpec(), seed=0)
+    before = policy(TREES)
+    assert torch.equal(policy.train()(TREES), before)
+
+
+def test_checkpointed_layers_give_the_same_gradient() -> None:
+    slopes = []
+    for checkpointing in (False, True):
+        policy = adapt(tiny_model(), LoraSpec(rank=2), LearnerSpec(activation_checkpointing=checkpointing), seed=0)
+        policy(TREES).sum().backward()
+        slopes.append([parameter.grad for parameter in policy.trainable()])
+    torch.testing.assert_close(slopes[0], slopes[1])

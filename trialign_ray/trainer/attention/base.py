@@ -5,27 +5,80 @@ A backend of one's own is an entry of `trialign_ray.config.attention`, or an imp
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers import AttentionMaskInterface
+
+Kind = Callable[..., Any]
+"""What a layer sees by position: (row, head, position of the query, position of the key) -> bool, element by element;
+of tensors, which transformers types as numbers.
+Causal, and within the window or chunk of that kind of layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where the tokens of packed trees are: see `trialign_ray.trainer.packing.Packed`."""
+
+    position_rt: Tensor
+    end_rt: Tensor
+
+    def sees(self, row: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Whether slot `query` is slot `key` or below it in its tree, element by element."""
+        return (key <= query) & (query < self.end_rt[row, key])
+
+    def visible(self, kind: Kind) -> Tensor:
+        """Bool [rows, 1, tokens, tokens]: which tokens (last axis) each token sees in a layer of this kind."""
+        rows, tokens = self.position_rt.shape
+        at = torch.arange(max(rows, tokens), device=self.position_rt.device)
+        row, query, key = at[:rows, None, None, None], at[:tokens, None], at[:tokens]
+        position = self.position_rt[:, None]
+        near: Tensor = kind(row, at[:1].view(1, 1, 1, 1), position[..., None], position[..., None, :])
+        return near & (key <= query) & (query < self.end_rt[:, None, None])
 
 
 class AttentionBackend(Protocol):
-    """Softmax attention in which each token sees the tokens that a mask names, and no others.
+    """Softmax attention in which each token of a tree sees its ancestors as it would in its own sequence.
 
-    Output and gradients are those of the model's own attention under that mask, up to rounding. Where a model's
-    attention has more to it (soft caps, sinks, sliding windows) and the backend does not reproduce that, its forward
-    raises ModelError. It is made from its specification, whose fields are its keyword arguments.
+    Output and gradients are those of the model's own attention under that mask, up to rounding: windows, soft caps and
+    sinks included. `trialign_ray.trainer.guard` compares them before anything starts. It is made from its
+    specification, whose fields are its keyword arguments.
     """
 
     @property
-    def implementation(self) -> str:
-        """The name under which it is registered as a `transformers.AttentionInterface`."""
-
-    def mask(self, visible_rtt: Tensor, dtype: torch.dtype) -> object:
-        """What the implementation is given as `attention_mask`.
-
-        visible_rtt: bool [rows, tokens, tokens], whether token t (second axis) sees token t' (third); every token sees
-        itself. dtype: of the model.
+    def implementation(self) -> str | None:
+        """The name under which it is registered as a `transformers.AttentionInterface`; None for the model's own
+        attention, over one response a row and without trees.
         """
+
+    def mask(self, slots: Slots, kind: Kind, dtype: torch.dtype) -> object:
+        """What the implementation is given as `attention_mask` in layers of this kind. dtype: of the model."""
+
+
+_CURRENT: ContextVar[tuple[AttentionBackend, Slots] | None] = ContextVar("trialign_trees", default=None)
+
+
+@contextmanager
+def trees_in(slots: Slots, attention: AttentionBackend) -> Iterator[None]:
+    """Within it, models that run `attention` make their masks over these trees, by position instead of by slot."""
+    if attention.implementation is not None:
+        AttentionMaskInterface.register(attention.implementation, _mask)
+    token = _CURRENT.set((attention, slots))
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def _mask(*, mask_function: Kind, dtype: torch.dtype, **_: object) -> object:
+    """A `transformers` mask function: the model says what kind of layer it asks for, the trees lie in `_CURRENT`."""
+    current = _CURRENT.get()
+    if current is None:
+        raise RuntimeError("a model with tree attention runs over packed trees only")
+    attention, slots = current
+    return attention.mask(slots, mask_function, dtype)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from trialign_ray.errors import ModelError
+from trialign_ray.trainer.attention.base import Kind, Slots
 
 TREE = "trialign_tree"
 
@@ -24,46 +24,44 @@ class MatmulAttention:
 
     implementation = TREE
 
-    def mask(self, visible_rtt: Tensor, dtype: torch.dtype) -> Tensor:
+    def mask(self, slots: Slots, kind: Kind, dtype: torch.dtype) -> Tensor:
         """[rows, 1, tokens, tokens]: 0 where visible, HIDDEN where not."""
-        return torch.zeros_like(visible_rtt, dtype=dtype).masked_fill_(~visible_rtt, HIDDEN)[:, None]
+        visible = slots.visible(kind)
+        return torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, HIDDEN)
 
 
 def tree_attention(
-    module: object,
+    module: object,  # noqa: ARG001
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor,
     scaling: float,
-    sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """query: [rows, heads, tokens, head_dim]; key, value: [rows, kv_heads, tokens, head_dim].
+    """query: [rows, heads, tokens, width]; key: [rows, kv_heads, tokens, width]; value: the same in a width of its own.
 
-    The query heads of one key-value head are folded into the tokens, so that keys are not repeated. Raises ModelError
-    for attention with soft caps, sinks or sliding windows, which this implementation does not reproduce.
+    softcap: bound of a score, softly (Gemma 2, arXiv 2408.00118). s_aux: [heads], a logit of each head that takes
+    weight and gives nothing (a sink, arXiv 2309.17453). Windows are in the mask.
+
+    The query heads of one key-value head are folded into the tokens, so that keys are not repeated.
     """
     rows, heads, tokens, width = query.shape
-    unsupported = {
-        "softcap": softcap is not None,
-        "s_aux": s_aux is not None,
-        "sliding_window": (sliding_window or tokens) < tokens,
-    }
-    if any(unsupported.values()):
-        name = next(name for name, found in unsupported.items() if found)
-        raise ModelError(
-            f"{type(module).__name__} uses '{name}', which packed trees do not reproduce. Use a model without it, or "
-            "another 'learner.attention'."
-        )
-    kv_heads = key.shape[1]
-    folded = (query * scaling).reshape(rows, kv_heads, heads // kv_heads * tokens, width)
-    scores = (folded @ key.transpose(-1, -2)).view(rows, kv_heads, heads // kv_heads, tokens, tokens)
-    weights = scores.add_(attention_mask[:, :, None]).softmax(-1)
-    mixed = weights.view(rows, kv_heads, heads // kv_heads * tokens, tokens) @ value
-    return mixed.view(rows, heads, tokens, width).transpose(1, 2).contiguous(), None
+    kv_heads, each = key.shape[1], heads // key.shape[1]
+    folded = (query * scaling).reshape(rows, kv_heads, each * tokens, width)
+    scores = folded @ key.transpose(-1, -2)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.view(rows, kv_heads, each, tokens, tokens).add_(attention_mask[:, :, None])
+    if s_aux is None:
+        weights = scores.softmax(-1)
+    else:
+        sink = s_aux.view(1, kv_heads, each, 1, 1).expand(rows, -1, -1, tokens, 1).to(scores)
+        weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
+    mixed = weights.reshape(rows, kv_heads, each * tokens, tokens) @ value
+    return mixed.view(rows, heads, tokens, value.shape[-1]).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(TREE, tree_attention)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from trialign_ray.errors import ModelError
+from trialign_ray.trainer.attention.base import Slots
 from trialign_ray.trainer.attention.matmul import TREE, MatmulAttention, tree_attention
 
 ROWS, HEADS, TOKENS, WIDTH = 2, 4, 7, 8
@@ -20,16 +22,27 @@ def inputs(kv_heads: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, T
 
 
 def random_mask() -> Tensor:
-    """Any mask in which every token sees itself."""
+    """Any causal mask in which every token sees itself."""
     rng = torch.Generator().manual_seed(0)
-    return (torch.rand(ROWS, TOKENS, TOKENS, generator=rng) < 0.4) | torch.eye(TOKENS, dtype=torch.bool)
+    some = (torch.rand(ROWS, TOKENS, TOKENS, generator=rng) < 0.4) | torch.eye(TOKENS, dtype=torch.bool)
+    return some.tril()
 
 
-def mixed(query: Tensor, key: Tensor, value: Tensor, visible_rtt: Tensor) -> Tensor:
+def mask_of(visible_rtt: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The mask of slots that all stand one below the other, in layers that see what a table says."""
+    flat = torch.arange(TOKENS).expand(ROWS, -1)
+
+    def table(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return visible_rtt[row, query, key]
+
+    return MatmulAttention().mask(Slots(flat, torch.full_like(flat, TOKENS)), table, dtype)
+
+
+def mixed(query: Tensor, key: Tensor, value: Tensor, visible_rtt: Tensor, **features: Any) -> Tensor:
     """[rows, tokens, heads, width]."""
-    return tree_attention(
-        None, query, key, value, MatmulAttention().mask(visible_rtt, query.dtype), scaling=WIDTH**-0.5
-    )[0]
+    return tree_attention(None, query, key, value, mask_of(visible_rtt, query.dtype), scaling=WIDTH**-0.5, **features)[
+        0
+    ]
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
@@ -62,17 +75,31 @@ def test_a_token_that_sees_itself_alone_returns_its_own_value():
     torch.testing.assert_close(found, value.transpose(1, 2))
 
 
-def test_relabelling_the_tokens_relabels_the_output():
-    query, key, value = inputs(2)
-    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    visible_rtt = random_mask()
-    moved = [x[:, :, order] for x in (query, key, value)]
-    shuffled = mixed(moved[0], moved[1], moved[2], visible_rtt[:, order][:, :, order])
-    torch.testing.assert_close(shuffled, mixed(query, key, value, visible_rtt)[:, order])
+def plainly(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, cap: float, sink_h: Tensor) -> Tensor:
+    """Softmax attention with a cap and sinks, written out."""
+    each = HEADS // key.shape[1]
+    scores = query @ key.repeat_interleave(each, 1).transpose(-1, -2) * WIDTH**-0.5
+    scores = (cap * (scores / cap).tanh()).masked_fill(~visible[:, None], -torch.inf)
+    sinks = sink_h.view(1, HEADS, 1, 1).expand(ROWS, -1, TOKENS, 1)
+    weights = torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+    return (weights @ value.repeat_interleave(each, 1)).transpose(1, 2)
+
+
+@pytest.mark.parametrize("value_width", [3, WIDTH, 12])
+def test_soft_caps_sinks_and_a_value_width_of_its_own(value_width):
+    (query, key, _), visible_rtt = inputs(2), random_mask()
+    rng = torch.Generator().manual_seed(3)
+    value = torch.randn(ROWS, 2, TOKENS, value_width, generator=rng).requires_grad_()
+    sink_h = torch.randn(HEADS, generator=rng).requires_grad_()
+    found = mixed(query, key, value, visible_rtt, softcap=0.7, s_aux=sink_h)
+    expected = plainly(query, key, value, visible_rtt, 0.7, sink_h)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    slopes = [torch.autograd.grad(out.square().sum(), [query, key, value, sink_h]) for out in (found, expected)]
+    torch.testing.assert_close(slopes[0], slopes[1], atol=1e-5, rtol=1e-5)
 
 
 def test_the_mask_is_zero_where_visible():
-    mask = MatmulAttention().mask(random_mask(), torch.bfloat16)
+    mask = mask_of(random_mask(), torch.bfloat16)
     assert mask.shape == (ROWS, 1, TOKENS, TOKENS)
     assert mask.dtype == torch.bfloat16
     assert torch.equal(mask[:, 0] == 0, random_mask())
@@ -82,22 +109,3 @@ def test_the_mask_is_zero_where_visible():
 def test_a_model_can_ask_for_it_by_name():
     assert MatmulAttention.implementation == TREE
     assert ALL_ATTENTION_FUNCTIONS[TREE] is tree_attention
-
-
-@pytest.mark.parametrize(
-    ("feature", "refused"),
-    [
-        ({"softcap": 30.0}, "softcap"),
-        ({"s_aux": torch.zeros(HEADS)}, "s_aux"),
-        ({"sliding_window": TOKENS - 1}, "sliding_window"),
-        ({"sliding_window": TOKENS}, None),
-        ({"sliding_window": None, "dropout": 0.0}, None),
-    ],
-)
-def test_features_that_it_does_not_reproduce_are_refused(feature, refused):
-    mask = MatmulAttention().mask(random_mask(), torch.float32)
-    if refused is None:
-        tree_attention(None, *inputs(2), mask, scaling=1.0, **feature)
-        return
-    with pytest.raises(ModelError, match=f"uses '{refused}', which packed trees do not reproduce"):
-        tree_attention(None, *inputs(2), mask, scaling=1.0, **feature)

@@ -1,0 +1,145 @@
+"""Compare log-probs and gradients of a small copy of a model with forwards of each response by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from trialign_ray.config.train import LoraSpec
+from trialign_ray.models.base import AdaptedLM, CausalLM
+from trialign_ray.trainer.attention.base import AttentionBackend
+from trialign_ray.trainer.guard.feature import feature
+from trialign_ray.trainer.guard.plain import OWN, guard_trees, plain_logprobs
+from trialign_ray.trainer.guard.tiny import tiny_model
+from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.response_logprobs import response_logprobs
+
+TOLERANCE = 2e-3
+"""Nats a response, in float32: rounding is a hundred times smaller, and a wrong feature a hundred times larger."""
+GRADIENT_TOLERANCE = 2e-3
+"""Share of the largest gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of comparing one attention; whatever is not a number is wrong."""
+
+    wrong: str = ""
+    """What differs, and by how much; empty where nothing does."""
+    error: float = float("nan")
+    """Largest difference of a response's log-prob, in nats."""
+    gradient_error: float = float("nan")
+    """Largest difference of the adapter's gradient, as a share of the largest one."""
+
+
+def examine(config: object, attention: AttentionBackend, lora: LoraSpec | None) -> Finding:
+    """A small copy of `config` under `attention`, with an adapter and its gradient where `lora` is given.
+
+    Code of any family runs here, and whatever it raises means that a run of this model would not get through either.
+    """
+    try:
+        model = tiny_model(config)
+    except Exception as error:
+        return Finding(f"a small copy of it cannot be made: {_line(error)}")
+    try:
+        base = model if lora is None else _adapted(model, lora).get_base_model()
+        plain_logprobs(base, guard_trees()[:1])
+    except Exception as error:
+        return Finding(f"its own forward cannot run{'' if lora is None else ' with an adapter'}: {_line(error)}")
+    try:
+        return _compared(base, attention, graded=lora is not None)
+    except Exception as error:
+        return Finding(f"its forward over {'rows' if attention.implementation is None else 'trees'}: {_line(error)}")
+
+
+def run_attention(model: CausalLM, attention: AttentionBackend) -> None:
+    """Make `model` run `attention`; raises ValueError where its code has an attention of its own only."""
+    name = attention.implementation
+    if name is None:
+        return
+    model.set_attn_implementation(name)
+    if model.config.get_text_config(decoder=True)._attn_implementation != name:
+        raise ValueError(f"{type(model).__name__} takes no attention implementation by name")
+
+
+def _compared(model: CausalLM, attention: AttentionBackend, *, graded: bool) -> Finding:
+    trees = guard_trees()
+    with torch.set_grad_enabled(graded):
+        plain_s, plain_slopes = _measured(model, lambda: plain_logprobs(model, trees), graded)
+        again_s, _ = _measured(model, lambda: plain_logprobs(model, trees[:1]), False)
+        run_attention(model, attention)
+        found_s, found_slopes = _measured(model, lambda: response_logprobs(model, attention, trees), graded)
+        twice_s, _ = _measured(model, lambda: response_logprobs(model, attention, trees), False)
+    error, steady = (
+        _largest(found_s - plain_s),
+        max(_largest(twice_s - found_s), _largest(again_s - plain_s[: len(again_s)])),
+    )
+    if not steady <= TOLERANCE:
+        return Finding(f"asked twice, log-probs differ by {steady:.2g} nats: something is drawn at random", error)
+    if not error <= TOLERANCE:
+        named = feature(model, attention, lambda some: _error(model, attention, some))
+        return Finding(f"log-probs differ by {error:.2g} nats: {named}", error)
+    if not graded:
+        return Finding(error=error)
+    largest = max(_largest(slope) for slope in plain_slopes)
+    off = max(_largest(a - b) for a, b in zip(found_slopes, plain_slopes, strict=True)) / largest
+    wrong = "" if off <= GRADIENT_TOLERANCE else f"gradients differ by {off:.2g} of the largest"
+    return Finding(wrong, error, off)
+
+
+def _measured(model: CausalLM, score: Callable[[], Tensor], graded: bool) -> tuple[Tensor, Sequence[Tensor]]:
+    """Log-probs of all responses, and the gradient of a sum of them with weights of both signs."""
+    logp_s = score()
+    if not graded:
+        return logp_s.detach(), ()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weight_s = torch.cos(torch.arange(len(logp_s), device=logp_s.device))
+    slopes = torch.autograd.grad((logp_s * weight_s).sum(), trained, allow_unused=True)
+    return logp_s.detach(), [torch.zeros(()) if slope is None else slope for slope in slopes]
+
+
+def _error(model: CausalLM, attention: AttentionBackend, trees: Sequence[Tree]) -> float:
+    """Largest difference on some trees, in nats."""
+    with torch.no_grad():
+        run_attention(model, attention)
+        found_s = response_logprobs(model, attention, trees)
+        if attention.implementation is not None:
+            model.set_attn_implementation(OWN)
+        return _largest(found_s - plain_logprobs(model, trees))
+
+
+def _adapted(model: CausalLM, lora: LoraSpec) -> AdaptedLM:
+    """With an adapter whose product is not zero, as a fresh one's is. Targets that name layers which the copy has not
+    got are those of the model: there they are checked by PEFT.
+    """
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    model.requires_grad_(False)
+    try:
+        adapted = _with_lora(model, targets)
+    except ValueError:
+        adapted = _with_lora(model, "all-linear")
+    rng = torch.Generator().manual_seed(0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.1, generator=rng)
+    return adapted.eval()
+
+
+def _with_lora(model: CausalLM, targets: str | list[str]) -> AdaptedLM:
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=targets, exclude_modules=["lm_head"], task_type="CAUSAL_LM")
+    return cast("AdaptedLM", get_peft_model(cast("PreTrainedModel", model), config, autocast_adapter_dtype=False))
+
+
+def _largest(values: Tensor) -> float:
+    """NaN where one is."""
+    return float(values.detach().abs().max())
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
