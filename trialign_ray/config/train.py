@@ -86,8 +86,11 @@ class LearnerSpec(Strict):
     """Precision of the frozen weights and the forward; the adapter's master weights are always float32."""
     attention: AttentionSpec = AutoAttentionSpec()
     """Attention over packed trees."""
+    tokens_per_pass: int | None = Field(default=None, ge=1)
+    """Most tokens, packed, whose activations a worker holds at one time. A step with more is scored first and then run
+    again pass by pass. None: as many as fit into the memory that is free when the worker starts."""
     activation_checkpointing: bool = False
-    """Recompute each layer in the backward: a third more work for a tenth of the memory."""
+    """Recompute each layer in the backward: more tokens fit a pass, and one response may be longer than a pass holds."""
     max_restarts: int = Field(default=2, ge=0)
     """How often the group may be started again from the last checkpoint after a worker or an actor died."""
 
@@ -217,5 +220,5 @@ class TrainSpec(JobSpec):
     @model_validator(mode="after")
     def _facts_need_answers(self) -> Self:
         if getattr(self.algorithm, "facts", None) is not None and self.candidates.answers < 2:
-            raise ValueError("'algorithm.facts' compares answers; set 'candidates.answers' to 2 or more")
+            raise ValueError("'algorithm.facts' reads answers; set 'candidates.answers' to 2 or more")
         return self

@@ -20,6 +20,7 @@ Letters: q question, g group, f frame (0 is the empty one), a answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -57,6 +58,10 @@ class FactTerms:
     inconsistency: InconsistencySpec
     """lambda and the form of the penalty on answers."""
 
+    def __call__(self, logp_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> FactOutputs:
+        """As `fact_terms`."""
+        return fact_terms(self, logp_qgfa, answers, weight_g)
+
 
 @dataclass(frozen=True, slots=True)
 class FactOutputs:
@@ -71,6 +76,13 @@ class FactOutputs:
     """D, weighted as in the loss but for lambda."""
     coefficient: float
     """lambda as used."""
+
+
+class AnswerTerms(Protocol):
+    """A loss on the scores of a step's closed sets."""
+
+    def __call__(self, logp_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> FactOutputs:
+        """logp_qgfa: log-probs of whole responses, in nats. weight_g: the groups' fairness weights, [groups]."""
 
 
 def answer_policy(logp_qgfa: Tensor, answers: AnswerSets) -> Tensor:
