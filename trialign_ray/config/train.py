@@ -159,6 +159,8 @@ class TrainSpec(JobSpec):
     """Arguments of the model's chat template, 'enable_thinking' for instance; one that it does not read is refused."""
     logs: PathOrUri
     """Log dataset, as `trialign collect` or `trialign logs import` writes it."""
+    groups: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Which groups of the logs train; all without it. Right answers of the others are still borrowed."""
     runs: PathOrUri = "runs"
     """Where the run's folder is made."""
     seed: int = Field(default=0, ge=0, lt=2**31)
