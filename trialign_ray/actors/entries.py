@@ -26,7 +26,6 @@ import pyarrow.compute as pc
 from trialign_ray.actors.labels import LabelPolicy
 from trialign_ray.actors.right_answers import RightAnswers
 from trialign_ray.config.algorithm import UtilitySpec
-from trialign_ray.config.base import Strict
 from trialign_ray.config.preferences import RULE
 from trialign_ray.config.train import CandidateSpec
 from trialign_ray.data.batch import NO_ANSWER, Ints
@@ -34,7 +33,7 @@ from trialign_ray.data.columns import Columns, ColumnWriter, spans, texts
 from trialign_ray.data.dataset import Dataset, located_parts, part_batches, verify_part
 from trialign_ray.data.question_rows import QuestionIndex, QuestionRows, staged
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.rewards.preference import preference_score
+from trialign_ray.rewards.preference import RewardFunction, scorer_of
 from trialign_ray.rewards.utility import utility
 
 _BATCH_ROWS = 4096
@@ -136,8 +135,8 @@ class Choice:
     def _scored(self, extra: Sequence[Said], first: Sequence[OwnSaid]) -> list[tuple[Said, float | None]]:
         """Each with its score under the group's own rule; without a rule the mean of what its responses scored."""
         if first[0].rule is not None:
-            rule = _rule(first[0].rule)
-            return [(said, preference_score(rule, said.text)) for said in extra]
+            score = _scorer(first[0].rule)
+            return [(said, score(said.text)) for said in extra]
         known = [row.said.preference for row in first if row.said.preference is not None]
         mean = float(np.mean(known)) if known else None
         return [(said, mean) for said in extra]
@@ -290,9 +289,8 @@ def _tie(group: str, response: str) -> bytes:
 
 
 @lru_cache(maxsize=1 << 12)
-def _rule(text: str) -> Strict:
-    rule: Strict = RULE.validate_json(text)
-    return rule
+def _scorer(rule: str) -> RewardFunction:
+    return scorer_of(RULE.validate_json(rule))
 
 
 def _most_answered(prompts: Sequence[bytes]) -> bytes:

@@ -40,6 +40,22 @@ class AskingOptions(ServerOptions):
     device: Annotated[str | None, Option(help="auto (default), cpu or cuda.")] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Where the copies of a model are that answer."""
+
+    questions_per_batch: Annotated[int | None, Option(help="Questions generated together (8).")] = None
+    workers: Annotated[int | None, Option(help="Copies of the model at once, as Ray workers; 1 is this process.")] = (
+        None
+    )
+    gpus_per_worker: Annotated[
+        float | None, Option(help="GPUs that each Ray worker reserves, 0.5 for instance; 0 for none.")
+    ] = None
+    address: Annotated[
+        str | None, Option(help="Ray cluster with the workers, instead of RAY_ADDRESS or a local Ray.")
+    ] = None
+
+
 def taking(options: type[Chosen]) -> Callable[[Callable[[Chosen], None]], Callable[..., None]]:
     """Makes a function of one object of the dataclass `options` a command whose options are its fields."""
     hints = get_type_hints(options, include_extras=True)

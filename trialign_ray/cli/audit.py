@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOptions(asking.AskingOptions):
+class AuditOptions(asking.AskingOptions, asking.WorkerOptions):
     """What `trialign audit` can be told."""
 
     model: Annotated[
@@ -57,7 +57,10 @@ class AuditOptions(asking.AskingOptions):
 
 @asking.taking(AuditOptions)
 def command(given: AuditOptions) -> None:
-    """Measure truth by group: writes report.json and report.html, and prints a table."""
+    """Measure truth by group: writes report.json and report.html, and prints a table.
+
+    An audit of a model that was killed goes on where it stopped when the same command is run again.
+    """
     from trialign_ray.config.tasks import AuditSpec
 
     options, served = vars(given), given.endpoint is not None
@@ -69,10 +72,10 @@ def command(given: AuditOptions) -> None:
     job = specs.build(AuditSpec, given.spec, flags)
     if not given.overwrite:
         _refuse_earlier(job.runs, job.name)
-    _run(job, given.summary)
+    _run(job, given.summary, given.address)
 
 
-def _run(job: AuditSpec, summary: Path | None) -> None:
+def _run(job: AuditSpec, summary: Path | None, address: str | None) -> None:
     """Raises GateError where a gate fails, when all is written."""
     from trialign_ray.config.game import load_groups
     from trialign_ray.entrypoints.audit import audit
@@ -82,7 +85,7 @@ def _run(job: AuditSpec, summary: Path | None) -> None:
 
     gates = gates_of(job, load_groups(job.groups))
     with console.progress() as progress:
-        report = audit(job, progress)
+        report = audit(job, progress, address)
     console.show(report_table(report))
     if summary is not None:
         append_markdown(report, gates, summary)

@@ -14,7 +14,7 @@ from trialign_ray.io import console
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectOptions(asking.AskingOptions):
+class CollectOptions(asking.AskingOptions, asking.WorkerOptions):
     """What `trialign collect` can be told."""
 
     model: Annotated[str | None, Option(help="Folder of a Hugging Face causal LM.")] = None
@@ -37,11 +37,7 @@ class CollectOptions(asking.AskingOptions):
     turns: Annotated[int | None, Option(help="Turns: 1 for independent, 2 to 8 for the others.")] = None
     samples: Annotated[int | None, Option(help="Trajectories of each question (K).")] = None
     temperature: Annotated[float | None, Option(help="Sampling temperature; 0 is greedy.")] = None
-    questions_per_batch: Annotated[int | None, Option(help="Questions generated together.")] = None
     seed: Annotated[int | None, Option(help="Random seed for sampling.")] = None
-    workers: Annotated[int | None, Option(help="Copies of the model at once, as Ray workers; 1 is this process.")] = (
-        None
-    )
     name: Annotated[str | None, Option(help="Name of the job.")] = None
 
 
@@ -62,5 +58,5 @@ def command(given: CollectOptions) -> None:
     from trialign_ray.entrypoints.collect import collect
 
     with console.progress() as progress:
-        manifest = collect(job, progress)
+        manifest = collect(job, progress, given.address)
     typer.echo(f"{job.output}: {manifest.rows} rows of {len(manifest.groups)} groups")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import ray
 from ray.util import ActorPool
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from trialign_ray.cluster.resources import wait_seconds
 from trialign_ray.errors import ClusterError, TrialignError
 
 if TYPE_CHECKING:
@@ -16,6 +20,29 @@ if TYPE_CHECKING:
 Actor = TypeVar("Actor")
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
+
+
+@contextmanager
+def reserved(needs: Mapping[str, float], workers: int) -> Iterator[PlacementGroupSchedulingStrategy]:
+    """Where `workers` actors that need as much each can be started, for the time of the block.
+
+    Raises ClusterError where the cluster does not have it free within `wait_seconds()`: without, an actor that never
+    starts would hold its piece of the work for ever.
+    """
+    bundle = {name: amount for name, amount in needs.items() if amount}
+    group = placement_group([bundle] * workers, strategy="SPREAD")
+    try:
+        if not group.wait(wait_seconds()):
+            free = ray.available_resources()  # type: ignore[no-untyped-call]
+            lacks = [f"{each * workers:g} {name} ({free.get(name, 0):g} free)" for name, each in bundle.items()]
+            raise ClusterError(
+                f"insufficient cluster resources for {workers} workers within {wait_seconds():g} s: they need "
+                f"{', '.join(lacks)}. "
+                "Ask for fewer workers, wait for other jobs to end, or add nodes."
+            )
+        yield PlacementGroupSchedulingStrategy(group)
+    finally:
+        remove_placement_group(group)
 
 
 def in_pool(

@@ -15,7 +15,8 @@ from trialign_ray.config.train import PathOrUri, RunName
 _ABSENT = {"type": "null"}
 _NO_ROWS = {"map": {"maxProperties": 0}, "ignore": {"maxItems": 0}}
 _ENGINE = {"properties": {"name": {"const": "transformers"}, "rows": {"const": TransformersSpec().rows}}}
-_NO_MODEL = {"dtype": {"const": "auto"}, "device": {"const": "auto"}, "generator": _ENGINE}
+_NO_WORKERS = {"workers": {"const": 1}, "gpus_per_worker": _ABSENT, "questions_per_batch": {"const": 8}}
+_NO_MODEL = {"dtype": {"const": "auto"}, "device": {"const": "auto"}, "generator": _ENGINE, **_NO_WORKERS}
 _NO_GENERATION = {"temperature": {"const": 0.7}, "max_new_tokens": {"const": 48}}
 _NO_PROMPTS = {**_NO_GENERATION, "samples": {"const": 1}, "chat_template_kwargs": {"maxProperties": 0}}
 _ONE_SOURCE: dict[str, Any] = {
@@ -45,7 +46,7 @@ _ONE_SOURCE: dict[str, Any] = {
         },
     ],
     "if": {"required": ["read"], "properties": {"read": {"const": "score"}}},
-    "then": {"properties": {"samples": {"const": 1}, "generator": _ENGINE, **_NO_GENERATION}},
+    "then": {"properties": {"samples": {"const": 1}, "generator": _ENGINE, **_NO_GENERATION, **_NO_WORKERS}},
     "else": {"properties": {"options": {"const": 4}}},
 }
 """The validator's conditions below, as JSON Schema."""
@@ -106,6 +107,14 @@ class AuditSpec(JobSpec):
     """Precision of the model; 'auto' is bfloat16 on a GPU that has it, else float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; 'auto' is the GPU where there is one."""
+    questions_per_batch: int = Field(default=8, ge=1, le=4096)
+    """Questions whose answers are generated together."""
+    workers: int = Field(default=1, ge=1, le=1024)
+    """Copies of the model that answer at once. More than 1, or with `gpus_per_worker`, they are Ray actors of one CPU
+    each."""
+    gpus_per_worker: float | None = Field(default=None, ge=0, le=16)
+    """GPUs that each worker reserves in the cluster, a share of one included; the model then runs on them, whatever
+    this machine has, in bfloat16 where 'dtype' is 'auto'. Left out it is 1 on a GPU and 0 on a CPU."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples behind each confidence interval."""
     fail_if: tuple[str, ...] = ()
@@ -123,6 +132,7 @@ class AuditSpec(JobSpec):
             raise ValueError("read 'score' samples nothing; leave out 'samples'")
         if self.opens is not None and self.model is not None:
             raise ValueError("'opens' is of a server; what a model's own chat template opens is known. Leave it out")
+        _check_gpus(self)
         if (self.map or self.ignore) and self.answers is None:
             raise ValueError("'map' and 'ignore' read the rows of 'answers'; give it, or leave them out")
         return self
@@ -136,6 +146,15 @@ class AuditSpec(JobSpec):
         return self
 
 
+def _check_gpus(spec: AuditSpec | CollectSpec) -> None:
+    """Raise ValueError for GPUs of workers that Ray or the device contradict."""
+    gpus = spec.gpus_per_worker or 0.0
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError(f"'gpus_per_worker' is {gpus:g}; above 1 it is a whole number")
+    if gpus and spec.device == "cpu":
+        raise ValueError("workers with GPUs run the model on them; leave 'device' out, or set 'gpus_per_worker' to 0")
+
+
 def _unused(spec: AuditSpec) -> dict[str, str]:
     """Fields that an audit of this kind does not read -> why."""
     if spec.answers is not None:
@@ -146,7 +165,7 @@ def _unused(spec: AuditSpec) -> dict[str, str]:
         found = dict.fromkeys(_NO_MODEL, "is of a model that runs here, and a server runs its own")
     elif spec.read == "score":
         found = dict.fromkeys(
-            ("generator", *_NO_GENERATION), "is of answers that are generated, and read 'score' has none"
+            ("generator", *_NO_GENERATION, *_NO_WORKERS), "is of answers that are generated, and read 'score' has none"
         )
     else:
         found = {}
@@ -201,7 +220,11 @@ class CollectSpec(JobSpec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; 'auto' is the GPU where there is one."""
     workers: int = Field(default=1, ge=1, le=1024)
-    """Copies of the model that answer at once: more than 1 are Ray actors of one CPU, or one GPU, each."""
+    """Copies of the model that answer at once. More than 1, or with `gpus_per_worker`, they are Ray actors of one CPU
+    each."""
+    gpus_per_worker: float | None = Field(default=None, ge=0, le=16)
+    """GPUs that each worker reserves in the cluster, a share of one included; the model then runs on them, whatever
+    this machine has, in bfloat16 where 'dtype' is 'auto'. Left out it is 1 on a GPU and 0 on a CPU."""
     overwrite: bool = False
     """Whether a dataset that is there may be replaced; it stays until the new one is whole."""
 
@@ -212,8 +235,9 @@ class CollectSpec(JobSpec):
             raise ValueError("'unasked_in' leaves groups out, and later turns show what all have said; set turns to 1")
         if self.endpoint is not None and self.adapter is not None:
             raise ValueError("'adapter' goes on the model in the folder, and a server answers; leave one of them out")
-        if self.endpoint is not None and self.workers > 1:
+        if self.endpoint is not None and (self.workers > 1 or self.gpus_per_worker is not None):
             raise ValueError("'workers' hold copies of the model; a server takes 'endpoint.concurrency' instead")
+        _check_gpus(self)
         if self.endpoint is not None and self.endpoint.logprobs == "raw" and self.temperature not in (0, 1):
             raise ValueError(
                 "logprobs 'raw' are those before temperature, and the log needs those of what was sampled; set "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,8 +16,13 @@ from trialign_ray.data.schema import SCHEMA
 from trialign_ray.errors import CheckpointError
 from trialign_ray.io.lock import locked
 from trialign_ray.io.storage import Location, LocationLike, atomic_file, locate, reading, writing
+from trialign_ray.progress import Progress
 
 _IDENTITY = "identity.json"
+
+Batch = TypeVar("Batch")
+Play = Callable[[Mapping[int, Batch], Progress], Iterator[tuple[int, pa.Table]]]
+"""Gives the rows of batches in the log schema, each with its number, as they are finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Begun:
         identity: all that the rows depend on. Raises CheckpointError where another process works there, or the folder
         was begun with another identity.
         """
-        with locked(self.folder, "collection"):
+        with locked(self.folder, "the work"):
             with writing(self.folder.uri):
                 self.folder.filesystem.create_dir(self.folder.path, recursive=True)
                 self._claim(identity)
@@ -51,14 +57,14 @@ class Begun:
             with writing(self.folder.uri):
                 self.folder.filesystem.delete_dir(self.folder.path)
 
-    def has(self, batch: int) -> bool:
-        """Whether the batch of that number is finished."""
-        return self._file(batch).exists()
-
-    def store(self, batch: int, table: pa.Table) -> None:
-        """Keep a finished batch, rows in the log schema."""
-        with writing(self.folder.uri), atomic_file(self._file(batch)) as file:
-            pq.write_table(table, file, compression="zstd")
+    def complete(self, batches: Mapping[int, Batch], play: Play[Batch], progress: Progress) -> None:
+        """Have those batches played that are not finished, and keep each as it ends; raises what `play` raises."""
+        missing = {index: batch for index, batch in batches.items() if not self._file(index).exists()}
+        if len(missing) < len(batches):
+            progress.note(f"{len(batches) - len(missing)} of {len(batches)} batches were finished before")
+        for index, table in play(missing, progress):
+            with writing(self.folder.uri), atomic_file(self._file(index)) as file:
+                pq.write_table(table, file, compression="zstd")
 
     def read(self, batch: int) -> pa.Table:
         """The rows of a finished batch; raises DataError."""
@@ -81,7 +87,7 @@ class Begun:
         if changed:
             name = changed[0]
             raise CheckpointError(
-                f"{self.folder.uri}: '{name}' is {identity.get(name)!r:.80}, but the collection was begun with "
-                f"{before.get(name)!r:.80}. Go on with the same, write to another 'output', or delete this folder to "
+                f"{self.folder.uri}: '{name}' is {identity.get(name)!r:.80}, but the work was begun with "
+                f"{before.get(name)!r:.80}. Go on with the same, give it another place, or delete this folder to "
                 "begin anew."
             )

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from trialign_ray.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model runs, and in which precision."""
+
+    device: str
+    dtype: str
+
+    @staticmethod
+    def of(device: str, dtype: str, gpus_per_worker: float | None = None) -> Place:
+        """What the wishes come to here; raises ModelError as `device_of` does.
+
+        With GPUs for each worker the model runs on those, whatever this machine has; 'auto' is then bfloat16.
+        """
+        if gpus_per_worker:
+            return Place("cuda", "bfloat16" if dtype == "auto" else dtype)
+        found = device_of(device)
+        return Place(found, dtype_of(dtype, found))
 
 
 def device_of(wish: str) -> str:

@@ -42,20 +42,29 @@ class RewardFunction(Protocol):
 
 
 def preference_score(rule: Strict, response: str) -> float:
-    """Score of what the person reads of `response` under `rule`, in [0, 1]; reasoning does not count.
+    """Score of what the person reads of `response` under `rule`, in [0, 1]; see `scorer_of`. Raises SpecError."""
+    return scorer_of(rule)(response)
 
-    Without a word or number it is 0, so that silence earns nothing.
 
-    Raises SpecError for an imported rule that is not trusted, cannot be imported, or scores outside of [0, 1].
+def scorer_of(rule: Strict) -> RewardFunction:
+    """Scores what the person reads of any response under `rule`; reasoning does not count.
+
+    Without a word or number the score is 0, so that silence earns nothing. Raises SpecError for an imported rule that
+    is not trusted or cannot be imported; the function does where a score lies outside of [0, 1].
     """
     if isinstance(rule, ImportedRule):
         require_trusted(rule.import_path)
-    answer = shown(response).strip()
-    if not _WORD.search(answer):
-        return 0.0
-    score = float(_reward_function(RULE.dump_json(rule, by_alias=True))(answer))
-    if not 0 <= score <= 1:
-        raise SpecError(f"rule {rule!r}: scored {score}, but a reward lies in [0, 1]. Scale it.")
+    reward = _reward_function(RULE.dump_json(rule, by_alias=True))
+
+    def score(response: str) -> float:
+        answer = shown(response).strip()
+        if not _WORD.search(answer):
+            return 0.0
+        found = float(reward(answer))
+        if not 0 <= found <= 1:
+            raise SpecError(f"rule {rule!r}: scored {found}, but a reward lies in [0, 1]. Scale it.")
+        return found
+
     return score
 
 

@@ -91,6 +91,10 @@ def test_a_value_out_of_range_is_refused_by_the_path_of_its_field(field, data):
         ({"model": None, "answers": "a", "adapter": "x"}, "'adapter' goes on a 'model'; give both"),
         ({"split": "test"}, "field 'split'"),
         ({"bootstrap": 10}, "field 'bootstrap'"),
+        ({"model": None, "answers": "a", "workers": 2}, "'workers' is of a model that is asked"),
+        ({"read": "score", "workers": 2}, "'workers' is of answers that are generated"),
+        ({"gpus_per_worker": 1.5}, "'gpus_per_worker' is 1.5; above 1 it is a whole number"),
+        ({"gpus_per_worker": 0.5, "device": "cpu"}, "workers with GPUs run the model on them"),
     ],
 )
 def test_an_audit_has_one_source(changes, message):

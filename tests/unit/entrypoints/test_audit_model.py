@@ -17,7 +17,8 @@ from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.data.dataset import read_logs
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.audit import audit
-from trialign_ray.errors import DataError, ModelError, SpecError
+from trialign_ray.envs.rollout import play
+from trialign_ray.errors import CheckpointError, DataError, ModelError, SpecError
 from trialign_ray.inference.base import Generated
 from trialign_ray.models.loading import adapter_hash, chat_tokens, load_model
 from trialign_ray.trainer.policy import adapt
@@ -32,6 +33,37 @@ def test_a_model_is_asked_the_split_and_its_answers_are_kept(world: World, tmp_p
     assert len(rows) == 2 * len(GROUPS) * 2
     assert (report.audit.questions, report.audit.samples) == (2, 2)
     assert {row["model_hash"] for row in rows} == {report.run["model_hash"]}
+
+
+class KilledError(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+def test_a_killed_audit_goes_on_with_the_batches_that_are_left(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"model": world.model, "samples": 2, "max_new_tokens": 6, "questions_per_batch": 1}
+    audit(spec(world, tmp_path, name="whole", **asked))
+    played: list[str] = []
+
+    def killed(*arguments: Any) -> Any:
+        if played:
+            raise KilledError
+        played.append(arguments[2][0].question_id)
+        return play(*arguments)
+
+    monkeypatch.setattr("trialign_ray.entrypoints.local_player.play", killed)
+    with pytest.raises(KilledError):
+        audit(spec(world, tmp_path, **asked))
+    folder = tmp_path / "runs" / "a"
+    assert {path.name for path in folder.iterdir()} == {".answers.begun"}
+    with pytest.raises(CheckpointError, match=r"'temperature' is 0\.5, but the work was begun with 0\.7"):
+        audit(spec(world, tmp_path, **asked, temperature=0.5))
+    played.clear()
+    audit(spec(world, tmp_path, **asked))
+    assert played == ["5-kenya"]
+    assert read_logs(folder / "answers").equals(read_logs(tmp_path / "runs" / "whole" / "answers"))
+    assert not (folder / ".answers.begun").exists()
 
 
 @pytest.fixture

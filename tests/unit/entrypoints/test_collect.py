@@ -40,7 +40,7 @@ class Batches:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.played, self.last = 0, 99
-        monkeypatch.setattr("trialign_ray.entrypoints.collect.local_model.play", self)
+        monkeypatch.setattr("trialign_ray.entrypoints.local_player.play", self)
 
     def __call__(self, *arguments: Any) -> pa.Table:
         if self.played == self.last:
@@ -108,7 +108,7 @@ def test_another_specification_is_refused_where_a_collection_was_begun(
     world: World, tmp_path: Path, batches: Batches, changes: dict[str, Any], field: str
 ) -> None:
     killed_after(batches, 1, spec_of(world, tmp_path / "logs"))
-    with pytest.raises(CheckpointError, match=rf"\.logs\.begun: '{field}' is .* but the collection was begun with"):
+    with pytest.raises(CheckpointError, match=rf"\.logs\.begun: '{field}' is .* but the work was begun with"):
         collect(spec_of(world, tmp_path / "logs", overwrite=True, **changes))
     assert batches.played == 0
 
@@ -142,7 +142,7 @@ def test_a_dataset_that_is_there_stays_until_the_new_one_is_whole(
 def test_two_processes_do_not_write_one_dataset(world: World, tmp_path: Path) -> None:
     with (
         locked(locate(tmp_path / ".logs.begun"), "collection"),
-        pytest.raises(CheckpointError, match="collection is locked by another process; wait for it to finish"),
+        pytest.raises(CheckpointError, match="the work is locked by another process; wait for it to finish"),
     ):
         collect(spec_of(world, tmp_path / "logs"))
 
@@ -162,7 +162,7 @@ def test_workers_are_not_for_a_server(world: World, tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_exist_is_refused_and_leaves_no_dataset(world: World, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="field 'model': import_path 'nowhere:Engine'"):
+    with pytest.raises(SpecError, match="field 'generator': import_path 'nowhere:Engine'"):
         collect(spec_of(world, tmp_path / "logs", generator={"name": "import_path", "import_path": "nowhere:Engine"}))
     assert not (tmp_path / "logs").exists()
 

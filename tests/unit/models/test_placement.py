@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trialign_ray.errors import ModelError
-from trialign_ray.models.placement import device_of, dtype_of
+from trialign_ray.models.placement import Place, device_of, dtype_of
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match="finds no CUDA device"):
         device_of("cuda")
+
+
+def test_workers_with_gpus_have_the_model_on_them_whatever_is_here() -> None:
+    assert Place.of("auto", "auto", 0.5) == Place("cuda", "bfloat16")
+    assert Place.of("auto", "float32", 2) == Place("cuda", "float32")
+    assert Place.of("cpu", "auto", 0) == Place.of("cpu", "auto") == Place("cpu", "float32")

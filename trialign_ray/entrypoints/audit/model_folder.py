@@ -12,7 +12,7 @@ from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.errors import naming
 from trialign_ray.io.cache import local_folder
 from trialign_ray.models.loading import adapter_hash, model_hash
-from trialign_ray.models.placement import device_of, dtype_of
+from trialign_ray.models.placement import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,15 @@ class ModelFolder:
         return facts | {"device": self.device, "dtype": self.dtype}
 
 
-def model_folder(spec: AuditSpec | EvaluateSpec) -> ModelFolder:
-    """The model that `spec` names, fetched where it lies elsewhere. Raises ModelError and DataError."""
+def model_folder(spec: AuditSpec | EvaluateSpec, gpus_per_worker: float | None = None) -> ModelFolder:
+    """The model that `spec` names, fetched where it lies elsewhere. Raises ModelError and DataError.
+
+    gpus_per_worker: of workers that run it in the place of this process.
+    """
     with naming("device"):
-        device = device_of(spec.device)
+        place = Place.of(spec.device, spec.dtype, gpus_per_worker)
     with naming("model"):
         model = local_folder(str(spec.model))
     with naming("adapter"):
         adapter = None if spec.adapter is None else local_folder(spec.adapter)
-    return ModelFolder(model, adapter, device, dtype_of(spec.dtype, device))
+    return ModelFolder(model, adapter, place.device, place.dtype)

@@ -27,12 +27,14 @@ from trialign_ray.progress import Progress, Silent
 from trialign_ray.rewards.verifiers import Reasoning
 
 
-def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
+def audit(spec: AuditSpec, progress: Progress | None = None, address: str | None = None) -> AuditReport:
     """Write `answers`, `report.json` and `report.html` into `<runs>/<name>` and give the report back.
 
+    address: of the Ray cluster, where the model answers in its workers.
+
     The caller checks the gates of `spec.fail_if`, so that a failed gate still leaves its report. Raises SpecError,
-    DataError (also where the folder holds a training run, whose report it would replace), RowError, ModelError and
-    EndpointError.
+    DataError (also where the folder holds a training run, whose report it would replace), RowError, ModelError,
+    EndpointError, ClusterError, and CheckpointError where another audit was begun there.
     """
     require("report", "matplotlib", "moocore", "py3langid")
     started, progress, folder = time.monotonic(), progress or Silent(), _folder(spec)
@@ -42,7 +44,7 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
     gates_of(spec, groups)  # refuses, before anything is asked, those that no answer could give a figure
     with naming("against"):
         before = None if spec.against is None else earlier_answers(spec.against, spec, questions, groups, _of_file)
-    found = _answers(spec, questions, read_by, groups, progress)
+    found = _answers(spec, questions, read_by, groups, progress, address)
     for note in found.notes:
         progress.note(note)
     facts = {**_asked(spec, questions, groups), **found.facts, "wall_seconds": time.monotonic() - started}
@@ -61,7 +63,12 @@ def audit(spec: AuditSpec, progress: Progress | None = None) -> AuditReport:
 
 
 def _answers(
-    spec: AuditSpec, questions: QuestionSet, read_by: QuestionSet, groups: GroupSet, progress: Progress
+    spec: AuditSpec,
+    questions: QuestionSet,
+    read_by: QuestionSet,
+    groups: GroupSet,
+    progress: Progress,
+    address: str | None,
 ) -> AuditedAnswers:
     """The answers of the source that `spec` names. read_by: the set as free answers are read."""
     if spec.answers is not None:
@@ -77,7 +84,7 @@ def _answers(
         return answers_of_options(spec, questions, groups, progress)
     from trialign_ray.entrypoints.audit.local_model import answers_of_model  # Ray, which scored options need not
 
-    return answers_of_model(spec, questions, groups, progress)
+    return answers_of_model(spec, questions, groups, progress, address)
 
 
 def run_job(spec: AuditSpec, progress: Progress) -> int:

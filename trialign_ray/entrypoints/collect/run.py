@@ -16,9 +16,9 @@ from trialign_ray.data.begun import Begun
 from trialign_ray.data.dataset import first_asked, open_dataset
 from trialign_ray.data.manifest import Manifest
 from trialign_ray.data.writer import LogWriter, check_free
-from trialign_ray.entrypoints.collect.local_model import LocalPlayer
-from trialign_ray.entrypoints.collect.player import Player
 from trialign_ray.entrypoints.collect.served import ServedPlayer
+from trialign_ray.entrypoints.local_player import LocalPlayer
+from trialign_ray.entrypoints.player import Player
 from trialign_ray.entrypoints.versions import versions
 from trialign_ray.envs.batches import in_batches
 from trialign_ray.envs.prompts import refuse_equal_prompts
@@ -30,15 +30,17 @@ from trialign_ray.inference.base import Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import locate, writing
 from trialign_ray.models.loading import adapter_hash, model_hash
+from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
 
 
-def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
+def collect(spec: CollectSpec, progress: Progress | None = None, address: str | None = None) -> Manifest:
     """Write the log dataset at `spec.output`, which appears when it is whole.
 
     Batches that an earlier, killed call with the same specification has finished are not played again, and the rows
-    are those of a call that was never killed. Raises DataError, ModelError, SpecError, EndpointError, ClusterError, and
-    CheckpointError where another specification was begun there or another process is at work.
+    are those of a call that was never killed. address: of the Ray cluster with the workers, where there are any.
+    Raises DataError, ModelError, SpecError, EndpointError, ClusterError, and CheckpointError where another
+    specification was begun there or another process is at work.
     """
     progress = progress or Silent()
     questions, groups = load_game(spec.questions, spec.groups)
@@ -55,14 +57,10 @@ def collect(spec: CollectSpec, progress: Progress | None = None) -> Manifest:
     with naming("questions"):
         paired = load_protocol(spec.protocol).elsewhere
         batches = dict(enumerate(in_batches(asked, spec.questions_per_batch, paired=paired, seed=spec.seed)))
-    player, begun = _player(spec, questions, groups, wanted), Begun.beside(spec.output)
+    player, begun = _player(spec, questions, groups, wanted, address), Begun.beside(spec.output)
     identity = {**_identity(spec, questions, groups), **player.identity, "asked": _digest(wanted)}
     with begun.held(identity):
-        missing = {index: batch for index, batch in batches.items() if not begun.has(index)}
-        if len(missing) < len(batches):
-            progress.note(f"{len(batches) - len(missing)} of {len(batches)} batches were finished before")
-        for index, table in player.play(missing, progress):
-            begun.store(index, table)
+        begun.complete(batches, player.play, progress)
         with LogWriter(spec.output, overwrite=spec.overwrite) as writer:
             for index in batches:
                 writer.write(begun.read(index))
@@ -93,7 +91,13 @@ def _digest(wanted: Mapping[str, Sequence[str]]) -> str:
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
-def _player(spec: CollectSpec, questions: QuestionSet, groups: GroupSet, wanted: Mapping[str, Sequence[str]]) -> Player:
+def _player(
+    spec: CollectSpec,
+    questions: QuestionSet,
+    groups: GroupSet,
+    wanted: Mapping[str, Sequence[str]],
+    address: str | None,
+) -> Player:
     with naming("model"):
         folder = local_folder(spec.model)
         if spec.endpoint is not None:
@@ -107,7 +111,9 @@ def _player(spec: CollectSpec, questions: QuestionSet, groups: GroupSet, wanted:
             model_hash=_weights(folder, spec.adapter),
             asked=wanted,
         )
-        return LocalPlayer.of(spec, plan)
+    with naming("device"):
+        place = Place.of(spec.device, spec.dtype, spec.gpus_per_worker)
+    return LocalPlayer.of(spec, plan, place, address)
 
 
 def _weights(model: Path, adapter: str | None) -> str:
@@ -118,7 +124,7 @@ def _weights(model: Path, adapter: str | None) -> str:
         return f"{model_hash(model)}+{adapter_hash(local_folder(adapter))}"
 
 
-_FREE = {"name", "output", "overwrite", "workers"}
+_FREE = {"name", "output", "overwrite", "workers", "gpus_per_worker"}
 _NAMED = {"model", "adapter", "endpoint", "questions", "groups", "unasked_in", "dtype", "device"}
 """Fields that change no row, and those that stand in the identity by what they name."""
 

@@ -13,18 +13,21 @@ from pydantic import JsonValue
 
 from trialign_ray.actors.handle import RemoteMethod
 from trialign_ray.cluster.connect import connected
-from trialign_ray.cluster.pool import in_pool
+from trialign_ray.cluster.pool import in_pool, reserved
 from trialign_ray.config.base import Strict
 from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build
-from trialign_ray.config.tasks import CollectSpec
+from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.envs.batches import Batch
 from trialign_ray.envs.rollout import Rollout, play, prompts_of
 from trialign_ray.errors import naming
 from trialign_ray.inference.base import Engine, Generator
 from trialign_ray.io.cache import local_folder
-from trialign_ray.models.placement import device_of, dtype_of
+from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
+
+_RESTARTS = 3
+"""Of each worker: what it dies of more often is in the model or the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,12 @@ class Loading:
     device: str
 
     def generator_of(self) -> Generator:
-        """The loaded model; raises ModelError."""
-        engine: Engine = build(GENERATORS, self.generator)
-        adapter = None if self.adapter is None else local_folder(self.adapter)
-        return engine.load(local_folder(self.model), adapter, self.dtype, self.device)
+        """The loaded model; raises ModelError, which names the field."""
+        with naming("generator"):
+            engine: Engine = build(GENERATORS, self.generator)
+        with naming("model" if self.adapter is None else "adapter"):
+            adapter = None if self.adapter is None else local_folder(self.adapter)
+            return engine.load(local_folder(self.model), adapter, self.dtype, self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +57,16 @@ class LocalPlayer:
     loading: Loading
     plan: Rollout
     workers: int
+    gpus: float | None
+    """Of each worker; None where the specification leaves it to the device."""
+    address: str | None
+    """Of the Ray cluster that has the workers; see `connected`."""
 
     @staticmethod
-    def of(spec: CollectSpec, plan: Rollout) -> LocalPlayer:
-        """The player that `spec` asks for; raises ModelError for a device that is not here."""
-        with naming("device"):
-            device = device_of(spec.device)
-        loading = Loading(spec.model, spec.adapter, spec.generator, dtype_of(spec.dtype, device), device)
-        return LocalPlayer(loading, plan, spec.workers)
+    def of(spec: AuditSpec | CollectSpec, plan: Rollout, place: Place, address: str | None) -> LocalPlayer:
+        """The player that `spec`, which names a model, asks for."""
+        loading = Loading(str(spec.model), spec.adapter, spec.generator, place.dtype, place.device)
+        return LocalPlayer(loading, plan, spec.workers, spec.gpus_per_worker, address)
 
     @property
     def identity(self) -> dict[str, JsonValue]:
@@ -70,23 +77,27 @@ class LocalPlayer:
         """As `Player` says; nothing is loaded where nothing is left to play."""
         if not batches:
             return
-        progress.begin("collecting", sum(prompts_of(self.plan, batch) for batch in batches.values()))
-        yield from self._in_workers(batches, progress) if self.workers > 1 else self._here(batches, progress)
+        here = self.workers == 1 and self.gpus is None
+        progress.begin("answering", sum(prompts_of(self.plan, batch) for batch in batches.values()))
+        yield from self._here(batches, progress) if here else self._in_workers(batches, progress)
         progress.end()
 
     def _here(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
-        with naming("model"):
-            generator = self.loading.generator_of()
+        generator = self.loading.generator_of()
         for index, batch in batches.items():
             yield index, play(generator, self.plan, batch, progress)
 
     def _in_workers(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
-        with connected(None):
-            gpus = int(self.loading.device == "cuda")
-            actor = ray.remote(PlayWorker).options(num_cpus=1, num_gpus=gpus)
+        gpus = float(self.loading.device == "cuda") if self.gpus is None else self.gpus
+        count = min(self.workers, len(batches))
+        with connected(self.address), reserved({"CPU": 1.0, "GPU": gpus}, count) as place:
+            # A worker that dies comes back and plays its batch again, which gives the same rows.
+            actor = ray.remote(PlayWorker).options(
+                num_cpus=1, num_gpus=gpus, max_restarts=_RESTARTS, max_task_retries=_RESTARTS, scheduling_strategy=place
+            )
             shared = ray.put((self.loading, self.plan))
-            actors = [cast(PlayWorkerHandle, actor.remote(shared)) for _ in range(min(self.workers, len(batches)))]
-            fix = "Start the same collection again: it goes on from the batches that are finished."
+            actors = [cast(PlayWorkerHandle, actor.remote(shared)) for _ in range(count)]
+            fix = "Start the same again: it goes on from the batches that are finished."
             for index, table in in_pool(actors, lambda each, item: each.play.remote(*item), batches.items(), fix):
                 progress.advance(prompts_of(self.plan, batches[index]))
                 yield index, table
@@ -105,8 +116,7 @@ class PlayWorker:
     @cached_property
     def _generator(self) -> Generator:
         """Not made with the actor: Ray reports any error of a constructor as the actor's death."""
-        with naming("model"):
-            return self._loading.generator_of()
+        return self._loading.generator_of()
 
 
 class PlayWorkerHandle(Protocol):
