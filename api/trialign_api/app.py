@@ -15,9 +15,10 @@ from trialign_api import openapi, problems
 from trialign_api.auth import Keys
 from trialign_api.backend import JobsBackend
 from trialign_api.backend.ray_jobs import RayJobsBackend
+from trialign_api.confined import Confined
 from trialign_api.deps import Services, only_known_query
 from trialign_api.kinds import KINDS, ServedKind
-from trialign_api.limits import BodyLimit, RateLimit
+from trialign_api.limits import AtOnce, BodyLimit, RateLimit
 from trialign_api.page import WEB, PageFiles
 from trialign_api.paths import Roots
 from trialign_api.reconcile.loop import Reconciler
@@ -52,19 +53,26 @@ def create_app(
     store = Store(settings.database_url)
     history = History(settings.data / "jobs", settings.log_bytes)
     specs = Specs(kinds, _roots(settings), store, settings.endpoints)
-    service = Jobs(store, specs, settings.retries)
-    uploads = Datasets(store, settings.data.resolve() / "datasets")
+    service = Jobs(store, specs, Confined(settings.checks), history, settings.retries, settings.owner_jobs)
+    uploads = Datasets(store, settings.data.resolve() / "datasets", Confined(settings.imports), settings.owner_bytes)
     reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry)
     app = FastAPI(
         title="TriAlign on Ray",
         version=version("trialign-ray"),
         description=_ABOUT,
+        generate_unique_id_function=lambda route: route.name,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere, on the origin that holds the key
+        redoc_url=None,
         lifespan=_lifespan(store, backend, uploads, reconciler if reconcile else None),
     )
     app.state.reconciler = reconciler
     app.state.services = Services(
         store=store,
-        keys=Keys(store, RateLimit(settings.requests_per_second, settings.request_burst)),
+        keys=Keys(
+            store,
+            RateLimit(settings.requests_per_second, settings.request_burst),
+            AtOnce(settings.requests_at_once),
+        ),
         jobs=service,
         idempotency=Idempotency(store, reconciler.wake),
         history=history,

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from trialign_api.limits import RateLimit
+from trialign_api.limits import AtOnce, RateLimit
 from trialign_api.paths import is_owner
 from trialign_api.problems import ApiError
 from trialign_api.store import records
@@ -57,6 +57,7 @@ class Keys:
 
     store: Store
     rate: RateLimit
+    at_once: AtOnce
     _seen: dict[bytes, tuple[Principal, float]] = field(default_factory=dict)
     """Valid keys, by the SHA-256 of the header, with the time of the look-up."""
 

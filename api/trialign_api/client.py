@@ -25,6 +25,7 @@ from trialign_api.schemas import (
     Checkpoint,
     ClusterOut,
     DatasetOut,
+    Deleted,
     EventOut,
     Groups,
     JobOut,
@@ -69,7 +70,7 @@ class _BusyError(Exception):
 
 
 class Client:
-    """Calls the service. POSTs carry an Idempotency-Key, so they are repeated safely where the connection breaks.
+    """Calls the service. What changes something carries an Idempotency-Key, so it is repeated safely after a break.
 
     A call that gets no answer, or that the service cannot answer now, is repeated for `patience` seconds; then every
     method raises ClusterError or the service's refusal.
@@ -131,6 +132,10 @@ class Client:
     def retry(self, job_id: str) -> JobOut:
         """A new job with the same specification; raises RefusedError."""
         return self._post(f"/v1/jobs/{job_id}/retry", JobOut)
+
+    def delete(self, job_id: str, *, run: bool = False) -> Deleted:
+        """Delete a job that is over, with `run` its run folder too; raises RefusedError."""
+        return self._change("DELETE", f"/v1/jobs/{job_id}", Deleted, params={"run": run})
 
     def events(self, job_id: str, after: int = 0) -> list[EventOut]:
         """What happened behind event number `after`."""
@@ -194,6 +199,18 @@ class Client:
         with file.open("rb") as stream:
             return self._post("/v1/datasets", DatasetOut, params=query, content=stream)
 
+    def datasets(self) -> Iterator[DatasetOut]:
+        """Every uploaded dataset, the newest first."""
+        return self._pages("/v1/datasets", Page[DatasetOut], {"limit": 200})
+
+    def dataset(self, dataset_id: str) -> DatasetOut:
+        """One dataset; raises RefusedError."""
+        return self._get(f"/v1/datasets/{dataset_id}", DatasetOut)
+
+    def delete_dataset(self, dataset_id: str) -> Deleted:
+        """Delete a dataset that no job reads any more; raises RefusedError."""
+        return self._change("DELETE", f"/v1/datasets/{dataset_id}", Deleted)
+
     def cluster(self) -> ClusterOut:
         """The cluster now."""
         return self._get("/v1/cluster", ClusterOut)
@@ -210,8 +227,11 @@ class Client:
             query = {**query, "after": page.next_cursor}
 
     def _post(self, path: str, model: type[Model], **body: Any) -> Model:
+        return self._change("POST", path, model, **body)
+
+    def _change(self, method: str, path: str, model: type[Model], **given: Any) -> Model:
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return model.model_validate_json(self._send("POST", path, headers=headers, **body).content)
+        return model.model_validate_json(self._send(method, path, headers=headers, **given).content)
 
     def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
         # a file that is sent is read only once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -82,10 +82,12 @@ def _query_fault(names: list[str], code: str, detail: str) -> ApiError:
 _BEARER = HTTPBearer(auto_error=False, description="A key made by `trialign keys create`.")
 
 
-async def principal(request: Request, svc: Svc, _: Annotated[object, Depends(_BEARER)]) -> Principal:
-    """The caller; raises ApiError 401 and 429."""
+async def principal(request: Request, svc: Svc, _: Annotated[object, Depends(_BEARER)]) -> AsyncIterator[Principal]:
+    """The caller, whose request is under way until its answer is sent; raises ApiError 401 and 429."""
     header = request.headers.get("authorization")
-    return await svc.keys.who(header, client_address(request), fresh=request.method != "GET")
+    who = await svc.keys.who(header, client_address(request), fresh=request.method != "GET")
+    with svc.keys.at_once.hold(who.key_id):
+        yield who
 
 
 def client_address(request: Request) -> str:

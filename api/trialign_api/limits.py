@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from starlette.exceptions import HTTPException
@@ -13,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trialign_api.problems import ApiError
 
 _MOST_BUCKETS = 10_000
+BODY_SECONDS = 60.0
+"""Longest pause within a body."""
 
 
 @dataclass(slots=True)
@@ -47,8 +51,30 @@ class RateLimit:
             self._buckets[client] = (tokens + 1, since)
 
 
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """How many requests of one caller may be under way, streams and downloads included."""
+
+    most: int
+    _held: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def hold(self, client: str) -> Iterator[None]:
+        """One more while the block runs; raises ApiError 429 where it would be one too many."""
+        if self._held[client] >= self.most:
+            detail = f"{self.most} requests of this key are under way. End a stream or wait for an answer."
+            raise ApiError(429, "too_many_at_once", detail, headers={"Retry-After": "1"})
+        self._held[client] += 1
+        try:
+            yield
+        finally:
+            self._held[client] -= 1
+            if not self._held[client]:
+                del self._held[client]
+
+
 class BodyLimit:
-    """ASGI middleware: refuses a body that is too long before and while it arrives."""
+    """ASGI middleware: refuses a body that is too long before and while it arrives, and one that stops arriving."""
 
     def __init__(self, app: ASGIApp, most: int, uploads: int, upload_path: str) -> None:
         self._app, self._most, self._uploads, self._upload_path = app, most, uploads, upload_path
@@ -67,11 +93,15 @@ class BodyLimit:
 
 
 def _counted(receive: Receive, most: int) -> Receive:
-    seen = 0
+    seen, arriving = 0, True
 
     async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
+        nonlocal seen, arriving
+        try:  # what comes after the body is the end of the connection, which may take its time
+            message = await (asyncio.wait_for(receive(), BODY_SECONDS) if arriving else receive())
+        except TimeoutError:
+            raise HTTPException(408, f"Nothing of the body came for {BODY_SECONDS:g} s.") from None
+        arriving = message.get("more_body", False)
         seen += len(message.get("body", b""))
         if seen > most:
             refused = _too_large(most)

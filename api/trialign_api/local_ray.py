@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import select
@@ -11,13 +12,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trialign_ray.errors import ClusterError
 
+_LOG = logging.getLogger("trialign_api.local_ray")
 _STARTS = 3
 _START_SECONDS = 180
 _ANSWER_SECONDS = 20.0
@@ -50,11 +54,42 @@ def local_ray(cpus: int | None = None, store_bytes: int = 400_000_000, port: int
     It shares nothing with another Ray of this machine: its folder, and so the address that `ray.init()` finds, and all
     ports are its own.
     """
-    keeper, url = _started(port, str(cpus or 0), str(store_bytes))
+    kept = _Kept((str(cpus or 0), str(store_bytes)), *_started(port, str(cpus or 0), str(store_bytes)))
+    watcher = threading.Thread(target=kept.watch, daemon=True)
+    watcher.start()
     try:
-        yield url
+        yield kept.url
     finally:
-        _end(keeper)
+        kept.ending.set()
+        _end(kept.keeper)
+
+
+@dataclass
+class _Kept:
+    """A local Ray that is started again, at the same address, where it ends by itself."""
+
+    wanted: tuple[str, ...]
+    keeper: subprocess.Popen[bytes]
+    url: str
+    ending: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        """Until it is ended on purpose, or cannot be started: a service without its Ray ends too."""
+        while True:
+            self.keeper.wait()
+            if self.ending.is_set():
+                return
+            _LOG.error("the local Ray has ended by itself; it is started again")
+            try:
+                self.keeper, _ = _started(int(self.url.rpartition(":")[2]), *self.wanted)
+            except ClusterError as error:
+                _LOG.error("the service ends: %s", error)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            if self.ending.is_set():
+                _end(self.keeper)
+                return
+            _LOG.warning("the local Ray is back")
 
 
 def _started(port: int | None, *wanted: str) -> tuple[subprocess.Popen[bytes], str]:
@@ -99,6 +134,7 @@ def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
     """Hold a Ray until it or standard input ends: it goes with the process that started it, however that ends."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}"]
     command += ["--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
+    command += ["--node-ip-address=127.0.0.1"]  # Ray listens on every network of the machine otherwise
     command += [f"--ray-client-server-port={_free_port()}", "--min-worker-port=0", "--max-worker-port=0"]
     command += [f"--object-store-memory={store_bytes}", "--disable-usage-stats"]
     command += [f"--num-cpus={cpus}"] if int(cpus) else []

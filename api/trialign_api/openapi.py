@@ -86,7 +86,7 @@ def build(app: FastAPI, kinds: Mapping[str, ServedKind]) -> dict[str, Any]:
         body["examples"] = {name: example for name, example in _EXAMPLES.items() if name in kinds}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    return _without_imports(document)
+    return _for_generators(_without_imports(document))
 
 
 def _component(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +103,24 @@ def _without_imports(document: dict[str, Any]) -> dict[str, Any]:
         del schemas[name]
     pruned: dict[str, Any] = _pruned(document, {_REF.format(model=name) for name in refused})
     return pruned
+
+
+def _for_generators(value: Any) -> Any:
+    """`value` so that generators of clients leave nothing out; what it allows is the same.
+
+    They drop a specification with a default that is an object where its schema is a reference or a choice. And they
+    take a choice beside fields, which here says how fields go together, for a choice of several specifications.
+    """
+    if isinstance(value, list):
+        return [_for_generators(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _for_generators(part) for name, part in value.items()}
+    if isinstance(kept.get("default"), dict) and not {"$ref", "oneOf", "anyOf", "allOf"}.isdisjoint(kept):
+        del kept["default"]
+    if isinstance(kept.get("oneOf"), list) and "additionalProperties" in kept and isinstance(kept["properties"], dict):
+        kept["allOf"] = [*kept.get("allOf", []), {"oneOf": kept.pop("oneOf")}]
+    return kept
 
 
 def _pruned(value: Any, refused: set[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from trialign_api import text
 from trialign_api.schemas import InvalidField, Problem
 from trialign_ray.config.base import worded
 from trialign_ray.errors import TrialignError
@@ -28,7 +30,7 @@ _STATUS = {
     "bad_checkpoint": 409,
     "cluster_unavailable": 503,
 }
-_HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 
 
 class ApiError(Exception):
@@ -70,7 +72,7 @@ class ApiError(Exception):
             code=self.code,
             errors=self.errors,
         )
-        return JSONResponse(problem.model_dump(), self.status, self.headers, media_type=MEDIA_TYPE)
+        return JSONResponse(text.clean(problem.model_dump()), self.status, self.headers, media_type=MEDIA_TYPE)
 
 
 def escape(part: object) -> str:
@@ -100,6 +102,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(TrialignError, _on_library_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(text.BrokenTextError, _on_broken_text)
     app.add_exception_handler(HTTPException, _on_http)
     for away in (OperationalError, InterfaceError, PoolTimeoutError, OSError):
         app.add_exception_handler(away, _on_away)
@@ -125,7 +128,17 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
     return await (_on_away if error.connection_invalidated else _on_crash)(request, error)
 
 
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is full, as the system or SQLite says it."""
+    number = getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(getattr(error, "orig", ""))
+
+
 async def _on_away(request: Request, error: Exception) -> JSONResponse:
+    if _is_full(error):
+        _LOG.error("%s %s: the disk is full", request.method, request.url.path)
+        detail = "The service's disk is full. Delete jobs or datasets, or tell the operator."
+        return ApiError(507, "storage_full", detail).response()
     _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
     detail = "The database, the storage or the cluster does not answer. Try again."
     return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"}).response()
@@ -134,6 +147,15 @@ async def _on_away(request: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 the handler is registered for it
     faults = faults_of(list(error.errors()))
+    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response()
+
+
+async def _on_broken_text(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, text.BrokenTextError)  # noqa: S101 the handler is registered for it
+    faults = [
+        InvalidField(pointer="/" + "/".join(map(escape, ("body", *pointer))), code="bad_text", detail=reason)
+        for pointer, reason in error.faults
+    ]
     return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response()
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from trialign_api import text
 from trialign_api.states import Status
 from trialign_ray.config.kinds import JOB_KINDS
 
@@ -17,6 +19,7 @@ Item = TypeVar("Item", bound=BaseModel)
 LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
 LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._/@+-]{1,200}$")]
 
+_MOST_FAULTS = 20
 _NO_OTHER_KEYS: dict[str, JsonValue] = {"additionalProperties": False}
 
 
@@ -50,10 +53,22 @@ class Problem(BaseModel):
     errors: list[InvalidField] = []
 
 
-class JobCreate(BaseModel):
-    """A job to submit."""
+class Body(BaseModel):
+    """Base of every JSON body of a request: no text that cannot be stored reaches what lies behind it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        """Raises BrokenTextError."""
+        if found := list(islice(text.faults(given), _MOST_FAULTS)):
+            raise text.BrokenTextError(found)
+        return given
+
+
+class JobCreate(Body):
+    """A job to submit."""
 
     spec: dict[str, Any]
     """A job specification; `kind` says which."""
@@ -164,6 +179,8 @@ class Plan(Out):
     """What the inputs hold: rows, questions, groups."""
     derived: dict[str, Any] = {}
     """Numbers that follow from specification and data, such as steps."""
+    needs: dict[str, float] = {}
+    """What it reserves on the cluster, by Ray's name: CPU, GPU. It starts when all of that is free."""
     memory: MemoryEstimate | None = None
     warnings: list[str] = []
 
@@ -257,6 +274,13 @@ class DatasetOut(Out):
         )
 
 
+class Deleted(Out):
+    """What is gone."""
+
+    object: Literal["deleted"] = "deleted"
+    id: str
+
+
 class ClusterOut(Out):
     """What the cluster says of itself."""
 
@@ -275,7 +299,8 @@ class ClusterOut(Out):
 class Health(Out):
     """A probe's answer."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
+    """`degraded`: the service answers, and Ray does not, so that jobs wait."""
     checks: dict[str, str] = {}
 
 

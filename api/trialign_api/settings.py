@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from trialign_api.confined import Limits
 from trialign_ray.config.base import Strict, parse
 
 _PREFIX = "TRIALIGN_"
@@ -42,6 +43,16 @@ class Settings(Strict):
 
     active_jobs: int = Field(default=4, ge=1, le=10_000)
     """Jobs that Ray holds at once; the others wait in the queue."""
+    owner_active_jobs: int = Field(default=3, ge=1, le=10_000)
+    """Of those, most of one owner. Fewer than `active_jobs` leave a place to others, whatever one owner submits."""
+    owner_jobs: int = Field(default=200, ge=1)
+    """Most jobs of one owner that are not over."""
+    owner_bytes: int = Field(default=100 << 30, ge=1)
+    """Most bytes of one owner's uploads."""
+    run_seconds: float = Field(default=604_800.0, gt=0)
+    """How long one attempt of a job may run before it is stopped, after a checkpoint."""
+    retry_seconds: float = Field(default=10.0, ge=0, le=3600)
+    """Before the first retry; twice as long before each further one, at most an hour."""
     retries: int = Field(default=2, ge=0, le=20)
     """Automatic retries of a job that does not ask for another number."""
     stop_seconds: int = Field(default=120, ge=1, le=3600)
@@ -60,10 +71,20 @@ class Settings(Strict):
     requests_per_second: float = Field(default=50.0, gt=0)
     """Long-run limit of requests of one key, and of unknown keys from one address."""
     request_burst: int = Field(default=100, ge=1)
+    requests_at_once: int = Field(default=128, ge=1)
+    """Requests of one key that may be under way at once, log streams and downloads included."""
+    proxies: tuple[str, ...] = ()
+    """Addresses of proxies whose X-Forwarded-For is believed. None by default: any client can send the header."""
     body_bytes: int = Field(default=1 << 20, ge=1 << 10)
     """Most bytes of a request's body."""
     upload_bytes: int = Field(default=8 << 30, ge=1 << 10)
     """Most bytes of an uploaded dataset."""
+    check_bytes: int = Field(default=2 << 30, ge=1 << 29)
+    """Memory of the process that opens the files of one specification, or one upload."""
+    check_seconds: int = Field(default=30, ge=1, le=3600)
+    """How long it may compute on the files of one specification."""
+    import_seconds: int = Field(default=3600, ge=1, le=86_400)
+    """How long it may compute on one upload."""
     log_bytes: int = Field(default=256 << 20, ge=1 << 10)
     """Most bytes kept of one attempt's log."""
 
@@ -72,12 +93,28 @@ class Settings(Strict):
         """The database, the embedded one where none is named."""
         return self.database or f"sqlite+aiosqlite:///{(self.data / 'control.db').resolve()}"
 
+    @property
+    def checks(self) -> Limits:
+        """What the check of one specification may take; it writes nothing."""
+        return Limits(self.check_bytes, _waiting(self.check_seconds), self.check_seconds, 1 << 20)
+
+    @property
+    def imports(self) -> Limits:
+        """What the import of one upload may take: its dataset and its rejects are seldom longer than the upload."""
+        seconds = self.import_seconds
+        return Limits(self.check_bytes, _waiting(seconds), seconds, 2 * self.upload_bytes)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **changes: Any) -> Settings:
         """Read TRIALIGN_<FIELD>, lists separated by commas; `changes` win. Raises SpecError."""
         env = os.environ if env is None else env
         given: dict[str, Any] = {name: env[key] for name in cls.model_fields if (key := _PREFIX + name.upper()) in env}
-        for name in ("roots", "endpoints"):
+        for name in ("roots", "endpoints", "proxies"):
             if name in given:
                 given[name] = tuple(part for part in given[name].split(",") if part)
         return parse(cls, {**given, **changes}, f"environment {_PREFIX}*")
+
+
+def _waiting(cpu_seconds: int) -> float:
+    """Of the clock: a busy machine is slow, and storage that takes a minute longer hangs."""
+    return 4.0 * cpu_seconds + 60.0

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG = logging.getLogger("trialign_api.access")
+_PROBES = ("/healthz", "/readyz", "/metrics")
+"""Asked every few seconds by machines."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -73,4 +75,5 @@ class Measured:
         method = request.method if request.method in _METHODS else "(other)"  # callers must not make up labels
         self._telemetry.requests.labels(method, route, str(status)).inc()
         self._telemetry.seconds.labels(method, route).observe(seconds)
-        _LOG.info("%s %s %d %.0f ms", method, route, status, seconds * 1000)
+        level = logging.DEBUG if route in _PROBES else logging.INFO
+        _LOG.log(level, "%s %s %d %.0f ms", method, request.url.path[:300], status, seconds * 1000)

@@ -16,6 +16,7 @@ from trialign_ray.cli import (
     bench,
     collect,
     compare,
+    datasets,
     doctor,
     evaluate,
     export,
@@ -24,6 +25,7 @@ from trialign_ray.cli import (
     logs,
     model,
     openapi,
+    plan,
     questions,
     schema,
     serve,
@@ -67,6 +69,7 @@ app.command("audit")(audit.command)
 app.command("collect")(collect.command)
 app.add_typer(logs.app, name="logs")
 app.command("train")(train.command)
+app.command("plan")(plan.command)
 app.command("compare")(compare.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
@@ -79,6 +82,7 @@ app.command("serve")(serve.command)
 app.command("openapi")(openapi.command)
 app.add_typer(keys.app, name="keys")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(datasets.app, name="datasets")
 
 
 def _version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,13 +13,18 @@ from trialign_ray.cli import options
 
 if TYPE_CHECKING:
     from trialign_api.client import Client
+    from trialign_api.schemas import JobOut, Out
 
+Specification = Annotated[Path, typer.Argument(help="A YAML or JSON specification; `kind` says which.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field.")]
+_PIPED_COLUMNS = 400
+"""Wide enough for every row on one line, where no terminal says how wide it is."""
 app = typer.Typer(help="Jobs on the control plane.", no_args_is_help=True)
 
 
 @app.command("submit")
 def submit_job(
-    spec: Annotated[Path, typer.Argument(help="A YAML or JSON specification; `kind` says which.")],
+    spec: Specification,
     key: options.Key,
     url: options.Url = options.LOCAL_URL,
     label: Annotated[list[str] | None, typer.Option(help="key=value, may be repeated.")] = None,
@@ -27,17 +32,44 @@ def submit_job(
         int | None,
         typer.Option(help="Automatic retries after a failure that a retry may cure; default: the service's."),
     ] = None,
+    settings: Settings = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the log until the end.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Submit a job and print its id."""
-    from trialign_ray.config.base import load_mapping
-
     labels = _labels(label or [])
     with _client(url, key) as client:
-        job = client.submit(load_mapping(spec), labels=labels, retries=retries)
-        typer.echo(job.id)
+        job = client.submit(_spec(spec, settings), labels=labels, retries=retries)
+        typer.echo(_json(job) if as_json else job.id)
         if follow:
             _follow(client, job.id)
+
+
+@app.command("validate")
+def validate_job(
+    spec: Specification,
+    key: options.Key,
+    url: options.Url = options.LOCAL_URL,
+    settings: Settings = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what the service would do with a specification, or what is wrong with it; nothing is submitted."""
+    with _client(url, key) as client:
+        found = client.validate(_spec(spec, settings))
+    if as_json:
+        typer.echo(_json(found))
+        return
+    plan = found.plan
+    for name, value in {
+        **plan.data,
+        **plan.derived,
+        **{f"reserves {what}": f"{n:g}" for what, n in plan.needs.items()},
+    }.items():
+        typer.echo(f"{name}: {value}")
+    if plan.memory is not None:
+        typer.echo(f"memory of a worker: {plan.memory.total / 2**30:.2f} GiB")
+    for warning in plan.warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command("list")
@@ -46,9 +78,21 @@ def list_jobs(
     url: options.Url = options.LOCAL_URL,
     status: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     limit: Annotated[int, typer.Option(help="Show at most N jobs.")] = 50,
+    as_json: options.Json = False,
 ) -> None:
     """The newest jobs."""
     from itertools import islice
+
+    with _client(url, key) as client:
+        found = list(islice(client.jobs(**({"status": status} if status else {})), limit))
+    if as_json:
+        typer.echo(json.dumps([job.model_dump(mode="json") for job in found], indent=2))
+    else:
+        _print_table(found)
+
+
+def _print_table(found: Sequence[JobOut]) -> None:
+    import sys
 
     from rich import box
     from rich.console import Console
@@ -66,20 +110,21 @@ def list_jobs(
         box=box.SIMPLE_HEAD,
         padding=0,
     )
-    with _client(url, key) as client:
-        for job in islice(client.jobs(**({"status": status} if status else {})), limit):
-            done = job.progress or {}
-            step = f"{done['step']}/{done.get('steps', '?')}" if "step" in done else ""
-            table.add_row(job.id, job.kind, job.name, job.owner, job.status, step, f"{job.created_at:%m-%d %H:%M}")
-    Console().print(table)
+    for job in found:
+        done = job.progress or {}
+        step = f"{done['step']}/{done.get('steps', '?')}" if "step" in done else ""
+        table.add_row(job.id, job.kind, job.name, job.owner, job.status, step, f"{job.created_at:%m-%d %H:%M}")
+    Console(width=None if sys.stdout.isatty() else _PIPED_COLUMNS).print(table)
 
 
 @app.command("show")
-def show_job(job_id: str, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
-    """One job and its events."""
+def show_job(
+    job_id: str, key: options.Key, url: options.Url = options.LOCAL_URL, as_json: options.Json = False
+) -> None:
+    """One job and its events; with --json the job alone."""
     with _client(url, key) as client:
-        typer.echo(json.dumps(client.job(job_id).model_dump(mode="json"), indent=2))
-        for event in client.events(job_id):
+        typer.echo(_json(client.job(job_id)))
+        for event in () if as_json else client.events(job_id):
             typer.echo(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.type:<16} {event.message}")
 
 
@@ -106,6 +151,20 @@ def cancel_job(job_id: str, key: options.Key, url: options.Url = options.LOCAL_U
         typer.echo(client.cancel(job_id).status)
 
 
+@app.command("delete")
+def delete_job(
+    job_id: str,
+    key: options.Key,
+    url: options.Url = options.LOCAL_URL,
+    run: Annotated[
+        bool, typer.Option("--run", help="Delete its run folder too: checkpoints, adapter, report.")
+    ] = False,
+) -> None:
+    """Delete a job that is over, with its log and metrics."""
+    with _client(url, key) as client:
+        typer.echo(f"{client.delete(job_id, run=run).id} is deleted")
+
+
 @app.command("retry")
 def retry_job(job_id: str, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """Submit a job that failed or was cancelled anew, from the start, and print the new job's id."""
@@ -124,6 +183,18 @@ def _client(url: str, key: str) -> Client:
     from trialign_api.client import Client
 
     return Client(url, key)
+
+
+def _spec(file: Path, settings: Sequence[str] | None) -> dict[str, Any]:
+    """The fields of the file with each --set put in; the service checks them."""
+    from trialign_ray.cli.specs import override
+    from trialign_ray.config.base import load_mapping
+
+    return override(load_mapping(file), settings or ())
+
+
+def _json(made: Out) -> str:
+    return json.dumps(made.model_dump(mode="json"), indent=2)
 
 
 def _labels(given: Sequence[str]) -> dict[str, str]:

@@ -12,5 +12,6 @@ Key = Annotated[str, typer.Option("--key", envvar="TRIALIGN_KEY", help="API key 
 Data = Annotated[
     Path, typer.Option("--data", envvar="TRIALIGN_DATA", help="Folder of the control plane's database and files.")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 LOCAL_URL = "http://127.0.0.1:8000"
 DATA_FOLDER = Path("trialign-data")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,21 +33,49 @@ def command(
     The first key is printed to a terminal, and beside a local Ray: what a deployment prints lies in its logs.
     """
     store.require_server()
-    from trialign_api.local_ray import authenticate, local_ray
-
     listener = _listen(host, port)
     settings = store.open_settings(data)
+    with _alone(settings):
+        _run(settings, listener, address, cpus, f"http://{host}:{port}")
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Raises SpecError where another service works on the same SQLite: each would take the other's jobs for lost.
+
+    The operating system releases the lock when the process ends, however it ends.
+    """
+    import fcntl
+
+    from trialign_api.store.engine import is_sqlite
+    from trialign_ray.errors import SpecError
+
+    if not is_sqlite(settings.database_url):
+        yield
+        return
+    with (settings.data / "serve.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reason = f"{settings.data}: another `trialign serve` works in this folder"
+            raise SpecError(f"{reason}. Stop it, or give another --data. Several share a PostgreSQL.") from None
+        yield
+
+
+def _run(settings: Settings, listener: socket.socket, address: str | None, cpus: int | None, url: str) -> None:
+    from trialign_api.local_ray import authenticate, local_ray
+
     _first_key(settings, seen=address is None or sys.stdout.isatty())
-    typer.echo(f"control plane: http://{host}:{port}")
+    typer.echo(f"control plane: {url}")
     if address is not None:
         _serve(settings.model_copy(update={"ray_address": address}), listener)
         return
     authenticate(settings.data)
-    with local_ray(cpus) as url:
-        typer.echo(f"ray dashboard: {url}")
+    with local_ray(cpus) as dashboard:
+        typer.echo(f"ray dashboard: {dashboard}")
         if token := os.environ.get("RAY_AUTH_TOKEN_PATH"):
             typer.echo(f"  it asks for the token in {token}")
-        _serve(_on_this_machine(settings, url), listener)
+        _serve(_on_this_machine(settings, dashboard), listener)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -63,12 +92,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
-    import uvicorn
+    from trialign_api.server import log_to_stderr, raise_handle_limit
+    from trialign_api.server import server as make
 
-    from trialign_api.app import create_app
-
-    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    log_to_stderr()
+    raise_handle_limit()
+    server = make(settings)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if not server.started:

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trialign_ray.errors import SpecError
 
+MOST_BYTES = 128 << 20
+"""Longest file that is read as a specification, a question set or a group set: it is read whole."""
+
 
 class Strict(BaseModel):
     """Immutable; a field that is not known is an error and not a typo that is ignored; numbers are finite."""
@@ -33,7 +36,7 @@ class JobSpec(Strict):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _OnceLoader(yaml.SafeLoader):
+class _OnceLoader(yaml.CSafeLoader):
     """YAML in which a field that is written twice is an error; PyYAML itself would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -102,12 +105,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read(path: str) -> str:
     if "://" not in path:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        with Path(path).expanduser().open("rb") as file:
+            return _text(file.read(MOST_BYTES + 1))
     from pyarrow import fs  # a specification on this machine needs no Arrow
 
     filesystem, location = fs.FileSystem.from_uri(path)
     with filesystem.open_input_stream(location) as stream:
-        return bytes(stream.read()).decode("utf-8")
+        return _text(bytes(stream.read(MOST_BYTES + 1)))
+
+
+def _text(data: bytes) -> str:
+    if len(data) > MOST_BYTES:
+        raise OSError(f"it is longer than {MOST_BYTES >> 20} MB, so it is no specification")
+    return data.decode("utf-8")
 
 
 def _spot(error: yaml.YAMLError) -> str:

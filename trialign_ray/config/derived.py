@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trialign_ray.config.train import TrainSpec
+from trialign_ray.config.train import LearnerSpec, TrainSpec
 from trialign_ray.errors import SpecError, naming
 
 GROUP_CPUS = 0.02
@@ -24,6 +24,12 @@ class Derived:
     """Whole questions times groups."""
     most_responses_per_step: int
     checkpoints: int
+
+
+def reserved(learner: LearnerSpec, groups: int) -> dict[str, float]:
+    """What a training run over `groups` groups reserves on a cluster, by Ray's name: its workers and its actors."""
+    needs = {"CPU": learner.workers * learner.cpus_per_worker + groups * GROUP_CPUS}
+    return needs | ({"GPU": float(learner.workers)} if learner.gpu else {})
 
 
 def derive(spec: TrainSpec, questions: int, groups: int) -> Derived:

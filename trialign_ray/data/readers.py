@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from trialign_ray.data.dataset import located_parts, part_batches
 from trialign_ray.data.fields import FieldFault
 from trialign_ray.errors import DataError
+from trialign_ray.io.lines import bounded_lines
 from trialign_ray.io.storage import Location, LocationLike, locate, reading
 
 _BATCH_ROWS = 512
@@ -51,7 +52,7 @@ def read_rows(source: LocationLike) -> Iterator[RawRow]:
 
 def _json_lines(location: Location) -> Iterator[RawRow]:
     with reading(location.uri), location.filesystem.open_input_stream(location.path) as stream:
-        for at, line in enumerate(io.BufferedReader(stream), start=1):
+        for at, line in enumerate(bounded_lines(io.BufferedReader(stream), location.uri), start=1):
             if line.strip():
                 yield _json_row(location.uri, at, line)
 

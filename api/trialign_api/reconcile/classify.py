@@ -9,7 +9,8 @@ from trialign_api.backend import Record
 from trialign_ray import errors
 
 _OUT_OF_MEMORY = re.compile(
-    r"OutOfMemoryError|out of memory|MemoryError|Cannot allocate memory|oom-kill|exit code 137", re.IGNORECASE
+    r"OutOfMemoryError|out of memory|MemoryError|Cannot allocate memory|oom-kill|exit code 137|running low on memory",
+    re.IGNORECASE,
 )
 _WORKER_DIED = re.compile(
     r"ActorDiedError|RayActorError|ActorUnavailableError|WorkerCrashedError|WorkerGroupError|WorkerDied|NodeDiedError"
@@ -43,9 +44,9 @@ RETRIABLE = frozenset({"out_of_memory", "worker_died", CLUSTER_UNAVAILABLE, CLUS
 def classify(record: Record, log_tail: Sequence[str]) -> str:
     """The machine code of a failed submission; 'error' where nothing tells."""
     code = _EXIT_CODES.get(record.exit_code or 0)
-    if code is not None:
-        return code
     text = "\n".join([record.message, *log_tail])
+    if code is not None:  # the cluster lost a worker, as an evaluation says it, because memory ran out
+        return "out_of_memory" if code == CLUSTER_UNAVAILABLE and _OUT_OF_MEMORY.search(text) else code
     if _OUT_OF_MEMORY.search(text) or record.exit_code in _KILLED:
         return "out_of_memory"
     if _WORKER_DIED.search(text) or record.exit_code in _LOST:

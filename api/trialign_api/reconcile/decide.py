@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,10 @@ class Decision:
 
 
 STAY = Decision()
+_LONGEST_PAUSE = timedelta(hours=1)
+_RAISED = re.compile(r"^([a-zA-Z_][\w.]*\.)?[A-Z]\w*(Error|Exception|Interrupt|Exit): ?\S?")
+"""The last line of a traceback."""
+TIME_LIMIT = "time_limit"
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -63,6 +68,14 @@ class Patience:
     """While Ray answers and does not know it."""
     outage: timedelta
     """While Ray does not answer: the job may well run."""
+    longest: timedelta = timedelta.max
+    """How long one attempt may run."""
+    pause: timedelta = timedelta(0)
+    """Before the first retry."""
+
+    def before_retry(self, used: int) -> timedelta:
+        """Twice as long after each one that was used, at most an hour."""
+        return min(self.pause * (1 << min(used, 20)), _LONGEST_PAUSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,10 @@ def decide(job: JobView, observation: Observation, patience: Patience) -> Decisi
         return _cancelling(record)
     if record.status is RayStatus.PENDING and observation.now - (job.changed_at or observation.now) >= patience.grace:
         return Decision(event="delayed", message=record.message.strip() or "Ray has not started the job yet.")
+    ran = observation.now - (record.started_at or observation.now)
+    if record.status is RayStatus.RUNNING and job.ours and ran > patience.longest:
+        told = f"The job has run for {round(ran.total_seconds())} s, which is as long as one may; it is stopped."
+        return Decision(Status.CANCELLING, Act.STOP, TIME_LIMIT, told, TIME_LIMIT)
     return _active(job, record, observation.log_tail)
 
 
@@ -151,9 +168,13 @@ def _failed(job: JobView, code: str, message: str) -> Decision:
 
 
 def _reason(record: Record, log_tail: Sequence[str]) -> str:
-    """The error that the job printed last, as `trialign_ray.entrypoints.ray_job` writes it, or else Ray's message."""
+    """The error that the job printed last, as `trialign_ray.entrypoints.ray_job` writes it or as Python does.
+
+    Where there is none, Ray's message.
+    """
     reasons = [line for line in log_tail if line.partition(": ")[0] in CODES]
-    return (reasons[-1] if reasons else record.message.strip().partition("\n")[0])[:500] or "The job failed."
+    raised = [line.strip() for line in log_tail if _RAISED.match(line)]
+    return ((reasons or raised or [record.message.strip().partition("\n")[0]])[-1])[:500] or "The job failed."
 
 
 def view(job: Job) -> JobView:

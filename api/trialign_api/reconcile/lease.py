@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Lease:
 
     It is renewed three times within its `seconds`, so one failed renewal loses nothing, and a holder that dies is
     replaced after `seconds`. Two holders cannot overlap for long, and would do no harm: a job's row has a version.
+    The end of a term is by its holder's clock, which may be ahead: a term that has stood unchanged for twice `seconds`
+    by this process's own clock is over, whatever it says.
     """
 
     store: Store
@@ -33,6 +36,8 @@ class Lease:
     """Whether the reconciler makes progress; one that hangs lets its lease expire."""
     taken: Callable[[], None] = lambda: None
     """Called when this process gets the lease."""
+    _seen: tuple[records.Term | None, float] = (None, 0.0)
+    """The term of another holder, and since when it stands."""
 
     async def run(self) -> None:
         """Take and renew until cancelled."""
@@ -48,13 +53,22 @@ class Lease:
         before = self.held
         try:
             async with self.store.writes() as session:
-                self.held = await records.take_lease(session, _NAME, self.holder, self.seconds)
+                self.held = await records.take_lease(session, _NAME, self.holder, self.seconds, self._dead())
+                self._note(await records.lease_term(session, _NAME))
         except Exception:
             _LOG.exception("the lease cannot be renewed")
             self.held = False
         if self.held and not before:
             self.taken()
         return self.held
+
+    def _note(self, term: records.Term | None) -> None:
+        if term != self._seen[0]:
+            self._seen = (term, time.monotonic())
+
+    def _dead(self) -> records.Term | None:
+        term, since = self._seen
+        return term if time.monotonic() - since > 2 * self.seconds else None
 
     async def drop(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""

@@ -11,12 +11,13 @@ from datetime import timedelta
 
 from trialign_api.backend import JobsBackend, Record
 from trialign_api.kinds import EXTERNAL, ServedKind
+from trialign_api.reconcile.admit import Places, admit
 from trialign_api.reconcile.copy import Copier
 from trialign_api.reconcile.decide import Patience
 from trialign_api.reconcile.import_external import ExternalImporter
 from trialign_api.reconcile.lease import Lease
 from trialign_api.reconcile.reconcile_job import JobReconciler, Reachability
-from trialign_api.reconcile.start import Starter
+from trialign_api.reconcile.start import JOB_KEY, Starter
 from trialign_api.services.history import History
 from trialign_api.services.jobs import Jobs
 from trialign_api.settings import Settings
@@ -63,7 +64,12 @@ class Reconciler:
         self._lease = Lease(store, settings.lease_seconds, alive=self._alive, taken=self.wake)
         self._starter = Starter(store, backend, jobs, kinds, settings, self.wake)
         self._importer = ExternalImporter(store, backend, history, jobs.specs.roots, settings.import_external)
-        patience = Patience(timedelta(seconds=settings.grace_seconds), timedelta(seconds=settings.outage_seconds))
+        patience = Patience(
+            timedelta(seconds=settings.grace_seconds),
+            timedelta(seconds=settings.outage_seconds),
+            timedelta(seconds=settings.run_seconds),
+            timedelta(seconds=settings.retry_seconds),
+        )
         copier, run_of = Copier(backend, history), self._importer.run_of
         self._job_reconciler = JobReconciler(store, backend, history, copier, self._starter, run_of, patience)
         self._reconciling: dict[str, asyncio.Task[bool]] = {}
@@ -168,10 +174,13 @@ class Reconciler:
         try:
             records = await self._backend.list()
         except ClusterError as error:
-            _LOG.warning("%s", error)
+            if self._ray.reachable:
+                _LOG.warning("Ray does not answer; jobs wait: %s", error)
             records = None
         if self._ray.reachable != (records is not None):
             self._ray = Reachability(records is not None, now())
+            if records is not None:
+                _LOG.warning("Ray answers again")
         self._telemetry.cluster_up.set(self._ray.reachable)
         return records
 
@@ -183,8 +192,18 @@ class Reconciler:
             self._starter.check(await rows.in_status(session, {Status.VALIDATING}))
 
     async def _start(self, records: list[Record]) -> None:
+        moment, settings = now(), self._settings
+        busy = {record.metadata.get(JOB_KEY) for record in records if not record.status.ended}
         async with self._store.reads() as session:
-            room = max(0, self._settings.active_jobs - await rows.count(session, ON_RAY, besides=EXTERNAL))
-            running = sum(not record.status.ended for record in records)
-            queued = await rows.in_status(session, {Status.QUEUED}, room + running)
-        await self._starter.start(queued, room, records)
+            active = [job for job in await rows.in_status(session, ON_RAY) if job.kind != EXTERNAL]
+            found = await rows.queued(session, settings.owner_active_jobs + len(busy), moment)
+        queued = [job for job in found if job.id not in busy]
+        if not queued or len(active) >= settings.active_jobs:
+            return
+        try:
+            resources = (await self._backend.cluster()).resources
+        except ClusterError as error:
+            _LOG.info("jobs wait, for what the cluster has is not known: %s", error)
+            return
+        places = Places(settings.active_jobs, settings.owner_active_jobs, resources)
+        await self._starter.start(admit(queued, active, places, moment))

@@ -69,14 +69,19 @@ class JobReconciler:
         tail = await threads.call(self.history.tail_of, job.id, job.attempt, _TAIL)
         observation = Observation(record, ray.reachable, tail, now(), ray.since)
         decision = decide(view(job), observation, self.patience)
-        if not (_over(decision) and self._waits(record, copied)):
+        if not (_over(decision) and self._waits(job, record, copied)):
             await self._apply(job, decision, observation, copied)
         return not copied.full
 
-    def _waits(self, record: Record | None, copied: Copied) -> bool:
-        """Whether the end has to wait: nothing is copied afterwards, and the log's end decides on a retry."""
+    def _waits(self, job: Job, record: Record | None, copied: Copied) -> bool:
+        """Whether the end has to wait: nothing is copied afterwards, and the log's end decides on a retry.
+
+        Who cancels a job is not kept waiting for room on a disk.
+        """
+        if copied.full:
+            return job.status != Status.CANCELLING
         ended = record.ended_at if record is not None and record.status.ended else None
-        return copied.full or bool(copied.lacks and ended is not None and now() - ended < self.patience.grace)
+        return bool(copied.lacks and ended is not None and now() - ended < self.patience.grace)
 
     async def _note(self, job: Job, copied: Copied) -> None:
         found: dict[str, Any] = {} if copied.progress is None else {"progress": copied.progress}
@@ -100,6 +105,8 @@ class JobReconciler:
 
     async def _move(self, job: Job, decision: Decision, to: Status, observation: Observation, copied: Copied) -> None:
         attempt, fields = job.submission_id, _fields(job, decision, observation)
+        if decision.retry:
+            fields["due_at"] = observation.now + self.patience.before_retry(job.retries_used)
         data = {"code": decision.error_code} if decision.error_code else {}
         async with self.store.writes() as session:
             for lack in copied.lacks if _over(decision) and observation.record is not None else ():
@@ -137,6 +144,8 @@ def _fields(job: Job, decision: Decision, observation: Observation) -> dict[str,
         return {**fields, **again, "resume": True, "submission_id": None}
     if decision.to in ENDED:
         fields["ended_at"] = (record.ended_at if record else None) or now()
+    if decision.to is Status.CANCELLING and decision.error_code:
+        fields |= {"error_code": decision.error_code, "error_message": decision.message}
     if decision.to is Status.FAILED:
         fields |= {"error_code": decision.error_code, "error_message": decision.message}
         fields["log_tail"] = list(observation.log_tail)

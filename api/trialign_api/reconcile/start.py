@@ -1,4 +1,4 @@
-"""Check new jobs, and hand queued ones to Ray, the oldest first."""
+"""Check new jobs, and hand queued ones to Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trialign_api.backend import JobsBackend, Record, Submission, SubmissionRefusedError
+from trialign_api.backend import JobsBackend, Submission, SubmissionRefusedError
 from trialign_api.ids import submission_id
 from trialign_api.kinds import ServedKind
 from trialign_api.problems import ApiError
@@ -19,9 +19,10 @@ from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
 from trialign_api.store.jobs import NewEvent, StaleJobError
 from trialign_api.store.models import Job, now
-from trialign_ray.errors import ClusterError, TrialignError
+from trialign_ray.errors import ClusterError, DataError, TrialignError
 
 _LOG = logging.getLogger("trialign_api.reconcile")
+_MOST_CHECKS = 3
 JOB_KEY, OWNER_KEY = "trialign_job_id", "trialign_owner"
 """Keys of a submission's metadata, so that the job can be found from Ray's dashboard."""
 
@@ -61,10 +62,9 @@ class Starter:
         """Wait for the checks that run."""
         await asyncio.gather(*self._checking.values(), return_exceptions=True)
 
-    async def start(self, queued: Sequence[Job], room: int, records: Sequence[Record]) -> None:
-        """Submit at most `room` of the queued jobs. The row says `starting` before Ray hears of the job."""
-        busy = {record.metadata.get(JOB_KEY) for record in records if not record.status.ended}
-        for job in [job for job in queued if job.id not in busy][: max(room, 0)]:
+    async def start(self, admitted: Sequence[Job]) -> None:
+        """Submit queued jobs. The row says `starting` before Ray hears of the job."""
+        for job in admitted:
             try:
                 await self._promise(job)
                 await self.submit(job)
@@ -111,8 +111,13 @@ class Starter:
         return Submission(job.submission_id, kind.module, env, metadata, kind.cpus)
 
     async def _check(self, job: Job) -> None:
+        if not await self._counted(job):
+            return
         try:
             plan = await self.jobs.plan(job.effective)
+        except asyncio.CancelledError:  # the service ends; that says nothing about the job
+            await asyncio.shield(self._note_checks(job, job.checks - 1))
+            raise
         except TimeoutError:
             await self._refuse(
                 job, "unavailable", "The inputs could not be read in time. Resume the job when their storage answers."
@@ -124,7 +129,24 @@ class Starter:
             await self._refuse(job, "error", "The check itself failed; the cause is in the service's log.")
         else:
             event = NewEvent("queued", "Inputs validated.", {"plan": plan.model_dump(mode="json")})
-            await self._move(job, event, Status.QUEUED)
+            await self._move(job, event, Status.QUEUED, needs=plan.needs)
+
+    async def _counted(self, job: Job) -> bool:
+        """Count the check before it begins: one that takes the service down with it must not do so at each start."""
+        if job.checks >= _MOST_CHECKS:
+            reason = f"The check of its inputs was begun {job.checks} times and never ended. Give smaller files."
+            await self._refuse(job, DataError.code, reason)
+            return False
+        return await self._note_checks(job, job.checks + 1)
+
+    async def _note_checks(self, job: Job, checks: int) -> bool:
+        try:
+            async with self.store.writes() as session:
+                await rows.note(session, job, checks=checks)
+        except StaleJobError:
+            _LOG.info("%s changed before it was checked", job.id)
+            return False
+        return True
 
     async def _refuse(self, job: Job, code: str, reason: str) -> None:
         event = NewEvent("failed", reason, {"code": code})

@@ -11,7 +11,7 @@ from trialign_api import ids
 from trialign_api.deps import Changing, Limit, Reader, Svc
 from trialign_api.problems import ApiError
 from trialign_api.routers.responses import ANY, CHANGE, problems
-from trialign_api.schemas import DatasetOut, Page
+from trialign_api.schemas import DatasetOut, Deleted, Page
 from trialign_api.services.datasets import Format
 
 router = APIRouter(prefix="/v1", tags=["datasets"])
@@ -38,7 +38,7 @@ async def upload_dataset(
     if request.headers.get("content-type", "").startswith("multipart/"):
         detail = "Send the file itself as the body, such as `curl --data-binary @logs.jsonl`, and no form."
         raise ApiError(415, "bad_media_type", detail)
-    upload = await svc.datasets.receive(request.stream(), format)
+    upload = await svc.datasets.receive(change.who, request.stream(), format)
     report = await svc.datasets.check(upload, strict=strict)
     fingerprint = hashlib.sha256(f"{upload.sha256} {name} {strict}".encode()).hexdigest()
     try:
@@ -49,6 +49,14 @@ async def upload_dataset(
     if "idempotency-replayed" in answer.headers:
         await svc.datasets.discard(upload.dataset_id)
     return answer
+
+
+@router.delete("/datasets/{dataset_id}", response_model=Deleted, responses=CHANGE)
+async def delete_dataset(
+    svc: Svc, change: Changing, dataset_id: Annotated[str, Path(pattern=ids.DATASET_ID)]
+) -> Response:
+    """Delete a dataset that no job reads any more."""
+    return await change.prepare(200, lambda: svc.datasets.delete(change.who, dataset_id))
 
 
 @router.get("/datasets", responses=ANY)

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BeforeValidator
 from trialign_api import ids
 from trialign_api.deps import Changing, JobId, Limit, Reader, SeenJob, Svc
 from trialign_api.routers.responses import ANY, CHANGE
-from trialign_api.schemas import EventOut, JobCreate, JobOut, Page, Validated
+from trialign_api.schemas import Deleted, EventOut, JobCreate, JobOut, Page, Validated
 from trialign_api.states import Status
 from trialign_api.store.jobs import Filter
 
@@ -90,6 +90,17 @@ async def resume_job(job_id: JobId, svc: Svc, change: Changing) -> Response:
 async def retry_job(job_id: JobId, svc: Svc, change: Changing) -> Response:
     """A new job with the specification of one that failed or was cancelled, from the start."""
     return await change.prepare(201, lambda: svc.jobs.retry(change.who, job_id))
+
+
+@router.delete("/jobs/{job_id}", response_model=Deleted, responses=CHANGE)
+async def delete_job(
+    job_id: JobId,
+    svc: Svc,
+    change: Changing,
+    run: Annotated[bool, Query(description="Delete its run folder too: checkpoints, adapter, report.")] = False,
+) -> Response:
+    """Delete a job that is over, with its log and metrics. Its events stay, as the audit does."""
+    return await change.prepare(200, lambda: svc.jobs.delete(change.who, job_id, with_run=run))
 
 
 @router.get("/jobs/{job_id}/events", responses=ANY)

@@ -11,6 +11,7 @@ _WHAT = {
     401: "No valid key",
     403: "The key lacks the scope",
     404: "There is no such thing, or not for this key",
+    408: "The body stopped arriving",
     409: "It conflicts with what is there",
     413: "The body is too long",
     415: "The body is a form and not the file itself",
@@ -18,6 +19,7 @@ _WHAT = {
     429: "Too many requests; see Retry-After",
     500: "The service failed",
     503: "The database, the storage or the cluster does not answer",
+    507: "The service's disk is full",
 }
 
 
@@ -28,4 +30,4 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 ANY = problems(401, 403, 404, 422, 429, 503)
-CHANGE = problems(400, 401, 403, 404, 409, 413, 422, 429, 503)
+CHANGE = problems(400, 401, 403, 404, 408, 409, 413, 422, 429, 503, 507)

@@ -39,9 +39,9 @@ async def healthz() -> Health:
 
 @router.get("/readyz", response_model=Health, responses=_NOT_READY)
 async def readyz(svc: Svc) -> Response:
-    """The database answers too."""
+    """The database answers too; `degraded` while Ray does not."""
     health = await svc.cluster.ready()
-    return JSONResponse(health.model_dump(), 200 if health.status == "ok" else 503)
+    return JSONResponse(health.model_dump(), 503 if health.status == "unavailable" else 200)
 
 
 @router.get("/metrics", responses=_PROMETHEUS, response_class=PlainTextResponse)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,10 +15,11 @@ from trialign_api.store.engine import Store
 from trialign_api.telemetry import Telemetry
 from trialign_ray.errors import ClusterError
 
+_FRESH_SECONDS, _PROBE_SECONDS = 5.0, 3.0
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cluster:
     """Looks at the cluster."""
 
@@ -25,6 +28,8 @@ class Cluster:
     telemetry: Telemetry
     dashboard_url: str
     """URL of Ray's dashboard for browsers, where the operator gives one."""
+    _probe: tuple[bool, float] | None = None
+    """Whether Ray answered, and when it was asked."""
 
     async def look(self) -> ClusterOut:
         """The cluster now; one that does not answer is an answer too."""
@@ -55,12 +60,25 @@ class Cluster:
         return self.dashboard_url or (self.backend.dashboard if here else None)
 
     async def ready(self) -> Health:
-        """Whether the database answers. Ray may be away: jobs wait then, and history stays readable."""
+        """Whether database and Ray answer. Ray may be away: jobs wait then, and history stays readable."""
         try:
             await self.store.ping()
         except Exception as error:  # whatever the driver raises, the probe's answer is the same
             return Health(status="unavailable", checks={"database": type(error).__name__})
-        return Health(status="ok", checks={"database": "ok"})
+        cluster = "ok" if await self._ray_answers() else "does not answer"
+        return Health(status="ok" if cluster == "ok" else "degraded", checks={"database": "ok", "cluster": cluster})
+
+    async def _ray_answers(self) -> bool:
+        """As it was seconds ago: probes come often."""
+        moment = time.monotonic()
+        if self._probe is None or moment - self._probe[1] > _FRESH_SECONDS:
+            try:
+                await asyncio.wait_for(self.backend.cluster(), _PROBE_SECONDS)
+            except (ClusterError, TimeoutError):
+                self._probe = (False, moment)
+            else:
+                self._probe = (True, moment)
+        return self._probe[0]
 
     async def scrape(self) -> bytes:
         """The service's metrics."""

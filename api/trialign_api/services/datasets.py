@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import os
@@ -13,15 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from trialign_api import threads
 from trialign_api.auth import Principal
+from trialign_api.confined import Confined
+from trialign_api.disk import require_room
 from trialign_api.ids import new_dataset_id
 from trialign_api.problems import ApiError, escape
-from trialign_api.schemas import DatasetOut, InvalidField, Page
-from trialign_api.store import records
+from trialign_api.schemas import DatasetOut, Deleted, InvalidField, Page
+from trialign_api.services.idempotency import Action
+from trialign_api.states import ENDED, Status
+from trialign_api.store import jobs, records
 from trialign_api.store.engine import Store
 from trialign_api.store.models import DatasetRow, now
 from trialign_ray.data.importers import import_logs
@@ -50,9 +54,18 @@ class Datasets:
 
     store: Store
     folder: Path
+    confined: Confined
+    """Where uploads are opened."""
+    owner_bytes: int
+    """Most bytes of one owner's uploads."""
 
-    async def receive(self, body: AsyncIterator[bytes], ending: Format) -> Upload:
-        """Write the body to disk as it arrives; nothing of it stays where it breaks off."""
+    async def receive(self, who: Principal, body: AsyncIterator[bytes], ending: Format) -> Upload:
+        """Write the body to disk as it arrives; nothing of it stays where it breaks off.
+
+        Raises ApiError 409 where the owner's quota ends, OSError where the disk is nearly full.
+        """
+        async with self.store.reads() as session:
+            left = self.owner_bytes - await records.stored_bytes(session, who.owner)
         dataset_id = new_dataset_id()
         file, digest, size = self.folder / dataset_id / f"upload.{ending}", hashlib.sha256(), 0
         try:
@@ -60,6 +73,9 @@ class Datasets:
                 async for chunk in body:
                     digest.update(chunk)
                     size += len(chunk)
+                    if size > left:
+                        raise _quota(self.owner_bytes)
+                    await threads.call(require_room, self.folder, len(chunk))
                     await threads.call(stream.write, chunk)
                 await threads.call(_sync, stream)
         except BaseException:
@@ -70,13 +86,16 @@ class Datasets:
     async def check(self, upload: Upload, *, strict: bool) -> dict[str, Any]:
         """Import the upload next to itself; the report. Raises TrialignError; nothing stays then."""
         try:
-            return await asyncio.to_thread(_import, upload.file, self.logs(upload.dataset_id), strict)
+            found: dict[str, Any] = await self.confined.run(
+                _import, file=upload.file, target=self.logs(upload.dataset_id), strict=strict
+            )
         except TrialignError as error:
             await self.discard(upload.dataset_id)
             raise ApiError(422, error.code, _public(str(error), upload), _row_faults(error)) from None
         except BaseException:
             await self.discard(upload.dataset_id)
             raise
+        return found
 
     async def add(
         self, session: AsyncSession, who: Principal, name: str, upload: Upload, report: dict[str, Any]
@@ -112,6 +131,25 @@ class Datasets:
             raise ApiError.not_found("dataset")
         return DatasetOut.of(row)
 
+    async def delete(self, who: Principal, dataset_id: str) -> Action:
+        """What deletes a dataset, whose files are gone by then: a deletion that breaks off is simply repeated.
+
+        Raises ApiError 404, and 409 while a job that is not over reads it.
+        """
+        await self.get(who, dataset_id)
+        path = str(self.logs(dataset_id))
+        async with self.store.reads() as session:
+            users = [job.id for job in await jobs.in_status(session, set(Status) - ENDED) if path in str(job.effective)]
+        if users:
+            raise ApiError(409, "in_use", f"{', '.join(users[:5])}: reads the dataset. Cancel it, or wait for its end.")
+        await self.discard(dataset_id)
+
+        async def delete(session: AsyncSession) -> Deleted:
+            await session.execute(sql_delete(DatasetRow).where(DatasetRow.id == dataset_id))
+            return Deleted(id=dataset_id)
+
+        return delete
+
     async def sweep(self) -> None:
         """Delete what killed processes left of their uploads.
 
@@ -134,6 +172,11 @@ class Datasets:
     async def discard(self, dataset_id: str) -> None:
         """Delete what an upload left."""
         await threads.call(lambda: shutil.rmtree(self.folder / dataset_id, ignore_errors=True))
+
+
+def _quota(most: int) -> ApiError:
+    detail = f"The uploads of one owner may take {most >> 20} MB. Delete some: `trialign datasets delete`."
+    return ApiError(409, "quota_exceeded", detail)
 
 
 def _create(file: Path) -> BinaryIO:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trialign_api.disk import require_room
 from trialign_api.services.metrics import TAIL_BYTES, Rows, read_behind
 from trialign_ray.io.metrics_file import JoinedParts, metric_parts
 from trialign_ray.io.storage import atomic_file, locate
@@ -52,6 +54,7 @@ class History:
             return 0
         if len(data) > self.most_log_bytes:
             data = data[: self.most_log_bytes] + _NO_LOG
+        require_room(self.folder, len(data) - have)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         with path.open("r+b") as file:  # not appended: two that write the same meet
@@ -119,6 +122,7 @@ class History:
         data, grown = read_behind(JoinedParts(parts), size, tail)
         whole = data[: data.rfind(b"\n") + 1]
         if whole:
+            require_room(self.folder, len(whole))
             _write(target, whole, size if grown else None)
         if len(self._copied) >= _MOST_COPIES:
             self._copied.clear()
@@ -128,6 +132,11 @@ class History:
     def metrics(self, job_id: str) -> list[dict[str, Any]]:
         """One row an optimizer step, in order; of a step that was done again after a restart, the last."""
         return self._rows.of(self._metrics(job_id))
+
+    def discard(self, job_id: str) -> None:
+        """Delete the copies."""
+        shutil.rmtree(self.folder / job_id, ignore_errors=True)
+        self._copied.pop(job_id, None)
 
     def _metrics(self, job_id: str) -> Path:
         return self.folder / job_id / "metrics.jsonl"

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from trialign_api import paths, threads
+from trialign_api import threads
 from trialign_api.auth import Principal
+from trialign_api.confined import Confined
 from trialign_api.ids import new_job_id
 from trialign_api.kinds import EXTERNAL
 from trialign_api.problems import ApiError
-from trialign_api.schemas import EventOut, JobCreate, JobOut, Page, Plan, Validated
+from trialign_api.schemas import Deleted, EventOut, JobCreate, JobOut, Page, Plan, Validated
+from trialign_api.services import runs
+from trialign_api.services.history import History
 from trialign_api.services.idempotency import Action
+from trialign_api.services.plan import checked
 from trialign_api.services.specs import Resolved, Specs
-from trialign_api.states import RERUNNABLE, UNBORN, Status
+from trialign_api.states import ENDED, RERUNNABLE, UNBORN, Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
 from trialign_api.store.jobs import Filter, NewEvent, StaleJobError
 from trialign_api.store.models import Job, now
-
-_CHECKS = 4
-"""Checks at the same time: they share storage and processor with requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,12 @@ class Jobs:
 
     store: Store
     specs: Specs
+    confined: Confined
+    """Where files that specifications name are opened."""
+    history: History
     default_retries: int
-    _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHECKS))
+    owner_jobs: int
+    """Most jobs of one owner that are not over."""
 
     async def create(self, who: Principal, body: JobCreate) -> Action:
         """What stores a new job; raises ApiError for a bad specification, TimeoutError for slow storage."""
@@ -45,6 +49,7 @@ class Jobs:
 
         async def store(session: AsyncSession) -> JobOut:
             job = _row(job_id, who.owner, body, resolved, self.default_retries)
+            await self._within_quota(session, job.owner)
             await rows.add(session, job, NewEvent("created", f"Created by {who.owner}."))
             return JobOut.of(job)
 
@@ -57,11 +62,9 @@ class Jobs:
         return Validated(effective=resolved.effective, plan=plan)
 
     async def plan(self, effective: dict[str, Any]) -> Plan:
-        """Open what the specification names, in a thread; raises TrialignError, and TimeoutError for slow storage."""
+        """Open what the specification names, confined; raises TrialignError, and TimeoutError for slow storage."""
         kind, spec = self.specs.parse(effective)
-        storage = ", ".join(path for field in kind.reads if (path := paths.at(effective, field)) is not None)
-        async with self._checks:
-            return await threads.call(kind.check, spec, storage=storage or kind.module)
+        return Plan.model_validate(await self.confined.run(checked, check=kind.check, spec=spec))
 
     async def get(self, who: Principal, job_id: str) -> Job:
         """One job; raises ApiError 404 also where it is somebody else's."""
@@ -111,8 +114,10 @@ class Jobs:
         async def queue(session: AsyncSession) -> JobOut:
             job = self._seen(await rows.get(session, job_id, lock=True), who)
             _can_run_again(job, seen, "resumed")
+            await self._within_quota(session, job.owner)
             ran = job.submission_id is not None
             fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
+            fields |= {"checks": 0, "due_at": None}
             fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
             event = NewEvent("resume_requested", f"{who.owner} asked to resume the job from its last checkpoint.")
             await self._move(session, job, event, Status.VALIDATING, submission_id=None, missing_since=None, **fields)
@@ -132,11 +137,39 @@ class Jobs:
             body = JobCreate(spec=old.spec, labels=old.labels, retries=old.retries)
             job = _row(new_id, old.owner, body, resolved, self.default_retries)
             job.retry_of = old.id
+            await self._within_quota(session, job.owner)
             event = NewEvent("created", f"Retry of {old.id} by {who.owner}.", {"retry_of": old.id})
             await rows.add(session, job, event)
             return JobOut.of(job)
 
         return store
+
+    async def delete(self, who: Principal, job_id: str, *, with_run: bool) -> Action:
+        """What deletes a job that is over, whose files are gone by then: a deletion that breaks off is repeated.
+
+        Raises ApiError, and OSError and TimeoutError where the run's storage does not let it go.
+        """
+        seen = await self.get(who, job_id)
+        if seen.status not in ENDED:
+            raise _conflict(seen, "deleted")
+        if with_run and seen.kind != EXTERNAL and seen.run is not None:
+            # its own folder, as `Specs` gives each job one; of a run that was submitted otherwise that is not known
+            await threads.call(runs.discard, seen.run.rpartition("/")[0], job_id, storage=seen.run)
+        await threads.call(self.history.discard, job_id)
+
+        async def erase(session: AsyncSession) -> Deleted:
+            job = self._seen(await rows.get(session, job_id, lock=True), who)
+            if job.status not in ENDED:
+                raise _changed()
+            await rows.erase(session, job, NewEvent("deleted", f"Deleted by {who.owner}."))
+            return Deleted(id=job_id)
+
+        return erase
+
+    async def _within_quota(self, session: AsyncSession, owner: str) -> None:
+        if await rows.count(session, owner, set(Status) - ENDED) >= self.owner_jobs:
+            detail = f"{owner} has {self.owner_jobs} jobs that are not over. Cancel some, or wait."
+            raise ApiError(409, "quota_exceeded", detail)
 
     async def _resolve_again(self, job: Job, who: Principal, job_id: str) -> Resolved | None:
         """The specification of a job that is over as the job `job_id` gets it; None where the job cannot run again."""
@@ -153,7 +186,7 @@ class Jobs:
             raise _changed() from None
 
     def _seen(self, job: Job | None, who: Principal) -> Job:
-        if job is None or who.sees not in (None, job.owner):
+        if job is None or job.deleted_at is not None or who.sees not in (None, job.owner):
             raise ApiError.not_found("job")
         return job
 

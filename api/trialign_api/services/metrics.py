@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from bisect import bisect_right
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from trialign_api import text
 from trialign_api.schemas import Groups, GroupSeries, MetricsPage
 
 _MOST_BYTES = 64 << 20
@@ -94,10 +94,25 @@ def _read(path: Path, known: _Parsed | None) -> _Parsed:
     if not grown:
         before = _Parsed(mark, 0, b"", {}, [])
     data = data[: data.rfind(b"\n") + 1]
-    rows = (json.loads(line) for line in data.splitlines() if line.strip())
-    by_step = before.by_step | {int(row["step"]): row for row in rows}
+    rows = (row for line in data.splitlines() if (row := _row(line)) is not None)
+    by_step = before.by_step | {row["step"]: row for row in rows}
     tail = (before.tail + data)[-TAIL_BYTES:]
     return _Parsed(mark, before.size + len(data), tail, by_step, [by_step[step] for step in sorted(by_step)])
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line as a run writes it, None of any other: whoever may write a run's folder may write anything into it."""
+    try:
+        row = text.loads(line)
+        held = row.get("groups", {})
+        groups = {name: {figure: _number(given) for figure, given in held[name].items()} for name in held}
+        return {**row, "step": int(row["step"])} | ({"groups": groups} if groups else {})
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _number(given: object) -> float | None:
+    return float(given) if isinstance(given, int | float) else None
 
 
 def page(rows: Sequence[dict[str, Any]], after: int, limit: int) -> MetricsPage:

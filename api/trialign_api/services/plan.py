@@ -9,17 +9,20 @@ from typing import Any
 from pyarrow import fs
 
 from trialign_api.schemas import MemoryEstimate, Plan
-from trialign_ray.config.derived import derive
+from trialign_ray.config.derived import derive, reserved
 from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.data.dataset import longest_tokens, open_dataset, training_questions
+from trialign_ray.data.dataset import longest_tokens, open_dataset
 from trialign_ray.data.held_out import refuse_held_out
+from trialign_ray.data.training_set import training_set
 from trialign_ray.errors import ModelError, naming
 from trialign_ray.evaluation.gates import gates_of
 from trialign_ray.io.storage import locate, reading
 
 _BYTES = {"bfloat16": 2, "float32": 4}
+_OWN = {"CPU": 1.0}
+"""Of the own process of an audit or a collection (`cpus` in the table of kinds)."""
 _TRAINED_BYTES = 16
 """A trainable parameter: float32 master weight, gradient and the two moments of AdamW."""
 
@@ -33,8 +36,8 @@ def train(spec: TrainSpec) -> Plan:
     """Steps, batch and memory of a training run. Raises DataError, ModelError and SpecError."""
     with naming("logs"):
         dataset = open_dataset(spec.logs)
-        groups = dataset.manifest.names
-        questions = frozenset.intersection(*(training_questions(dataset, group) for group in groups))
+        found = training_set(spec, dataset)
+        groups, questions = found.groups, found.questions
         longest = longest_tokens(dataset)
     numbers = derive(spec, len(questions), len(groups))
     if spec.evaluation is not None:
@@ -47,6 +50,7 @@ def train(spec: TrainSpec) -> Plan:
         kind=spec.kind,
         data={"rows": dataset.manifest.rows, "groups": list(groups), "training_questions": len(questions)},
         derived=derived,
+        needs=reserved(spec.learner, len(groups)),
         memory=_memory(spec, shape, numbers.most_responses_per_step, longest),
         warnings=_train_warnings(spec, groups),
     )
@@ -59,7 +63,7 @@ def audit(spec: AuditSpec) -> Plan:
     if spec.model is not None:
         _model_shape(spec.model)
     asked = asked_questions(questions, spec.split, spec.questions)
-    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, 1)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, 1, _needs(spec))
 
 
 def collect(spec: CollectSpec) -> Plan:
@@ -68,7 +72,19 @@ def collect(spec: CollectSpec) -> Plan:
     if spec.endpoint is None:  # else the folder holds a tokenizer, and perhaps no weights
         _model_shape(spec.model)
     asked = asked_questions(questions, spec.split, spec.questions)
-    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns)
+    return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns, _needs(spec))
+
+
+def _needs(spec: AuditSpec | CollectSpec) -> dict[str, float]:
+    """Of the job's own process, in which one copy answers alone, and of its workers."""
+    copies = spec.workers if spec.workers > 1 or spec.gpus_per_worker is not None else 0
+    gpus = float(spec.device == "cuda") if spec.gpus_per_worker is None else spec.gpus_per_worker
+    return {"CPU": _OWN["CPU"] + copies} | ({"GPU": copies * gpus} if copies * gpus else {})
+
+
+def checked(check: Callable[[Any], Plan], spec: Any) -> dict[str, Any]:
+    """The plan that `check` makes of a specification, as JSON."""
+    return check(spec).model_dump(mode="json")
 
 
 CHECKS: Mapping[str, Callable[[Any], Plan]] = {"train": train, "audit": audit, "collect": collect}
@@ -80,9 +96,9 @@ def _game(questions: str, groups: str, under: str = "") -> tuple[QuestionSet, Gr
     return load_game(questions, groups, under=under, quote=False)
 
 
-def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int) -> Plan:
+def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int, needs: Mapping[str, float]) -> Plan:
     derived = {"prompts": questions * groups * turns, "responses": questions * groups * turns * samples}
-    return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived)
+    return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived, needs=dict(needs))
 
 
 def _model_shape(model: str) -> dict[str, Any]:

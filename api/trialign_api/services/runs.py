@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from pyarrow import fs
 
+from trialign_api import text
 from trialign_api.problems import ApiError
 from trialign_api.schemas import Artifact, Checkpoint
 from trialign_ray.io.metrics_file import metric_parts
 from trialign_ray.io.storage import Location, locate, reading
 
 _CHUNK = 1 << 18
+_REPORT_BYTES = 32 << 20
 _METRICS = "metrics.jsonl"
 _ARTIFACT = re.compile(
     r"(spec\.json|metrics\.jsonl|report\.(json|html)|adapter/([a-z0-9_]{1,40}/)?[A-Za-z0-9_-]{1,80}\.(safetensors|json|md))"
@@ -59,7 +60,13 @@ def report(run: str | None) -> dict[str, Any]:
     """report.json; raises ApiError 404 while there is none."""
     location = open_artifact(run, "report.json")
     with reading(location.uri), location.filesystem.open_input_stream(location.path) as stream:
-        found: dict[str, Any] = json.loads(stream.read())
+        data = stream.read(_REPORT_BYTES + 1)
+    try:
+        found = text.loads(data) if len(data) <= _REPORT_BYTES else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(422, "bad_report", "report.json of the run is no report. Look at it as an artifact.")
     return found
 
 
@@ -73,6 +80,15 @@ def open_artifact(run: str | None, name: str) -> Location:
     if not inside or location.filesystem.get_file_info(location.path).type != fs.FileType.File:
         raise ApiError.not_found("artifact")
     return location
+
+
+def discard(folder: str, job_id: str) -> None:
+    """Delete the folder of a job's own, which is named after it; what is not there is gone. Raises OSError."""
+    location = locate(folder)
+    if not location.path.endswith(f"/{job_id}"):
+        raise AssertionError(f"{folder} is not the folder of {job_id}")
+    if location.exists():
+        location.filesystem.delete_dir(location.path)
 
 
 def media_type(name: str) -> str:

@@ -10,12 +10,16 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from trialign_api import text as rule
+
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=30000",
 )
+_JSON = {"json_serializer": rule.dumps, "json_deserializer": rule.loads}
+"""What is stored can be read, and what was stored before cannot break a list."""
 _CONNECT_SECONDS, _COMMAND_SECONDS = 10, 60
 
 
@@ -64,11 +68,11 @@ def writer_engine(url: str, command_seconds: float | None = None) -> AsyncEngine
     if is_sqlite(url):
         return _sqlite(url, "BEGIN IMMEDIATE", pool_size=1)
     patience = {"timeout": _CONNECT_SECONDS, "command_timeout": command_seconds}
-    return create_async_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True, connect_args=patience)
+    return create_async_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True, connect_args=patience, **_JSON)
 
 
 def _sqlite(url: str, begin: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=60)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=60, **_JSON)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:

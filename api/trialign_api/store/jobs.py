@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 from sqlalchemy.orm.attributes import set_committed_value
@@ -73,6 +73,23 @@ async def in_status(session: AsyncSession, statuses: Iterable[Status], limit: in
     return (await session.scalars(query)).all()
 
 
+async def queued(session: AsyncSession, of_owner: int, moment: datetime) -> Sequence[Job]:
+    """Queued jobs that are due, the oldest first, and of each owner at most the first `of_owner`."""
+    place = func.row_number().over(partition_by=Job.owner, order_by=Job.id)
+    due = (Job.status == Status.QUEUED.value) & (Job.due_at.is_(None) | (Job.due_at <= moment))
+    heads = select(Job.id, place.label("place")).where(due).subquery()
+    query = select(Job).join(heads, Job.id == heads.c.id).where(heads.c.place <= of_owner).order_by(Job.id)
+    return (await session.scalars(query)).all()
+
+
+async def erase(session: AsyncSession, job: Job, event: NewEvent) -> None:
+    """Show a job that is over to nobody any more, and forget what its owner wrote; raises StaleJobError."""
+    blank: dict[str, Any] = {"name": "", "spec": {}, "effective": {}, "labels": {}, "run": None, "progress": None}
+    blank |= {"error_message": None, "log_tail": None, "deleted_at": now()}
+    await session.execute(delete(JobLabel).where(JobLabel.job_id == job.id))
+    await change(session, job, event, **blank)
+
+
 async def status_of_submissions(session: AsyncSession, submission_ids: Iterable[str]) -> dict[str, Status]:
     """Status of those jobs whose current attempt has one of these names on Ray, by that name."""
     wanted = Job.submission_id.in_(list(submission_ids))
@@ -85,15 +102,15 @@ async def existing(session: AsyncSession, job_ids: Iterable[str]) -> set[str]:
     return set(await session.scalars(select(Job.id).where(Job.id.in_(list(job_ids)))))
 
 
-async def count(session: AsyncSession, statuses: Iterable[Status], *, besides: str) -> int:
-    """How many jobs there are in any of the statuses, `besides` those of one kind."""
+async def count(session: AsyncSession, owner: str, statuses: Iterable[Status]) -> int:
+    """How many jobs of an owner are in any of the statuses."""
     wanted = Job.status.in_([status.value for status in statuses])
-    return await session.scalar(select(func.count()).select_from(Job).where(wanted, Job.kind != besides)) or 0
+    return await session.scalar(select(func.count()).select_from(Job).where(wanted, Job.owner == owner)) or 0
 
 
 async def count_by_status(session: AsyncSession) -> dict[str, int]:
     """How many jobs there are in each status that has any."""
-    rows = await session.execute(select(Job.status, func.count()).group_by(Job.status))
+    rows = await session.execute(select(Job.status, func.count()).where(Job.deleted_at.is_(None)).group_by(Job.status))
     return dict(rows.tuples().all())
 
 
@@ -138,7 +155,7 @@ async def _write(session: AsyncSession, job: Job, values: dict[str, Any]) -> Non
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = [Job.deleted_at.is_(None)]
     if wanted.owner is not None:
         found.append(Job.owner == wanted.owner)
     if wanted.statuses:

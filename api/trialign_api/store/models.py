@@ -9,6 +9,8 @@ from sqlalchemy import JSON, BigInteger, Boolean, Dialect, ForeignKey, Index, In
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from trialign_api.text import storable
+
 
 class Instant(TypeDecorator[datetime]):
     """A moment as microseconds since 1970 UTC: orders and compares alike on every database."""
@@ -23,6 +25,24 @@ class Instant(TypeDecorator[datetime]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """From the database."""
         return None if value is None else datetime.fromtimestamp(value / 1e6, UTC)
+
+
+class Line(TypeDecorator[str]):
+    """A short text. What no database holds is taken out of it, in values to compare with too."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else storable(value)
+
+
+class Prose(Line):
+    """A text of any length, as `Line`."""
+
+    impl = Text
+    cache_ok = True
 
 
 def now() -> datetime:
@@ -45,29 +65,37 @@ class Job(Base):
         UniqueConstraint("submission_id", name="jobs_submission"),
     )
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(40))
-    name: Mapped[str] = mapped_column(String(200))
-    owner: Mapped[str] = mapped_column(String(80))
-    status: Mapped[str] = mapped_column(String(20))
+    id: Mapped[str] = mapped_column(Line(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(Line(40))
+    name: Mapped[str] = mapped_column(Line(200))
+    owner: Mapped[str] = mapped_column(Line(80))
+    status: Mapped[str] = mapped_column(Line(20))
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     """As the caller gave it."""
     effective: Mapped[dict[str, Any]] = mapped_column(JSON)
     """As the job gets it: paths resolved, the run folder its own."""
     labels: Mapped[dict[str, str]] = mapped_column(JSON)
-    run: Mapped[str | None] = mapped_column(Text)
+    run: Mapped[str | None] = mapped_column(Prose)
     """The run folder."""
-    retry_of: Mapped[str | None] = mapped_column(String(40))
+    retry_of: Mapped[str | None] = mapped_column(Line(40))
     attempt: Mapped[int] = mapped_column(Integer, default=1)
     resume: Mapped[bool] = mapped_column(Boolean, default=False)
     retries: Mapped[int] = mapped_column(Integer)
     retries_used: Mapped[int] = mapped_column(Integer, default=0)
-    submission_id: Mapped[str | None] = mapped_column(String(200))
+    submission_id: Mapped[str | None] = mapped_column(Line(200))
     """Ray's name of the current attempt, from the moment that Ray may hear of it."""
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    error_code: Mapped[str | None] = mapped_column(String(60))
-    error_message: Mapped[str | None] = mapped_column(Text)
+    error_code: Mapped[str | None] = mapped_column(Line(60))
+    error_message: Mapped[str | None] = mapped_column(Prose)
     log_tail: Mapped[list[str] | None] = mapped_column(JSON)
+    checks: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Checks of its inputs that were begun since it was submitted or resumed."""
+    needs: Mapped[dict[str, float] | None] = mapped_column(JSON)
+    """What it reserves on the cluster, by Ray's name; None until its inputs are checked."""
+    due_at: Mapped[datetime | None] = mapped_column(Instant)
+    """Before which it is not tried again."""
+    deleted_at: Mapped[datetime | None] = mapped_column(Instant)
+    """Since when it is shown to nobody; its events stay, as the audit does."""
     missing_since: Mapped[datetime | None] = mapped_column(Instant)
     """Since when Ray has not known it."""
     created_at: Mapped[datetime] = mapped_column(Instant)
@@ -86,8 +114,8 @@ class JobLabel(Base):
     __table_args__ = (Index("labels_by_value", "key", "value", "job_id"),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
-    key: Mapped[str] = mapped_column(String(60), primary_key=True)
-    value: Mapped[str] = mapped_column(String(200))
+    key: Mapped[str] = mapped_column(Line(60), primary_key=True)
+    value: Mapped[str] = mapped_column(Line(200))
 
 
 class Event(Base):
@@ -98,8 +126,8 @@ class Event(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(Integer, primary_key=True)
     at: Mapped[datetime] = mapped_column(Instant)
-    type: Mapped[str] = mapped_column(String(60))
-    message: Mapped[str] = mapped_column(Text)
+    type: Mapped[str] = mapped_column(Line(60))
+    message: Mapped[str] = mapped_column(Prose)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
@@ -108,9 +136,9 @@ class ApiKey(Base):
 
     __tablename__ = "api_keys"
 
-    id: Mapped[str] = mapped_column(String(20), primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64))
-    owner: Mapped[str] = mapped_column(String(80))
+    id: Mapped[str] = mapped_column(Line(20), primary_key=True)
+    sha256: Mapped[str] = mapped_column(Line(64))
+    owner: Mapped[str] = mapped_column(Line(80))
     scopes: Mapped[list[str]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(Instant)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
@@ -121,10 +149,10 @@ class IdempotencyRow(Base):
 
     __tablename__ = "idempotency"
 
-    owner: Mapped[str] = mapped_column(String(80), primary_key=True)
-    route: Mapped[str] = mapped_column(String(200), primary_key=True)
-    key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str] = mapped_column(Line(80), primary_key=True)
+    route: Mapped[str] = mapped_column(Line(200), primary_key=True)
+    key: Mapped[str] = mapped_column(Line(200), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(Line(64))
     status: Mapped[int] = mapped_column(Integer)
     body: Mapped[Any] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(Instant)
@@ -136,11 +164,11 @@ class DatasetRow(Base):
     __tablename__ = "datasets"
     __table_args__ = (Index("datasets_by_owner", "owner", "id"),)
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(80))
-    name: Mapped[str] = mapped_column(String(120))
-    path: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(String(64))
+    id: Mapped[str] = mapped_column(Line(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(Line(80))
+    name: Mapped[str] = mapped_column(Line(120))
+    path: Mapped[str] = mapped_column(Prose)
+    sha256: Mapped[str] = mapped_column(Line(64))
     """Of the uploaded bytes."""
     size: Mapped[int] = mapped_column(BigInteger)
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -152,8 +180,8 @@ class LeaseRow(Base):
 
     __tablename__ = "leases"
 
-    name: Mapped[str] = mapped_column(String(60), primary_key=True)
-    holder: Mapped[str] = mapped_column(String(120))
+    name: Mapped[str] = mapped_column(Line(60), primary_key=True)
+    holder: Mapped[str] = mapped_column(Line(120))
     until: Mapped[datetime] = mapped_column(Instant)
 
 
@@ -164,8 +192,8 @@ class AuditRecord(Base):
 
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     at: Mapped[datetime] = mapped_column(Instant)
-    owner: Mapped[str] = mapped_column(String(80))
-    key_id: Mapped[str] = mapped_column(String(20))
-    action: Mapped[str] = mapped_column(String(60))
-    target: Mapped[str] = mapped_column(String(200))
-    remote: Mapped[str] = mapped_column(String(80))
+    owner: Mapped[str] = mapped_column(Line(80))
+    key_id: Mapped[str] = mapped_column(Line(20))
+    action: Mapped[str] = mapped_column(Line(60))
+    target: Mapped[str] = mapped_column(Line(200))
+    remote: Mapped[str] = mapped_column(Line(80))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -60,13 +60,25 @@ async def audits(session: AsyncSession, limit: int) -> Sequence[AuditRecord]:
     return (await session.scalars(select(AuditRecord).order_by(AuditRecord.id.desc()).limit(limit))).all()
 
 
-async def take_lease(session: AsyncSession, name: str, holder: str, seconds: float) -> bool:
-    """Take, or renew, the lease `name` for `seconds`; whether `holder` has it."""
+Term = tuple[str, datetime]
+"""Holder and end of a lease, as its row has them."""
+
+
+async def lease_term(session: AsyncSession, name: str) -> Term | None:
+    """Who holds the lease, and until when."""
+    row = await session.get(LeaseRow, name)
+    return None if row is None else (row.holder, row.until)
+
+
+async def take_lease(session: AsyncSession, name: str, holder: str, seconds: float, dead: Term | None = None) -> bool:
+    """Take, or renew, the lease `name` for `seconds`; whether `holder` has it. A `dead` term is over in any case."""
     moment = now()
     until = moment + timedelta(seconds=seconds)
     if await insert_once(session, LeaseRow, {"name": name, "holder": holder, "until": until}):
         return True
     free = (LeaseRow.holder == holder) | (LeaseRow.until < moment)
+    if dead is not None:
+        free |= (LeaseRow.holder == dead[0]) & (LeaseRow.until == dead[1])
     statement = update(LeaseRow).where(LeaseRow.name == name, free).values(holder=holder, until=until)
     return _count(await session.execute(statement)) == 1
 
@@ -87,6 +99,11 @@ async def datasets_of(
     if after is not None:
         query = query.where(DatasetRow.id < after)
     return (await session.scalars(query)).all()
+
+
+async def stored_bytes(session: AsyncSession, owner: str) -> int:
+    """Bytes of an owner's uploads."""
+    return await session.scalar(select(func.sum(DatasetRow.size)).where(DatasetRow.owner == owner)) or 0
 
 
 _LONG_AGO = datetime.fromtimestamp(0, tz=now().tzinfo)

@@ -32,12 +32,13 @@ class TinySpec(JobSpec):
     input: PathOrUri | None = None
     runs: PathOrUri = "runs"
     bad: bool = False
+    cpus: float = 0
 
 
 def check_tiny(spec: TinySpec) -> Plan:
     if spec.bad:
         raise DataError("input: is bad. Make it good.")
-    return Plan(kind="tiny", derived={"steps": 3})
+    return Plan(kind="tiny", derived={"steps": 3}, needs={"CPU": spec.cpus} if spec.cpus else {})
 
 
 TINY: dict[str, ServedKind] = {
@@ -179,6 +180,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)
     given = {"data": folder / "data", "workspace": str(workspace), "requests_per_second": 1e6, "request_burst": 10**6}
+    given |= {"retry_seconds": 0}
     return Settings.model_validate({**given, **changes})
 
 

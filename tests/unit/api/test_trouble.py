@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-import time
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from tests.unit.api.fake import TINY, Plane, plane
+from tests.unit.api.fake import Plane, plane
 from tests.unit.api.test_history import metrics_row, write_metrics
 from trialign_api.backend import RayStatus, Record
 from trialign_api.reconcile.lease import Lease
-from trialign_api.schemas import Plan
 from trialign_api.services.history import History
 from trialign_api.store import jobs as rows
 from trialign_api.store.models import now
@@ -170,31 +167,6 @@ async def test_a_reconciler_that_hangs_lets_its_lease_run_out(control: Plane, mo
     assert not await other.renew()
     monkeypatch.setattr("trialign_api.store.records.now", lambda: now() + timedelta(seconds=61))
     assert await other.renew()
-
-
-async def test_a_burst_of_submissions_is_checked_a_few_at_a_time(
-    control: Plane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each has its whole time from when its turn comes."""
-    lock, busy, most = threading.Lock(), [0], [0]
-
-    def check(_: Any) -> Plan:
-        with lock:
-            busy[0] += 1
-            most[0] = max(most[0], busy[0])
-        time.sleep(0.35)
-        with lock:
-            busy[0] -= 1
-        return Plan(kind="tiny")
-
-    monkeypatch.setitem(TINY, "tiny", replace(TINY["tiny"], check=check))
-    monkeypatch.setattr("trialign_api.threads._SECONDS", 3.0)
-    ada = await control.key("ada", "submit")
-    made = [await control.submit(ada, f"job{number}") for number in range(40)]
-    await control.tick()
-    status = {(await control.job(ada, job["id"]))["status"] for job in made}
-    assert status == {"queued"}
-    assert 1 < most[0] <= 4
 
 
 async def test_a_lease_that_comes_to_a_process_wakes_its_loop(control: Plane) -> None:
