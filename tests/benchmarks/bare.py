@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
@@ -36,6 +37,10 @@ class BareEngine:
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss` to those that are there."""
         torch.autograd.backward(loss)
+
+    def coalesce_grad_reduction(self) -> AbstractContextManager[None]:
+        """Gradients are averaged in `step`."""
+        return nullcontext()
 
     def step(self) -> None:
         """Average over the ranks, clip, update the masters and copy them back."""

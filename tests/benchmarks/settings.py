@@ -44,6 +44,7 @@ class Setting:
     lora: LoraSpec = field(default_factory=LoraSpec)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seed: int = 0
+    workers: int = PROCESSES
     threads: int = PROCESSES
     """Of the contenders that are one process: as many as the others have in all."""
 
@@ -120,7 +121,7 @@ def _spec(setting: Setting, model: str, logs: str, folder: Path) -> TrainSpec:
         candidates=setting.candidates,
         lora=setting.lora,
         optimizer=OptimizerSpec(warmup_share=1 / setting.steps),  # one step, as in the plain loop
-        learner=LearnerSpec(workers=PROCESSES, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
+        learner=LearnerSpec(workers=setting.workers, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
         checkpoint_every=setting.steps,
     )
 

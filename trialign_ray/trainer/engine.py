@@ -1,4 +1,4 @@
-"""The DeepSpeed ZeRO engine around the policy: one fused backward and one step per optimizer step.
+"""The DeepSpeed ZeRO engine around the policy: backwards that add up, one reduction and one step.
 
 Import this module before anything else imports deepspeed: on CPU it must be told so first.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -35,10 +36,16 @@ class TrainingEngine(Protocol):
         """The policy's log-probs of all responses of this rank's trees, [responses]."""
 
     def backward(self, loss: Tensor, /) -> object:
-        """Add the gradient of `loss`; once a step."""
+        """Add the gradient of `loss`."""
+
+    def coalesce_grad_reduction(self) -> AbstractContextManager[None]:
+        """Around all backwards of a step: gradients add up on each rank, and are averaged over the ranks at its end.
+
+        Outside of it ZeRO 1 and 2 keep the gradient of the last backward alone.
+        """
 
     def step(self) -> object:
-        """Average the gradients over the ranks, clip, and take one optimizer and one schedule step."""
+        """Clip, and take one optimizer and one schedule step."""
 
     def get_lr(self) -> list[float]:
         """Learning rate of each group of parameters in the next step."""

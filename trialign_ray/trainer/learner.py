@@ -1,10 +1,11 @@
 """One rank of the learner group, without Ray: from the shares of a step to an optimizer step and its metrics.
 
-    divide -> log-probs -> gather -> objective -> one backward -> ZeRO step
+    divide -> log-probs, pass by pass -> gather -> objective -> backward, pass by pass -> ZeRO step
 
 The objective is evaluated on every rank over all responses, on gathered log-probs. Its slope in them is exact at any
-number of ranks, and each rank sends back only the slope of its own responses: one backward, and group statistics that
-are those of the whole step.
+number of ranks and passes, and each rank sends back only the slopes of its own responses: group statistics are those of
+the whole step, and a rank holds the activations of one pass. The last pass keeps its graph from the first time, so that
+a step of one pass computes nothing twice.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from torch import Tensor
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.objective.candidates import Candidates
 from trialign_ray.objective.step import Objective, StepOutputs, step_objective
-from trialign_ray.trainer.collate import StepBatch, assemble, divide_trees
+from trialign_ray.trainer.collate import StepBatch, assemble
 from trialign_ray.trainer.engine import TrainingEngine
+from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.passes import WHOLE, Budget, Passes, divide
+from trialign_ray.trainer.response_logprobs import NO_TREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,18 @@ class StepResult:
     reference_logp_qgk: Tensor | None
     scored_qgk: Tensor
     """True where there is a response."""
+    passes: int
+    """In which each rank took its trees."""
 
 
 class Learner:
     """Takes steps with a DeepSpeed engine over a `Policy`. Every rank must call the same methods in the same order."""
 
-    def __init__(self, engine: TrainingEngine, objective: Objective, utility_g: Tensor) -> None:
+    def __init__(self, engine: TrainingEngine, objective: Objective, utility_g: Tensor, budget: Budget = WHOLE) -> None:
+        """budget: of the activations that a rank holds at one time; equal on all ranks."""
         self._engine = engine
         self._objective = objective
+        self._budget = budget
         self.utility_g = utility_g
         """Moving average of each group's utility, equal on all ranks."""
         self.weight_g = torch.ones_like(utility_g)
@@ -56,17 +64,18 @@ class Learner:
         started = time.perf_counter()
         batch = assemble(shares)
         reference = self._reference(batch)
-        mine, everyone = self._parts(batch)
-        local_s = self._engine([batch.trees[i] for i in mine])
-        leaf_s = _gather(local_s.detach().double(), everyone).requires_grad_()
+        divided = self._divide(batch.trees)
+        passes, everyone = divided.of_rank(dist.get_rank()), divided.numbers()
+        with torch.no_grad():
+            others = [self._scored(part) for part in passes[:-1]]
+        last_s = self._scored(passes[-1])
+        leaf_s = _gather(torch.cat([*others, last_s.detach()]).double(), everyone).requires_grad_()
         candidates = batch.candidates if reference is None else _with_reference(batch, reference)
         scored = batch.scored_answers(leaf_s)
         logp_qgk = batch.to_qgk(leaf_s)
         outputs = step_objective(self._objective, logp_qgk, candidates, self.utility_g, scored, self.weight_g)
         (slope_s,) = torch.autograd.grad(outputs.loss, leaf_s)
-        # ZeRO averages gradients over the ranks; the step's gradient is their sum.
-        world = dist.get_world_size()
-        self._engine.backward((local_s * slope_s[everyone[dist.get_rank()]].to(local_s)).sum() * world)
+        self._backward(passes, last_s, slope_s[everyone[dist.get_rank()]].to(last_s))
         rate = float(self._engine.get_lr()[0])
         self._engine.step()
         self.utility_g, self.weight_g = outputs.utility_g, outputs.weight_g
@@ -79,14 +88,24 @@ class Learner:
             seconds=time.perf_counter() - started,
             reference_logp_qgk=reference,
             scored_qgk=batch.scored_qgk,
+            passes=len(passes),
         )
 
-    def _parts(self, batch: StepBatch) -> tuple[list[int], list[Tensor]]:
-        """This rank's trees, and for each rank the numbers of its responses."""
-        parts = divide_trees(batch.trees, dist.get_world_size())
-        ends = torch.tensor([0, *(len(tree.responses) for tree in batch.trees)]).cumsum(0)
-        numbers = [torch.cat([torch.arange(int(ends[i]), int(ends[i + 1])) for i in part]) for part in parts]
-        return parts[dist.get_rank()], numbers
+    def _divide(self, trees: Sequence[Tree]) -> Passes:
+        return divide(trees, dist.get_world_size(), self._budget)
+
+    def _scored(self, trees: Sequence[Tree]) -> Tensor:
+        """Log-probs of the responses of one pass, [responses of the pass]; a pass without trees takes part too."""
+        return self._engine(trees or [NO_TREE])[: _responses(trees)]
+
+    def _backward(self, passes: Sequence[Sequence[Tree]], last_s: Tensor, slope_s: Tensor) -> None:
+        """Send the slopes of this rank's responses back, the last pass first, and reduce the gradients once."""
+        # ZeRO averages gradients over the ranks; the step's gradient is their sum.
+        slopes = torch.split(slope_s * dist.get_world_size(), [_responses(part) for part in passes])
+        with self._engine.coalesce_grad_reduction():
+            self._engine.backward((last_s * slopes[-1]).sum())
+            for part, slope in zip(passes[:-1], slopes[:-1], strict=True):
+                self._engine.backward((self._scored(part) * slope).sum())
 
     def _reference(self, batch: StepBatch) -> Tensor | None:
         """Log-probs with the adapter off, [q, g, k], where the objective needs them and a rank has not got them."""
@@ -97,11 +116,10 @@ class Learner:
         dist.all_reduce(lacking, op=dist.ReduceOp.MAX)
         if not lacking.item():
             return None
-        mine, everyone = self._parts(batch)
-        trees = batch.behind_first_prompt() if self._objective.neutral_reference else batch.trees
+        divided = self._divide(batch.behind_first_prompt() if self._objective.neutral_reference else batch.trees)
         with torch.no_grad(), self._engine.module.reference():
-            local_s = self._engine([trees[i] for i in mine])
-        return batch.to_qgk(_gather(local_s.double(), everyone))
+            local_s = torch.cat([self._scored(part) for part in divided.of_rank(dist.get_rank())])
+        return batch.to_qgk(_gather(local_s.double(), divided.numbers()))
 
 
 def _gather(local_s: Tensor, numbers: Sequence[Tensor]) -> Tensor:
@@ -115,6 +133,10 @@ def _gather(local_s: Tensor, numbers: Sequence[Tensor]) -> Tensor:
     for part, values in zip(numbers, received, strict=True):
         whole[part] = values[: len(part)]
     return whole.cpu()
+
+
+def _responses(trees: Sequence[Tree]) -> int:
+    return sum(len(tree.responses) for tree in trees)
 
 
 def _with_reference(batch: StepBatch, reference_logp_qgk: Tensor) -> Candidates:

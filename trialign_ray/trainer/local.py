@@ -10,6 +10,7 @@ from trialign_ray.algorithms.compose import compose
 from trialign_ray.models.loading import load_model
 from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer.learner import Learner, StepResult
+from trialign_ray.trainer.memory import pass_budget
 from trialign_ray.trainer.plain_engine import PlainEngine, one_process
 from trialign_ray.trainer.policy import Policy, adapt
 from trialign_ray.trainer.resolve import ResolvedRun
@@ -34,9 +35,10 @@ class LocalTraining:
         """Take the run's steps, one each time that the next result is asked for. Raises DataError."""
         run, derived = self.run, self.run.plan.derived
         engine = PlainEngine(self.policy, run.spec.optimizer, derived.steps, derived.warmup_steps)
-        learner = Learner(engine, compose(run.spec.algorithm), first_utilities(derived.groups))
         buffers = [RolloutBuffer(each) for each in run.buffers()]
         with one_process(engine.device):
+            budget = pass_budget(self.policy.model.config, run.spec.lora, run.spec.learner, engine.device)
+            learner = Learner(engine, compose(run.spec.algorithm), first_utilities(derived.groups), budget)
             for step in range(derived.steps):
                 questions = run.plan.sampler.of_step(step)
                 result = learner.step([buffer.batch(questions) for buffer in buffers])

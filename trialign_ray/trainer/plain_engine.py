@@ -6,7 +6,7 @@ What ZeRO does at one rank, in the open: for a notebook, or a machine that has o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
@@ -42,17 +42,23 @@ class PlainEngine:
         return found
 
     def backward(self, loss: Tensor, /) -> None:
-        """Gradients of the adapter, as float32 gradients of the optimizer's copies."""
+        """Add the gradients of the adapter to the float32 gradients of the optimizer's copies."""
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(self._parameters, self._masters, strict=True):
-            master.grad = None if parameter.grad is None else parameter.grad.float()
+            if parameter.grad is not None:
+                master.grad = parameter.grad.float() if master.grad is None else master.grad + parameter.grad
             parameter.grad = None
+
+    def coalesce_grad_reduction(self) -> AbstractContextManager[None]:
+        """Nothing to reduce."""
+        return nullcontext()
 
     @torch.no_grad()
     def step(self) -> None:
         """Clip, take one optimizer and one schedule step, and round the copies into the adapter."""
         self._norm = float(nn.utils.clip_grad_norm_(self._masters, self._clip_norm))
         self._adam.step()
+        self._adam.zero_grad()
         self._schedule.step()
         for parameter, master in zip(self._parameters, self._masters, strict=True):
             parameter.copy_(master)

@@ -13,17 +13,19 @@ from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.attention import ATTENTION
 from trialign_ray.config.base import content_sha256
 from trialign_ray.config.derived import Derived, derive
-from trialign_ray.config.game import NEUTRAL, GroupSet, Question, QuestionSet, asked_questions, load_game
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
 from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build, with_options
 from trialign_ray.config.train import EvaluationSpec, TrainSpec
-from trialign_ray.data.dataset import Dataset, open_dataset, training_questions
+from trialign_ray.data.dataset import Dataset, open_dataset
 from trialign_ray.data.held_out import refuse_held_out
+from trialign_ray.data.training_set import training_set
 from trialign_ray.envs.prompts import refuse_equal_prompts
-from trialign_ray.errors import DataError, SpecError, naming
+from trialign_ray.errors import SpecError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.loading import chat_tokens, model_hash, tokenizer_hash
+from trialign_ray.trainer.guard.verdict import config_of, exact_attention
 from trialign_ray.trainer.question_sampler import QuestionSampler
 
 
@@ -32,6 +34,7 @@ class TrainingPlan:
     """What will be learned: known before anything starts."""
 
     groups: tuple[str, ...]
+    logs: Dataset
     sampler: QuestionSampler
     derived: Derived
     empty: int
@@ -92,13 +95,7 @@ class ResolvedRun:
 
     def buffers(self) -> list[BufferSpec]:
         """What each group's rollout buffer is built from, in the order of the plan's groups."""
-        spec, forms = self.spec, None
-        if spec.candidates.answers:
-            forms = FormWriter(self.logs, self.model_uri, spec.chat_template_kwargs, spec.candidates)
-        return [
-            BufferSpec(self.logs, group, spec.competing(), spec.algorithm.utility, self.stop_ids, forms)
-            for group in self.plan.groups
-        ]
+        return buffer_specs(self.spec, self.logs, self.plan.groups, self.model_uri, self.stop_ids)
 
 
 def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
@@ -116,6 +113,8 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
             with_options(writer, folder, 0)
     with naming("learner.attention"):
         build(ATTENTION, spec.learner.attention)
+    with naming("model"):
+        exact_attention(config_of(model), spec.learner.attention, spec.lora)
     game = None if spec.evaluation is None else _game(spec.evaluation)
     if game is not None and spec.evaluation is not None:
         with naming("logs"):
@@ -139,26 +138,24 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     )
 
 
-def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
-    """Steps take every training question, whoever was asked; raises DataError where there are none, and SpecError.
+def buffer_specs(
+    spec: TrainSpec, logs: Dataset, groups: Sequence[str], model_uri: str, stop_ids: tuple[int, ...]
+) -> list[BufferSpec]:
+    """What each group's rollout buffer is built from, in the order of `groups`."""
+    forms = None
+    if spec.candidates.answers:
+        forms = FormWriter(logs, model_uri, spec.chat_template_kwargs, spec.candidates)
+    return [BufferSpec(logs, group, spec.competing(), spec.algorithm.utility, stop_ids, forms) for group in groups]
 
-    An algorithm that compares the groups with the control takes those that the control was asked.
-    """
-    groups = logs.manifest.names
+
+def plan_training(spec: TrainSpec, logs: Dataset) -> TrainingPlan:
+    """The steps over `training_set`; raises DataError and SpecError."""
+    found = training_set(spec, logs)
     with naming("logs"):
-        asked = [training_questions(logs, group) for group in groups]
-        questions = asked[0] if spec.algorithm.needs_neutral else frozenset.union(*asked)
-        if not questions:
-            raise DataError(f"{logs.folder.uri}: has no training question. Import rows of split 'train'.")
-        if spec.algorithm.needs_neutral and groups[0] != NEUTRAL:
-            raise DataError(
-                f"{logs.folder.uri}: algorithm '{spec.algorithm.name}' compares the groups with '{NEUTRAL}', but the "
-                f"first group is '{groups[0]}'. Collect '{NEUTRAL}' too, as the first group, or take another algorithm."
-            )
         check_labels(spec.competing().labels, logs)
-    derived = derive(spec, len(questions), len(groups))
-    sampler = QuestionSampler(tuple(sorted(questions)), spec.questions_per_step, spec.seed, derived.steps)
-    return TrainingPlan(groups, sampler, derived, sum(len(questions - each) for each in asked))
+    derived = derive(spec, len(found.questions), len(found.groups))
+    sampler = QuestionSampler(tuple(sorted(found.questions)), spec.questions_per_step, spec.seed, derived.steps)
+    return TrainingPlan(found.groups, logs, sampler, derived, found.lacking)
 
 
 def _refuse_without_adapter(spec: TrainSpec, game: EvaluationGame, trained: Sequence[str]) -> None:

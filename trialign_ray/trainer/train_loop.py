@@ -29,6 +29,7 @@ from trialign_ray.trainer import checkpoint as checkpoints
 from trialign_ray.trainer.checkpoint import TrainingState
 from trialign_ray.trainer.engine import initialize
 from trialign_ray.trainer.learner import Learner, StepResult
+from trialign_ray.trainer.memory import pass_budget
 from trialign_ray.trainer.metric_writers import MetricWriter, metric_writers
 from trialign_ray.trainer.policy import adapt
 from trialign_ray.trainer.question_sampler import QuestionSampler
@@ -100,7 +101,8 @@ class _Rank:
         if spec.learner.gpu:
             policy.to(torch.device("cuda", torch.cuda.current_device()))
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)
-        self._learner = Learner(self._engine, compose(spec.algorithm), first_utilities(derived.groups))
+        budget = pass_budget(model.config, spec.lora, spec.learner, self._engine.device)
+        self._learner = Learner(self._engine, compose(spec.algorithm), first_utilities(derived.groups), budget)
         self._step = 0
 
     def restore(self) -> None:
@@ -209,6 +211,7 @@ class _Rank:
             "signal_share": float(outputs.signal_share),
             "effective_samples": float(outputs.effective_samples),
             "response_tokens": result.response_tokens,
+            "passes": result.passes,
             "tokens_per_second": result.response_tokens / seconds,
             "data_wait_share": waited / seconds,
             "seconds": seconds,

@@ -1,13 +1,14 @@
-"""Two ranks for all tests of this folder: a rank imports torch and DeepSpeed for ten seconds and trains for one."""
+"""Ranks for all tests of this folder: one imports torch and DeepSpeed for ten seconds and trains for one."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -37,17 +38,29 @@ class Ranks:
 
 @pytest.fixture(scope="package")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    folder, spawn = tmp_path_factory.mktemp("ranks"), get_context("spawn")
+    with _group(RANKS, tmp_path_factory.mktemp("ranks")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def three_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    with _group(3, tmp_path_factory.mktemp("three")) as found:
+        yield found
+
+
+@contextmanager
+def _group(size: int, folder: Path) -> Iterator[Ranks]:
+    meeting, spawn = str(folder / "meet"), get_context("spawn")
     with ExitStack() as stack:
-        pools = [ProcessPoolExecutor(1, spawn, _join, (rank, str(folder / "meet"))) for rank in range(RANKS)]
+        pools = [ProcessPoolExecutor(1, spawn, _join, (rank, size, meeting)) for rank in range(size)]
         found = Ranks([stack.enter_context(pool) for pool in pools])
         yield found
         found.run(dist.destroy_process_group)
 
 
-def _join(rank: int, meeting_file: str) -> None:
-    os.environ.update(DS_ACCELERATOR="cpu", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS))
+def _join(rank: int, size: int, meeting_file: str) -> None:
+    os.environ.update(DS_ACCELERATOR="cpu", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size))
     torch.set_num_threads(1)
     # Where one rank fails, the other is in a collective for so long.
     patience = timedelta(minutes=2)
-    dist.init_process_group("gloo", init_method=f"file://{meeting_file}", rank=rank, world_size=RANKS, timeout=patience)
+    dist.init_process_group("gloo", init_method=f"file://{meeting_file}", rank=rank, world_size=size, timeout=patience)

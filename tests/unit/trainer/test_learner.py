@@ -23,6 +23,7 @@ from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer.collate import assemble
 from trialign_ray.trainer.learner import Learner, StepResult
 from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.passes import Budget
 from trialign_ray.trainer.policy import adapt
 
 READS = {
@@ -97,6 +98,15 @@ def test_they_are_not_computed_where_nothing_reads_them(spec: AlgorithmSpec) -> 
     result = step(made, spec, random_shares(0))
     assert result.outputs.loss.isfinite()
     assert (result.reference_logp_qgk, made.forwards) == (None, 1)
+
+
+@pytest.mark.parametrize(("tokens", "several"), [(10_000, False), (30, True)])
+def test_every_pass_but_the_last_is_run_twice(tokens: int, several: bool) -> None:
+    made = engine()
+    learner = Learner(made, compose(TrialignSpec()), first_utilities(3), Budget.of_tokens(tokens))
+    result = learner.step(random_shares(0))
+    assert (result.passes > 1) == several
+    assert made.forwards == 2 * result.passes - 1
 
 
 def test_those_that_the_actors_kept_are_not_computed_again() -> None:

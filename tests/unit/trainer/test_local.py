@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -33,6 +34,11 @@ def run(world: World, request: pytest.FixtureRequest) -> ResolvedRun:
     return resolve(spec, RunFolder.of(spec))
 
 
+def resolved(world: World, name: str, **changes: Any) -> ResolvedRun:
+    spec = world.train_spec(name, **changes)
+    return resolve(spec, RunFolder.of(spec))
+
+
 def batches(run: ResolvedRun) -> list[list[GroupBatch]]:
     buffers = [RolloutBuffer(each) for each in run.buffers()]
     steps = range(run.plan.derived.steps)
@@ -53,6 +59,23 @@ def test_losses_and_adapter_are_those_of_the_plain_loop(run: ResolvedRun):
 def test_answers_compete_in_every_step(run: ResolvedRun):
     facts = [result.outputs.facts for result in LocalTraining.of(run).steps()]
     assert all(found is not None and found.right_short_g.isfinite().all() for found in facts)
+
+
+@pytest.mark.parametrize("policy", ["shared", "per_group"])
+def test_a_step_in_passes_is_the_step_in_one(world: World, policy: str):
+    """Reference, answers and candidates pass by pass; passes hold parts of trees."""
+    changes = {"policy": policy, "algorithm": {"kl": 0.05, "facts": {}}, "candidates": {"answers": 4}}
+    learner = {"workers": 1, "dtype": "float32"}
+    whole = resolved(world, "whole", learner=learner, **changes)
+    small = resolved(world, "small", learner={**learner, "tokens_per_pass": 50}, **changes)
+    one, several = LocalTraining.of(whole), LocalTraining.of(small)
+    expected, found = list(one.steps()), list(several.steps())
+    assert {result.passes for result in expected} == {1}
+    assert all(result.passes > 2 for result in found)
+    losses = [[float(result.outputs.loss.detach()) for result in results] for results in (expected, found)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    weights = [[each.detach() for each in training.policy.trainable()] for training in (one, several)]
+    torch.testing.assert_close(weights[1], weights[0], atol=2e-4, rtol=0)
 
 
 def test_logs_that_lack_groups_train(world: World, tmp_path: Path):

@@ -1,0 +1,89 @@
+"""What `trialign plan` tells against what a step takes: three small models of random weights, one rank, float32.
+
+python -m tests.benchmarks.plan_memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PreTrainedConfig, Qwen2Config
+
+from tests.benchmarks.learner_speed import RESULTS
+from tests.benchmarks.pass_budget import forget_peak, peak
+from tests.benchmarks.result import machine, write
+from trialign_ray.config.attention import MatmulSpec
+from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
+from trialign_ray.entrypoints.plan import optimizer_bytes
+from trialign_ray.entrypoints.versions import versions
+from trialign_ray.trainer.memory import footprint
+from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.plain_engine import PlainEngine
+from trialign_ray.trainer.policy import adapt
+
+MODELS: dict[str, PreTrainedConfig] = {
+    "llama": LlamaConfig(vocab_size=32_000, hidden_size=512, intermediate_size=1408, num_hidden_layers=8,
+                         num_attention_heads=8, num_key_value_heads=4),
+    "qwen2": Qwen2Config(vocab_size=60_000, hidden_size=384, intermediate_size=1024, num_hidden_layers=16,
+                         num_attention_heads=6, num_key_value_heads=2, tie_word_embeddings=True),
+    "neox": GPTNeoXConfig(vocab_size=20_000, hidden_size=640, intermediate_size=2560, num_hidden_layers=6,
+                          num_attention_heads=10),
+}  # fmt: skip
+LORA, LEARNER = LoraSpec(), LearnerSpec(workers=1, dtype="float32", attention=MatmulSpec())
+TREES = [Tree(list(range(60)), [[k + 1, *range(100, 119)] for k in range(8)])] * 4
+"""Four rows of 212 slots."""
+ROWS, WIDTH = 4, 212
+
+
+def measure(config: PreTrainedConfig) -> dict[str, float]:
+    """Bytes told and taken: of weights and optimizer, and of a pass; in a process of its own."""
+    torch.set_num_threads(1)
+    start = forget_peak()
+    policy = adapt(AutoModelForCausalLM.from_config(config, dtype=torch.float32), LORA, LEARNER, seed=0)
+    engine = PlainEngine(policy, OptimizerSpec(), 2, 1)
+    for _ in range(2):
+        engine.backward(engine(TREES).sum())
+        engine.step()
+    taken, told = peak() - start, footprint(config, LORA, LEARNER)
+    parts = {
+        "weights": told.frozen * told.size,
+        "optimizer": optimizer_bytes(told, LEARNER),
+        "activations": told.activations(ROWS, WIDTH),
+    }
+    return {"taken": taken, "told": sum(parts.values()), "told_over_taken": sum(parts.values()) / taken, **parts}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the models one after the other and leave the result as JSON."""
+    parser = argparse.ArgumentParser(description="What the plan tells of memory against what a step takes.")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS / f"plan_memory-{datetime.date.today().isoformat()}.json"
+    )
+    asked = parser.parse_args(arguments)
+    taken: dict[str, Any] = {}
+    for name, config in MODELS.items():
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            taken[name] = pool.submit(measure, config).result()
+        Console().log(name, taken[name])
+    result = {
+        "benchmark": "plan_memory",
+        "date": datetime.date.today().isoformat(),
+        "command": "python -m tests.benchmarks.plan_memory",
+        "unit": "bytes above the process before it made its model, at their highest over two steps",
+        "machine": machine(),
+        "versions": versions(),
+        "models": taken,
+    }
+    write(result, asked.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What a plan says follows from the configuration; it reads neither weights nor, where sizes are given, logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.tiny import tiny_config
+from tests.world import World
+from trialign_ray.cli.app import app
+from trialign_ray.config.train import TrainSpec
+from trialign_ray.entrypoints.plan import MemoryPlan, assumed_step, logged_step, plan
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.trainer.local import LocalTraining
+from trialign_ray.trainer.packing import tree_nodes
+from trialign_ray.trainer.resolve import resolve
+
+GIB = 2**30
+SIZES = ["--groups", "3", "--prompt-tokens", "30", "--response-tokens", "8"]
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> Path:
+    """A model's folder without weights and tokenizer."""
+    tiny_config().save_pretrained(str(tmp_path / "shape"))
+    return tmp_path / "shape"
+
+
+def made(shape: Path, available: int = 4 * GIB, **changes: Any) -> MemoryPlan:
+    fields: dict[str, Any] = {"name": "x", "model": str(shape), "logs": "none", "lora": {"rank": 4}}
+    learner = {"dtype": "float32", "workers": 2} | changes
+    spec = TrainSpec.model_validate(fields | {"learner": learner})
+    return plan(spec, assumed_step(spec, groups=3, prompt_tokens=30, response_tokens=8), available)
+
+
+def test_a_step_of_given_lengths_has_as_many_tokens(shape: Path) -> None:
+    found = made(shape)
+    assert found.tokens_per_step == 4 * 3 * (30 + 9 * 7)  # a response's last token is not a slot
+    assert found.total == found.process + found.weights + found.optimizer + found.activations
+
+
+def test_zero_splits_the_optimizer_and_its_third_stage_the_weights(shape: Path) -> None:
+    one, two, third = made(shape, workers=1), made(shape), made(shape, zero_stage=3)
+    assert two.optimizer < one.optimizer
+    assert (two.weights, third.weights) == (one.weights, one.weights // 2)
+
+
+def test_a_budget_bounds_the_largest_pass(shape: Path) -> None:
+    whole, small = made(shape), made(shape, tokens_per_pass=200)
+    assert whole.passes == 1
+    assert small.passes == 3
+    assert small.tokens_per_pass <= 200 < whole.tokens_per_pass
+    assert small.activations < whole.activations
+
+
+def test_activations_do_not_grow_with_the_questions_of_a_step(shape: Path) -> None:
+    fields: dict[str, Any] = {"name": "x", "model": str(shape), "logs": "none", "learner": {"tokens_per_pass": 200}}
+    plans = []
+    for questions in (4, 16):
+        spec = TrainSpec.model_validate(fields | {"questions_per_step": questions})
+        plans.append(plan(spec, assumed_step(spec, 3, 30, 8), GIB))
+    assert plans[0].activations == plans[1].activations
+    assert plans[1].passes > plans[0].passes
+
+
+@pytest.mark.parametrize(
+    ("changes", "available", "words"),
+    [
+        ({}, 1 << 20, ["zero_stage: 3", "bfloat16", "more than 2 workers"]),
+        ({"tokens_per_pass": 10**6}, 701 << 20, ["lower 'learner.tokens_per_pass' to "]),
+        ({}, 701 << 20, ["one response", "activation_checkpointing: true"]),
+    ],
+)
+def test_what_does_not_fit_is_told_with_what_to_change(
+    shape: Path, changes: dict[str, Any], available: int, words: list[str]
+) -> None:
+    found = made(shape, available, **changes)
+    assert found.total > available
+    assert all(word in line for word, line in zip(words, found.advice, strict=True))
+
+
+def test_the_step_of_the_logs_is_that_of_the_run(world: World) -> None:
+    spec = world.train_spec("planned", learner={"workers": 1, "dtype": "float32", "tokens_per_pass": 60})
+    step = logged_step(spec)
+    passes = {result.passes for result in LocalTraining.of(resolve(spec, RunFolder.of(spec))).steps()}
+    assert plan(spec, step, GIB).passes in passes
+    assert sum(map(tree_nodes, step.trees)) > 60
+    assert step.object_store > 0
+
+
+def command(shape: Path, *arguments: str) -> Any:
+    file = shape.parent / "spec.yaml"
+    file.write_text(f"name: x\nmodel: {shape}\nlogs: none\nlearner: {{workers: 2}}\n")
+    return CliRunner().invoke(app, ["plan", str(file), *arguments])
+
+
+def test_the_command_prints_the_plan_and_its_status_says_whether_it_fits(shape: Path) -> None:
+    fits, not_ = command(shape, *SIZES, "--memory", "4", "--json"), command(shape, *SIZES, "--memory", "0.5")
+    assert fits.exit_code == 0
+    assert json.loads(fits.stdout)["available"] == 4 * GIB
+    assert not_.exit_code == 1
+    assert "does not fit: set 'learner.zero_stage: 3'" in not_.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--groups", "3"], "give all three, or none"),
+        ([], "field 'logs'"),
+        ([*SIZES, "--set", "model=nowhere"], "field 'model'"),
+        ([*SIZES, "--set", "learner.gpu=true"], "--memory 80"),
+    ],
+)
+def test_what_cannot_be_planned_is_named(shape: Path, arguments: list[str], words: str) -> None:
+    refused = command(shape, *arguments)
+    assert refused.exit_code > 1
+    assert words in refused.output

@@ -1,0 +1,184 @@
+"""What a training run needs of each worker, told before anything starts: no weight is read and nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+import psutil
+import torch
+from transformers import AutoConfig, PreTrainedConfig
+
+from trialign_ray.actors.replay_buffer import RolloutBuffer
+from trialign_ray.config.train import LearnerSpec, TrainSpec
+from trialign_ray.data.batch import GroupBatch
+from trialign_ray.data.dataset import open_dataset
+from trialign_ray.errors import ModelError, SpecError, naming
+from trialign_ray.io.cache import absolute, local_folder
+from trialign_ray.models.loading import chat_tokens
+from trialign_ray.trainer.collate import assemble
+from trialign_ray.trainer.memory import CPU_SHARE, GPU_SHARE, Footprint, footprint
+from trialign_ray.trainer.packing import Tree, tree_nodes
+from trialign_ray.trainer.passes import Budget, Passes, divide
+from trialign_ray.trainer.resolve import buffer_specs, plan_training
+
+_LOOKED_AT = 4
+"""Steps of the logs that are packed; the plan is that of the largest."""
+_PROCESS = {"cpu": 700 << 20, "cuda": 600 << 20}
+"""Python with torch, Ray and DeepSpeed, or a CUDA context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The sizes that a plan is made for: given, or those of the logs."""
+
+    trees: Sequence[Tree]
+    object_store: int
+    """Bytes of two steps' batches: the one in work and the one ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Of one worker, in bytes where nothing else is said."""
+
+    process: int
+    weights: int
+    optimizer: int
+    """Adapter, its gradient, its float32 copy and the two moments of AdamW, as the ZeRO stage splits them."""
+    activations: int
+    """Of the largest pass."""
+    object_store: int
+    """In the shared memory of each machine, not of the worker."""
+    available: int
+    """What a worker may take in all."""
+    tokens_per_step: int
+    """Packed tokens of all workers."""
+    passes: int
+    tokens_per_pass: int
+    """Slots of the largest pass."""
+    advice: tuple[str, ...]
+    """What to change; empty where it fits."""
+
+    @property
+    def total(self) -> int:
+        """Most that the worker holds."""
+        return self.process + self.weights + self.optimizer + self.activations
+
+
+def assumed_step(spec: TrainSpec, groups: int, prompt_tokens: int, response_tokens: int) -> Step:
+    """A step whose prompts and responses have these lengths, and no two responses a common beginning."""
+    responses = spec.competing().own + spec.competing().borrowed
+    tree = Tree([0] * prompt_tokens, [[k + 1] * response_tokens for k in range(responses)])
+    size = 4 * (prompt_tokens + responses * response_tokens)
+    trees = spec.questions_per_step * groups
+    return Step([tree] * trees, 2 * size * trees)
+
+
+def logged_step(spec: TrainSpec) -> Step:
+    """The largest of the run's first steps; raises DataError, ModelError and SpecError."""
+    with naming("logs"):
+        logs = open_dataset(spec.logs)
+    plan = plan_training(spec, logs)
+    with naming("model"):
+        stop_ids = chat_tokens(local_folder(spec.model), spec.chat_template_kwargs).stop_ids
+    buffers = [RolloutBuffer(each) for each in buffer_specs(spec, logs, plan.groups, absolute(spec.model), stop_ids)]
+    looked_at = range(min(_LOOKED_AT, plan.derived.steps))
+    steps = [[buffer.batch(plan.sampler.of_step(step)) for buffer in buffers] for step in looked_at]
+    found = [Step(assemble(shares).trees, 2 * sum(map(_bytes, shares))) for shares in steps]
+    return max(found, key=lambda step: sum(map(tree_nodes, step.trees)))
+
+
+def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPlan:
+    """available: bytes that a worker may take; None for its share of this machine. Raises ModelError."""
+    learner, told = spec.learner, footprint(model_config(spec.model), spec.lora, spec.learner)
+    process = _PROCESS["cuda" if learner.gpu else "cpu"]
+    weights = told.frozen * told.size // (learner.workers if learner.zero_stage == 3 else 1)
+    optimizer = optimizer_bytes(told, learner)
+    held = _machine(learner) if available is None else available
+    room = round((held - process - weights - optimizer) * (GPU_SHARE if learner.gpu else CPU_SHARE))
+    budget = told.budget(room) if learner.tokens_per_pass is None else Budget.of_tokens(learner.tokens_per_pass)
+    passes = divide(step.trees, learner.workers, budget)
+    largest = max(_shapes(passes), key=lambda shape: told.activations(*shape))
+    activations = told.activations(*largest)
+    made = MemoryPlan(
+        process=process,
+        weights=weights,
+        optimizer=optimizer,
+        activations=activations,
+        object_store=step.object_store,
+        available=held,
+        tokens_per_step=sum(map(tree_nodes, step.trees)),
+        passes=len(passes.indices[0]),
+        tokens_per_pass=largest[0] * largest[1],
+        advice=(),
+    )
+    return made if made.total <= held else replace(made, advice=tuple(_advice(made, learner)))
+
+
+def optimizer_bytes(told: Footprint, learner: LearnerSpec) -> int:
+    """Of one worker: adapter and gradient in the model's precision, and 16 bytes a weight that ZeRO always splits."""
+    own = 2 * told.size // (learner.workers if learner.zero_stage == 3 else 1)
+    return told.trained * own + told.trained * 16 // learner.workers
+
+
+def model_config(model: str) -> PreTrainedConfig:
+    """The architecture in a model's folder, which need not hold weights; raises ModelError."""
+    with naming("model"):
+        folder = local_folder(model)
+        try:
+            found: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{model}: no config.json of a model that this library knows: {str(error).splitlines()[0]}. "
+                "Give the folder of a Hugging Face causal LM."
+            ) from None
+        return found
+
+
+def _shapes(passes: Passes) -> Iterator[tuple[int, int]]:
+    """Rows and width of every pass that has trees, as passes are filled."""
+    for rank in range(len(passes.indices)):
+        for part in passes.of_rank(rank):
+            if part:
+                yield len(part), max(map(tree_nodes, part))
+
+
+def _machine(learner: LearnerSpec) -> int:
+    """A worker's share of this machine: of its memory, or one of its GPUs."""
+    if not learner.gpu:
+        return psutil.virtual_memory().available // learner.workers
+    if not torch.cuda.is_available():
+        raise SpecError("this machine has no GPU to go by. Give the memory of one: --memory 80.")
+    return torch.cuda.mem_get_info()[1]
+
+
+def _advice(made: MemoryPlan, learner: LearnerSpec) -> Iterator[str]:
+    still = made.process + made.weights + made.optimizer
+    if still > made.available:
+        if learner.zero_stage < 3:
+            yield "set 'learner.zero_stage: 3': the weights are split over the workers"
+        if learner.dtype == "float32":
+            yield "set 'learner.dtype: bfloat16': half the weights"
+        yield f"take more than {learner.workers} workers, or workers with more than {made.available / 2**30:.1f} GiB"
+    elif learner.tokens_per_pass is not None:
+        share = (made.available - still) / made.activations
+        yield f"lower 'learner.tokens_per_pass' to {max(1, int(made.tokens_per_pass * share))}, or leave it out"
+    else:
+        yield "one response is more than a pass holds: take shorter responses or workers with more memory"
+        if not learner.activation_checkpointing:
+            yield "set 'learner.activation_checkpointing: true': of each layer its input stays"
+
+
+def _bytes(share: GroupBatch) -> int:
+    """Of its arrays; those of the answers are as short as the candidates' and are counted by their tokens."""
+    arrays: list[npt.NDArray[Any]] = [
+        share.prompt_t,
+        share.response_t,
+        share.utility_n,
+        share.truth_n,
+        share.answer_n,
+        share.own_n,
+    ]
+    return sum(array.nbytes for array in arrays) + (0 if share.answers is None else share.answers.form_t.nbytes)
