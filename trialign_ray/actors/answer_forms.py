@@ -19,10 +19,10 @@ import numpy as np
 from pydantic import JsonValue
 
 from trialign_ray.config.train import CandidateSpec
-from trialign_ray.data.answer_sets import AnswerSet, answer_sets
+from trialign_ray.data.answer_sets import AnswerSets
 from trialign_ray.data.batch import AnswerForms
 from trialign_ray.data.dataset import Dataset, open_dataset
-from trialign_ray.io.cache import local_folder
+from trialign_ray.io.cache import cache_folder, local_folder
 
 if TYPE_CHECKING:
     from trialign_ray.models.chat_tokens import ChatTokens
@@ -64,18 +64,19 @@ class FormWriter:
         return chat_tokens(local_folder(self._model), self._arguments)
 
     @cached_property
-    def _sets(self) -> dict[str, AnswerSet]:
-        return answer_sets(open_dataset(self._logs), self._candidates.answers)
+    def _sets(self) -> AnswerSets:
+        return AnswerSets.of(open_dataset(self._logs), self._candidates.answers, cache_folder() / "partitions")
 
     def of(self, question_id: str, wordings: Sequence[Wording]) -> QuestionForms:
         """The forms of one question; none where fewer than two answers are known. Raises DataError and ModelError.
 
         wordings: responses behind the group's prompt, those first whose frames are taken.
         """
-        if question_id not in self._sets:
+        answers = self._sets.set_of(question_id)
+        if answers is None:
             return NO_FORMS
         # Names that a tokenizer cannot tell apart cannot compete; the truth, which comes first, stays.
-        by_ids = {tuple(self._tokens.response(name)): name for name in reversed(self._sets[question_id].names)}
+        by_ids = {tuple(self._tokens.response(name)): name for name in reversed(answers.names)}
         names = list(reversed(by_ids.values()))
         if len(names) < 2:
             return NO_FORMS

@@ -39,21 +39,29 @@ class Ragged:
 
     def take(self, rows: Ints) -> Ragged:
         """The lists of `rows`, in that order, in new arrays."""
-        starts, ends = self.offsets[rows], self.offsets[rows + 1]
-        return Ragged(self.values[spans(starts, ends)], offsets_of(ends - starts))
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        offsets = offsets_of(lengths)
+        return Ragged(self.values[_places(starts, lengths, offsets)], offsets)
 
 
 def spans(starts: Ints, ends: Ints) -> Ints:
     """All of starts[0] to ends[0], then all of starts[1] to ends[1], and so on."""
     lengths = ends - starts
-    before = np.cumsum(lengths) - lengths
-    found: Ints = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(starts - before, lengths)
-    return found
+    return _places(starts, lengths, offsets_of(lengths))
+
+
+def _places(starts: Ints, lengths: Ints, offsets: Ints) -> Ints:
+    every: Ints = np.arange(offsets[-1], dtype=np.int64)
+    every += np.repeat(starts - offsets[:-1], lengths)
+    return every
 
 
 def offsets_of(lengths: Sequence[int] | Ints) -> Ints:
     """Where each of lists of these lengths begins, and where the last ends."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def texts(values: Iterable[str]) -> tuple[Array, Ints]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,10 @@ class TemporaryDatabase:
         except sqlite3.Error as error:
             reason = f"the temporary database of the import cannot be used: {error}"
             raise DataError(f"{reason}. Free space for temporary files, or name another folder in TMPDIR.") from error
+
+    def each(self, statement: str) -> Iterator[Any]:
+        """What a statement returns, a tuple at a time."""
+        yield from self._connection.execute(statement)
 
 
 class SampleCounter:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.data.samples import GROUPS, row, table
-from trialign_ray.data.answer_sets import AnswerSet, answer_sets
+from trialign_ray.data import answer_sets
+from trialign_ray.data.answer_sets import AnswerSet, AnswerSets
 from trialign_ray.data.dataset import open_dataset, write_logs
 
 
 def sets_of(folder: Path, rows: list[dict[str, Any]], count: int = 8) -> dict[str, AnswerSet]:
     write_logs(table(rows), str(folder / "logs"), GROUPS, overwrite=True)
-    return answer_sets(open_dataset(str(folder / "logs")), count)
+    sets = AnswerSets.of(open_dataset(str(folder / "logs")), count, folder / "cache")
+    found = {name: sets.set_of(name) for name in ("peru", "ecuador", "chile")}
+    return {name: answers for name, answers in found.items() if answers is not None}
 
 
 def said(answer: str | None, group: str = "neutral", question: str = "peru", **changes: Any) -> dict[str, Any]:
@@ -60,3 +65,19 @@ def test_without_a_truth_the_answers_are_what_groups_said(tmp_path: Path):
 def test_a_set_is_cut_at_the_count(tmp_path: Path):
     rows = [said("Lima"), *(said(f"Town {n}") for n in range(9))]
     assert len(sets_of(tmp_path, rows, count=4)["peru"].names) == 4
+
+
+def test_of_many_answers_of_a_topic_the_same_few_fill_all_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(answer_sets, "_MOST_OF_TOPIC", 3)
+    towns = [f"Town {n}" for n in range(20)]
+    others = [said(name, question="ecuador") | {"question_id": name, "references": [name]} for name in towns]
+    names = sets_of(tmp_path, [said("Lima"), *others], count=30)["peru"].names
+    assert len(names) == 4
+    assert names[0] == "Lima"
+
+
+def test_what_is_counted_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = [said("Cusco"), said("Lima"), said("Lima")]
+    before = sets_of(tmp_path, rows)
+    monkeypatch.setattr(answer_sets, "_make", None)
+    assert sets_of(tmp_path, rows) == before
