@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from trialign_ray.config.base import Strict
+from trialign_ray.config.critic import CriticSpec, OmigaCriticSpec
 from trialign_ray.config.losses import AwrSpec, PolicyLossSpec
 from trialign_ray.config.seams import Entry, Imported, OneOf
 from trialign_ray.config.welfare import AlphaFairSpec, WelfareSpec
@@ -258,6 +259,15 @@ class MacaSpec(AlgorithmSpec):
         return {"labels": "majority"}
 
 
+class OmigaSpec(AlgorithmSpec):
+    """Advantage weights from a learnt centralised critic of the logged games; the ablation of exact credit."""
+
+    name: Literal["omiga"]
+    """Which algorithm."""
+    critic: CriticSpec = OmigaCriticSpec()
+    """What a response is worth to all groups."""
+
+
 class ImportedAlgorithm(AlgorithmSpec, Imported):
     """An algorithm of the user's own, called with `utility` and its options."""
 
@@ -280,6 +290,7 @@ ALGORITHMS: dict[str, Entry] = {
     "maca": Entry(MacaSpec, "trialign_ray.algorithms.maca:maca"),
     "opct": Entry(OpctSpec, "trialign_ray.algorithms.opct:opct"),
     "privileged": Entry(PrivilegedPeersSpec, "trialign_ray.algorithms.privileged:privileged"),
+    "omiga": Entry(OmigaSpec, "trialign_ray.algorithms.omiga:omiga"),
 }
 """Name in the specification -> algorithm. Each is called with its fields and gives an `Objective`."""
 

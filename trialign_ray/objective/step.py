@@ -17,6 +17,7 @@ from trialign_ray.config.algorithm import InconsistencySpec
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.answers import AnswerSets, FactOutputs, FactTerms, fact_terms
 from trialign_ray.objective.candidates import Candidates, candidate_policy
+from trialign_ray.objective.critic.base import Critic
 from trialign_ray.objective.inconsistency import clamp_coefficient, inconsistency
 from trialign_ray.objective.losses.base import LossInputs, PolicyLoss
 from trialign_ray.objective.welfare.alpha_fair import AlphaFair
@@ -40,6 +41,8 @@ class Objective:
     """Answer-level terms; they need the step's answers."""
     kl: float = 0.0
     """beta."""
+    critic: Critic | None = None
+    """What the loss asks, to be fitted on the logged games before the first step."""
     neutral_reference: bool = False
     """Whether reference log-probs are those behind the first group's prompt instead of each group's own."""
     utility_decay: float = 0.9

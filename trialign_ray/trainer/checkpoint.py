@@ -3,6 +3,7 @@
 zero/                    DeepSpeed's shards: adapter masters, optimizer and schedule (each rank its own)
 adapter/                 the PEFT adapter, safetensors; in a folder a group where each has its own
 state.json               step, moving averages, the group actors' statistics
+critic.safetensors       what the critic has learnt, where the algorithm has one
 references.safetensors   the group actors' reference log-probs, as arrays
 rng-<rank>.pt            torch's generator of the rank
 files-<rank>.json        name and bytes of every file that the rank wrote, so that a copy cut short is told from a whole
@@ -19,15 +20,19 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
 
 from trialign_ray.actors.state import BufferState, GroupState
 from trialign_ray.errors import CheckpointError
 from trialign_ray.io.storage import Location, reading
+from trialign_ray.objective.critic.base import Critic
 from trialign_ray.trainer.policy import Policy
 
 _TAG = "state"
-_STATE, _REFERENCES = "state.json", "references.safetensors"
+_STATE, _REFERENCES, _CRITIC = "state.json", "references.safetensors", "critic.safetensors"
 _ARRAYS = ("question_r", "count_r", "reference_logp_n")
 
 
@@ -63,13 +68,15 @@ class TrainingState:
     workers: int
 
 
-def save(folder: Path, engine: CheckpointEngine, state: TrainingState) -> None:
+def save(folder: Path, engine: CheckpointEngine, state: TrainingState, critic: Critic | None = None) -> None:
     """Write this rank's part of a checkpoint; every rank calls it, and leaves it when all have written."""
     engine.save_checkpoint(str(folder / "zero"), tag=_TAG, exclude_frozen_parameters=True)
     torch.save(torch.get_rng_state(), folder / f"rng-{dist.get_rank()}.pt")
     save_adapter(folder / "adapter", engine)
     if dist.get_rank() == 0:
         write_state(folder, state)
+        if critic is not None:
+            save_tensors(dict(critic.state_dict()), folder / _CRITIC)
     dist.barrier()
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     written = {name: size for name, size in files.items() if not name.startswith("files-")}
@@ -99,6 +106,16 @@ def load(folder: Path, engine: CheckpointEngine) -> TrainingState:
         raise CheckpointError(f"{folder.name}: its ZeRO shards are missing. Resume from another checkpoint.")
     torch.set_rng_state(torch.load(folder / f"rng-{dist.get_rank()}.pt", weights_only=True))
     return state
+
+
+def load_critic(folder: Path, critic: Critic | None) -> None:
+    """Restore what the critic, if there is one, had learnt; raises CheckpointError where it is not there."""
+    if critic is None:
+        return
+    try:
+        critic.load_state_dict(load_tensors(folder / _CRITIC))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{folder.name}: its critic cannot be read: {error}. Resume from another one.") from None
 
 
 def write_state(folder: Path, state: TrainingState) -> None:

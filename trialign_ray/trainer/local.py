@@ -9,6 +9,7 @@ from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.algorithms.compose import compose
 from trialign_ray.models.loading import load_model
 from trialign_ray.objective.step import first_utilities
+from trialign_ray.trainer.critic_games import fit_critic
 from trialign_ray.trainer.learner import Learner, StepResult
 from trialign_ray.trainer.memory import pass_budget
 from trialign_ray.trainer.plain_engine import PlainEngine, one_process
@@ -38,7 +39,9 @@ class LocalTraining:
         buffers = [RolloutBuffer(each) for each in run.buffers()]
         with one_process(engine.device):
             budget = pass_budget(self.policy.model.config, run.spec.lora, run.spec.learner, engine.device)
-            learner = Learner(engine, compose(run.spec.algorithm), first_utilities(derived.groups), budget)
+            objective = compose(run.spec.algorithm)
+            fit_critic(objective.critic, run.plan, run.spec, engine.device)
+            learner = Learner(engine, objective, first_utilities(derived.groups), budget)
             for step in range(derived.steps):
                 questions = run.plan.sampler.of_step(step)
                 result = learner.step([buffer.batch(questions) for buffer in buffers])

@@ -27,6 +27,7 @@ from trialign_ray.models.loading import load_model
 from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer import checkpoint as checkpoints
 from trialign_ray.trainer.checkpoint import TrainingState
+from trialign_ray.trainer.critic_games import fit_critic
 from trialign_ray.trainer.engine import initialize
 from trialign_ray.trainer.learner import Learner, StepResult
 from trialign_ray.trainer.memory import pass_budget
@@ -102,15 +103,19 @@ class _Rank:
             policy.to(torch.device("cuda", torch.cuda.current_device()))
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)
         budget = pass_budget(model.config, spec.lora, spec.learner, self._engine.device)
-        self._learner = Learner(self._engine, compose(spec.algorithm), first_utilities(derived.groups), budget)
+        objective = compose(spec.algorithm)
+        self._critic = objective.critic
+        self._learner = Learner(self._engine, objective, first_utilities(derived.groups), budget)
         self._step = 0
 
     def restore(self) -> None:
         checkpoint = ray.train.get_checkpoint() or self._inputs.resume_from
         if checkpoint is None:
+            fit_critic(self._critic, self._plan, self._inputs.spec, self._engine.device)
             return
         with checkpoint.as_directory() as folder:
             state = checkpoints.load(Path(folder), self._engine)
+            checkpoints.load_critic(Path(folder), self._critic)
         self._step = state.step
         self._learner.utility_g = torch.tensor(state.utility, dtype=torch.float64)
         self._learner.weight_g = torch.tensor(state.weight, dtype=torch.float64)
@@ -179,7 +184,7 @@ class _Rank:
         utility, weight = self._learner.utility_g.tolist(), self._learner.weight_g.tolist()
         state = TrainingState(self._step, utility, weight, groups, workers)
         with tempfile.TemporaryDirectory() as folder:
-            checkpoints.save(Path(folder), self._engine, state)
+            checkpoints.save(Path(folder), self._engine, state, self._critic)
             ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def _row(self, result: StepResult, waited: float) -> Row:

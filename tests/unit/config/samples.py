@@ -26,6 +26,7 @@ from trialign_ray.config.compare import (
     Regime,
     ValidationSpec,
 )
+from trialign_ray.config.critic import CRITICS
 from trialign_ray.config.cues import (
     BeliefCue,
     BiographyCue,
@@ -130,7 +131,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     **{entry.spec: {} for entry in ATTENTION.values()},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
     **{model: {} for model in (TrialignSpec, UtilitySpec, FactsSpec, InconsistencySpec)},
-    **{entry.spec: {} for entry in (*LOSSES.values(), *WELFARES.values())},
+    **{entry.spec: {} for entry in (*LOSSES.values(), *WELFARES.values(), *CRITICS.values())},
     **{model: {} for model in (CandidateSpec, LoraSpec, OptimizerSpec, LearnerSpec)},
     **{model: {} for model in (LogChanges, ValidationSpec, CellSpec)},
     FewerRows: {"groups": ["nurse"]},
