@@ -14,7 +14,8 @@ from trialign_ray.config.base import Strict
 from trialign_ray.config.losses import LOSSES
 from trialign_ray.config.seams import build
 from trialign_ray.config.welfare import WELFARES
-from trialign_ray.objective.answers import FactTerms
+from trialign_ray.objective.answer_likelihood import AnswerLikelihood, WithLikelihood
+from trialign_ray.objective.answers import AnswerTerms, FactTerms
 from trialign_ray.objective.step import Objective
 
 
@@ -33,8 +34,15 @@ def trialign(
         loss=build(LOSSES, loss),
         welfare=build(WELFARES, welfare, "family"),
         inconsistency=inconsistency,
-        facts=None if facts is None else FactTerms(**dict(facts)),
+        facts=None if facts is None else _answer_terms(facts),
         kl=kl,
         w_truth=utility.w_truth,
         utility_decay=utility_decay,
     )
+
+
+def _answer_terms(facts: FactsSpec) -> AnswerTerms:
+    terms = FactTerms(short=facts.short, frames=facts.frames, alpha=facts.alpha, inconsistency=facts.inconsistency)
+    if facts.likelihood is None:
+        return terms
+    return WithLikelihood(terms, AnswerLikelihood(**dict(facts.likelihood)))

@@ -35,6 +35,18 @@ class InconsistencySpec(Strict):
     no truth is known, anchored and variance are symmetric."""
 
 
+class AnswerLikelihoodSpec(Strict):
+    """The truth itself among what is imitated; see `trialign_ray.objective.answer_likelihood`.
+
+    Weights are of whole responses, where those of logged ones are of a token.
+    """
+
+    short: float = Field(default=0.3, ge=0, le=100)
+    """Weight of the short answer."""
+    frames: float = Field(default=0.05, ge=0, le=100)
+    """Weight of the answer in the place of the one that a logged wording gives."""
+
+
 class FactsSpec(Strict):
     """Terms on a closed set of answers instead of wordings; see `trialign_ray.objective.answers`.
 
@@ -49,6 +61,8 @@ class FactsSpec(Strict):
     """Aversion to inequality between the groups within a question: 0 is expected truth, 1 Nash welfare of truth."""
     inconsistency: InconsistencySpec = InconsistencySpec()
     """What different answers to one question cost."""
+    likelihood: AnswerLikelihoodSpec | None = None
+    """Likelihood of the truth itself beside the terms on the closed set, whose slope ends where the set is decided."""
 
 
 class AlgorithmSpec(Strict):
@@ -94,6 +108,8 @@ class SftSpec(AlgorithmSpec):
 
     name: Literal["sft"]
     """Which algorithm."""
+    facts: AnswerLikelihoodSpec | None = None
+    """Likelihood of the truth itself beside them, which needs `candidates.answers`; none without it."""
 
 
 class DpoSpec(AlgorithmSpec):

@@ -8,12 +8,12 @@ counts, no group's answer is compared with another's, and other answers are not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from trialign_ray.objective.answers import AnswerSets, FactOutputs, answer_policy
+from trialign_ray.objective.answers import AnswerSets, AnswerTerms, FactOutputs, answer_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,19 @@ class AnswerLikelihood:
             penalty=logp_qgfa.new_zeros(()),
             coefficient=0.0,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WithLikelihood:
+    """Other answer-level terms and the likelihood beside them."""
+
+    terms: AnswerTerms
+    likelihood: AnswerLikelihood
+
+    def __call__(self, logp_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> FactOutputs:
+        """The sum of both losses; all else is of the terms."""
+        found = self.terms(logp_qgfa, answers, weight_g)
+        return replace(found, loss=found.loss + self.likelihood(logp_qgfa, answers, weight_g).loss)
 
 
 def _mean_g(right_qgf: Tensor, known_qgf: Tensor) -> Tensor:

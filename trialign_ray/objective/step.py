@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trialign_ray.config.algorithm import InconsistencySpec
 from trialign_ray.objective.advantage import standardise
-from trialign_ray.objective.answers import AnswerSets, FactOutputs, FactTerms, fact_terms
+from trialign_ray.objective.answers import AnswerSets, AnswerTerms, FactOutputs
 from trialign_ray.objective.candidates import Candidates, candidate_policy
 from trialign_ray.objective.critic.base import Critic
 from trialign_ray.objective.inconsistency import clamp_coefficient, inconsistency
@@ -37,7 +37,7 @@ class Objective:
     welfare: Welfare | MovingWelfare = _EQUAL
     """By default every group counts the same."""
     inconsistency: InconsistencySpec = _NO_PENALTY
-    facts: FactTerms | None = None
+    facts: AnswerTerms | None = None
     """Answer-level terms; they need the step's answers."""
     kl: float = 0.0
     """beta."""
@@ -144,10 +144,10 @@ def _weights(
     return welfare.weights(average_g)
 
 
-def _facts(terms: FactTerms, scored: ScoredAnswers | None, weight_g: Tensor) -> FactOutputs:
+def _facts(terms: AnswerTerms, scored: ScoredAnswers | None, weight_g: Tensor) -> FactOutputs:
     if scored is None:
         raise ValueError("answer-level terms need scored answers; the step has none")
-    return fact_terms(terms, scored.logp_qgfa, scored.answers, weight_g)
+    return terms(scored.logp_qgfa, scored.answers, weight_g)
 
 
 def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
