@@ -26,6 +26,8 @@ from trialign_ray.trainer.resolve import buffer_specs, plan_training
 
 _LOOKED_AT = 4
 """Steps of the logs that are packed; the plan is that of the largest."""
+_LIVE = 1_000_000_000
+"""Weights that ZeRO 3 gathers ahead at most: DeepSpeed's `stage3_max_live_parameters`."""
 _PROCESS = {"cpu": 700 << 20, "cuda": 600 << 20}
 """Python with torch, Ray and DeepSpeed, or a CUDA context."""
 
@@ -94,7 +96,7 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
     """available: bytes that a worker may take; None for its share of this machine. Raises ModelError."""
     learner, told = spec.learner, footprint(model_config(spec.model), spec.lora, spec.learner)
     process = _PROCESS["cuda" if learner.gpu else "cpu"]
-    weights = told.frozen * told.size // (learner.workers if learner.zero_stage == 3 else 1)
+    weights = weight_bytes(told, learner)
     optimizer = optimizer_bytes(told, learner)
     held = _machine(learner) if available is None else available
     room = round((held - process - weights - optimizer) * (GPU_SHARE if learner.gpu else CPU_SHARE))
@@ -115,6 +117,13 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
         advice=(),
     )
     return made if made.total <= held else replace(made, advice=tuple(_advice(made, learner)))
+
+
+def weight_bytes(told: Footprint, learner: LearnerSpec) -> int:
+    """Of one worker: all frozen weights, or under ZeRO 3 its share of them and those that are gathered at one time."""
+    if learner.zero_stage < 3:
+        return told.frozen * told.size
+    return (told.frozen // learner.workers + min(told.frozen, _LIVE)) * told.size
 
 
 def optimizer_bytes(told: Footprint, learner: LearnerSpec) -> int:

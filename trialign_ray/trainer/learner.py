@@ -92,7 +92,7 @@ class Learner:
         )
 
     def _divide(self, trees: Sequence[Tree]) -> Passes:
-        return divide(trees, dist.get_world_size(), self._budget)
+        return divide(trees, dist.get_world_size(), self._budget, apart=self._engine.module.apart)
 
     def _scored(self, trees: Sequence[Tree]) -> Tensor:
         """Log-probs of the responses of one pass, [responses of the pass]; a pass without trees takes part too."""

@@ -64,9 +64,10 @@ class Passes:
         ]
 
 
-def divide(trees: Sequence[Tree], ranks: int, budget: Budget) -> Passes:
-    """Passes within the budget; one of a single response may be larger."""
-    parts = tuple(part for tree in trees for part in _split(tree, budget))
+def divide(trees: Sequence[Tree], ranks: int, budget: Budget, *, apart: bool = False) -> Passes:
+    """Passes within the budget; one of a single response may be larger. apart: each response is a row of its own."""
+    cut = _responses_of if apart else _split
+    parts = tuple(part for tree in trees for part in cut(tree, budget))
     size = [tree_nodes(part) for part in parts]
     passes = [_fill(share, size, budget) for share in divide_trees(parts, ranks)]
     most = max(1, *map(len, passes))
@@ -97,6 +98,11 @@ def _split(tree: Tree, budget: Budget) -> Iterator[Tree]:
             start, filled = stop, len(tree.prompt)
         filled += len(response) - 1
     yield _part(tree, start, len(tree.responses))
+
+
+def _responses_of(tree: Tree, _: Budget) -> Iterator[Tree]:
+    for s in range(len(tree.responses)):
+        yield _part(tree, s, s + 1)
 
 
 def _part(tree: Tree, start: int, stop: int) -> Tree:

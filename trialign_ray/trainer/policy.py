@@ -46,6 +46,11 @@ class Policy(nn.Module):
         """Stays in evaluation mode: a log-prob is that of the policy that is deployed, the same each time."""
         return super().train(False)
 
+    @property
+    def apart(self) -> bool:
+        """Whether each response is a row of its own, behind its own copy of the prompt."""
+        return self._attention.implementation is None
+
     def forward(self, trees: Sequence[Tree]) -> Tensor:
         """Log p(response | prompt) under the adapted model; with all adapters off inside `reference()`."""
         if not self._groups:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.trainer.models import random_tree, trees
-from trialign_ray.trainer.packing import Tree, pack, tree_nodes
+from trialign_ray.trainer.packing import Tree, pack, pack_apart, tree_nodes
 from trialign_ray.trainer.passes import Budget, divide
 
 MANY = [random_tree(random.Random(seed), prompt=2 + seed % 5, responses=1 + seed % 4) for seed in range(13)]
@@ -59,6 +59,13 @@ def test_what_fits_is_one_pass_of_whole_trees() -> None:
     divided = divide(MANY, 1, Budget.of_tokens(100_000))
     assert divided.trees == tuple(MANY)
     assert len(divided.of_rank(0)) == 1
+
+
+def test_responses_that_lie_apart_are_counted_with_their_prompts() -> None:
+    divided = divide(MANY, 2, Budget.of_tokens(30), apart=True)
+    assert {len(part.responses) for part in divided.trees} == {1}
+    assert all(pack_apart(part).ids_rt.size <= 30 for rank in range(2) for part in divided.of_rank(rank) if part)
+    assert torch.equal(torch.cat(divided.numbers()).sort().values, torch.arange(len(divided.trees)))
 
 
 def test_a_tree_above_the_budget_is_taken_apart_between_responses() -> None:
