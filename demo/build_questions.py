@@ -19,6 +19,7 @@ import names
 import periodictable
 import reasoning_gym
 
+from trialign_ray.bench.sets import with_misbeliefs
 from trialign_ray.config.game import Question, QuestionSet, Split
 from trialign_ray.rewards.text import normalise
 
@@ -53,6 +54,7 @@ def main() -> None:
         distractors={"capitals": cities(countries), "currencies": names.FORMER_CURRENCIES, "elements": namesakes()},
         questions=tuple(question for question in split(fair) if not question.question_id.endswith(DISSOLVED)),
     )
+    chosen = with_misbeliefs(chosen)
     target = Path(__file__).parent / "questions.json"
     target.write_text(chosen.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
 

@@ -36,7 +36,13 @@ def make(name: str) -> QuestionSet:
     if name not in SETS:
         raise SpecError(f"question set '{name}': is not known. `trialign bench list` names them all.")
     entry = SETS[name]
-    made = QuestionSet(name=name, vocabularies=entry.vocabularies(), questions=tuple(entry.questions()))
+    return with_misbeliefs(
+        QuestionSet(name=name, vocabularies=entry.vocabularies(), questions=tuple(entry.questions()))
+    )
+
+
+def with_misbeliefs(made: QuestionSet) -> QuestionSet:
+    """The set with a wrong answer to believe in wherever one can be drawn and none is written."""
     wrong = _misbeliefs(made)
     believed = (q.model_copy(update={"misbelief": q.misbelief or wrong.get(q.question_id, "")}) for q in made.questions)
     return made.model_copy(update={"questions": tuple(believed)})

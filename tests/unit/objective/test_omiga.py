@@ -117,8 +117,10 @@ def test_groups_in_another_order_have_the_same_merits(game: Game):
 
 
 def test_the_joint_value_never_falls_where_a_groups_own_rises():
-    turn = Turn(*(torch.rand(2, 3, 4, dtype=torch.float64) for _ in range(2)), torch.randint(3, (2, 3, 4)),
-                torch.ones(2, 3, 4), torch.ones(2, 3, 4, dtype=torch.bool))  # fmt: skip
+    share = torch.rand(2, 3, 4, dtype=torch.float64)
+    turn = Turn(
+        share, share, torch.randint(3, (2, 3, 4)), torch.ones(2, 3, 4), torch.ones_like(share, dtype=torch.bool)
+    )
     values = critic()._values(features(turn, turn, turn, torch.ones(2, dtype=torch.bool)))
     assert (values.w_g >= 0).all()
     raised = values.total(values.q_g + 1, turn.there_qng)

@@ -120,7 +120,7 @@ def _trained(
             if not target.exists():  # a cell beside this one may have trained the same
                 upload_folder(Path(staging), target)
     folder = local_folder(target)
-    own = cell.train.own_adapters(manifest(logs_of(spec, cell)).names)
+    own = cell.train.own_adapters(cell.train.groups or manifest(logs_of(spec, cell)).names)
     adapters: Adapters = {group: folder / group for group in own} or {None: folder}
     return Training(**json.loads((folder / _TRAINING).read_text(encoding="utf-8"))), adapters
 

@@ -129,7 +129,7 @@ def _with_key(spec: CompareSpec, cell: Cell) -> Cell:
     training = None if cell.stage == "reference" else _training(spec, cell)
     with naming("base.model"):
         weights = _weights(cell.train.model)
-    asked = {
+    asked: dict[str, Any] = {
         "training": training,
         "reference": None if training else [cell.arm, *weights],
         "model": _given(cell.train, include={"chat_template_kwargs", "learner"}),
