@@ -23,7 +23,7 @@ from trialign_ray.objective.candidates import Candidates
 from trialign_ray.objective.step import Objective, StepOutputs, step_objective
 from trialign_ray.trainer.collate import StepBatch, assemble
 from trialign_ray.trainer.engine import TrainingEngine
-from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.packing import Tree, tree_nodes
 from trialign_ray.trainer.passes import WHOLE, Budget, Passes, divide
 from trialign_ray.trainer.response_logprobs import NO_TREE
 
@@ -38,6 +38,9 @@ class StepResult:
     grad_norm: float
     learning_rate: float
     response_tokens: int
+    """Of all candidates, each in full."""
+    scored_tokens: int
+    """Tokens that pass the model with a gradient: prompts, candidates and answers, those of a shared prefix once."""
     seconds: float
     reference_logp_qgk: Tensor | None
     scored_qgk: Tensor
@@ -85,6 +88,7 @@ class Learner:
             grad_norm=float(self._engine.get_global_grad_norm() or 0.0),
             learning_rate=rate,
             response_tokens=batch.response_tokens,
+            scored_tokens=sum(map(tree_nodes, batch.trees)),
             seconds=time.perf_counter() - started,
             reference_logp_qgk=reference,
             scored_qgk=batch.scored_qgk,

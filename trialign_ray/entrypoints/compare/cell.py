@@ -48,6 +48,7 @@ class Training:
 
     steps: int = 0
     tokens: int = 0
+    scored_tokens: int | None = None
     seconds: float = 0.0
 
 
@@ -83,7 +84,8 @@ def run_cell(spec: CompareSpec, cell: Cell, progress: Progress) -> None:
     result = CellResult(
         **{"key": cell.key, "stage": cell.stage, "arm": cell.arm, "regime": cell.regime, "seed": cell.seed},
         **{"learning_rate": cell.train.optimizer.learning_rate if training.steps else None, "steps": training.steps},
-        **{"training_tokens": training.tokens, "training_seconds": training.seconds, "text_tokens": tokens},
+        **{"training_tokens": training.tokens, "scored_tokens": training.scored_tokens},
+        **{"training_seconds": training.seconds, "text_tokens": tokens},
         **{"calls": calls / served, "tokens": written / served, "text_logprob": logprob},
         **{"device": device, "versions": versions(), "seconds": time.monotonic() - started},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -107,15 +109,16 @@ def _trained(
         train = cell.train.model_copy(update={"logs": logs_of(spec, cell)})
         run = resolve(train, RunFolder(target))
         local = LocalTraining.of(run, device)
-        steps, tokens, seconds = run.plan.derived.steps, 0, 0.0
+        steps, tokens, scored, seconds = run.plan.derived.steps, 0, 0, 0.0
         progress.begin(f"training {cell.label}", steps)
         for result in local.steps():
             tokens, seconds = tokens + result.response_tokens, seconds + result.seconds
+            scored += result.scored_tokens
             progress.advance()
         progress.end()
         with tempfile.TemporaryDirectory(prefix="trialign-adapter-") as staging:
             local.policy.save(Path(staging))
-            told = {"steps": steps, "tokens": tokens, "seconds": round(seconds, 3)}
+            told = {"steps": steps, "tokens": tokens, "scored_tokens": scored, "seconds": round(seconds, 3)}
             (Path(staging) / _TRAINING).write_text(json.dumps(told), encoding="utf-8")
             if not target.exists():  # a cell beside this one may have trained the same
                 upload_folder(Path(staging), target)

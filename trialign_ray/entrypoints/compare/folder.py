@@ -35,6 +35,9 @@ class CellResult(Strict):
     steps: int
     training_tokens: int
     """Response tokens over all steps, each candidate in full."""
+    scored_tokens: int | None = None
+    """Tokens that passed the model in training: prompts, responses and answers, those of a shared prefix once. None
+    of a reference."""
     training_seconds: float
     seconds: float
     """Of the whole cell."""

@@ -34,6 +34,10 @@ class ArmRow(Strict):
     """Tokens that are written for each answer that is served."""
     steps: FiniteFloat
     training_tokens: FiniteFloat
+    """Of the responses, each in full."""
+    scored_tokens: FiniteFloat | None
+    """Tokens that passed the model in training: prompts, responses and answers, those of a shared prefix once. None
+    of an arm without training."""
     training_seconds: FiniteFloat
     perplexity: FiniteFloat | None
     """Of the untouched text; None where none was given."""

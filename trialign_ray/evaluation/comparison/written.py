@@ -67,14 +67,15 @@ def _figure(figure: MaybeFigure) -> str:
 
 def _costs(rows: Sequence[ArmRow]) -> Table:
     head = ("arm", "seeds", "calls an answer", "tokens an answer", "learning rate", "steps", "training tokens",
-            "training seconds", "perplexity")  # fmt: skip
+            "scored tokens", "training seconds", "perplexity")  # fmt: skip
     return Table("What each costs", head, tuple(_cost(row) for row in rows))
 
 
 def _cost(row: ArmRow) -> tuple[str, ...]:
-    spent: tuple[str, ...] = (ABSENT,) * 4
+    spent: tuple[str, ...] = (ABSENT,) * 5
     if row.learning_rate is not None:
-        spent = f"{row.learning_rate:g}", *(f"{n:.0f}" for n in (row.steps, row.training_tokens, row.training_seconds))
+        counts = (row.steps, row.training_tokens, row.scored_tokens, row.training_seconds)
+        spent = f"{row.learning_rate:g}", *(ABSENT if n is None else f"{n:.0f}" for n in counts)
     perplexity = ABSENT if row.perplexity is None else f"{row.perplexity:.3f}"
     return row.arm, seeds(row) or ABSENT, f"{row.calls:.2f}", f"{row.tokens:.1f}", *spent, perplexity
 

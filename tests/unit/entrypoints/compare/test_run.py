@@ -53,6 +53,8 @@ def test_a_grid_is_killed_fails_is_continued_and_reported(
         *[("ours", (0,), 1), ("sft", (0,), 1)],
     ]
     assert [row.steps for row in rows] == [0, 0, 0, 2, 4]
+    assert [row.scored_tokens is None for row in rows] == [True, True, True, False, False]
+    assert rows[4].scored_tokens == 2 * (rows[3].scored_tokens or 0) > 2 * rows[3].training_tokens
     assert all(row.perplexity and row.perplexity > 1 for row in rows)
     assert all(contrast.difference is not None for contrast in found.contrasts)
     assert not found.failed

@@ -13,10 +13,26 @@ FIGURE = Figure(value=0.5, low=0.25, high=0.75)
 ROW = ArmRow(
     **{"arm": "base", "trained": False, "seeds": (), "missing": 0, "learning_rate": None, "unseen": {}},
     figures={"closed.everyone": FIGURE, "free.everyone": FIGURE, "free.preference": FIGURE, "free.neutral": None},
-    **{"calls": 1, "tokens": 9.5, "steps": 0, "training_tokens": 0, "training_seconds": 0, "perplexity": None},
+    **{
+        "calls": 1,
+        "tokens": 9.5,
+        "steps": 0,
+        "training_tokens": 0,
+        "scored_tokens": None,
+        "training_seconds": 0,
+        "perplexity": None,
+    },
 )
 OURS = ROW.model_copy(
-    update={"arm": "ours", "trained": True, "seeds": (0, 1), "missing": 1, "learning_rate": 5e-4, "steps": 40.0}
+    update={
+        "arm": "ours",
+        "trained": True,
+        "seeds": (0, 1),
+        "missing": 1,
+        "learning_rate": 5e-4,
+        "steps": 40.0,
+        "scored_tokens": 120,
+    }
 )
 CONTRAST = Contrast(name="<b>main</b>", of="ours", against="base", figure="closed.everyone", regime="all")
 FOUND = Comparison(
@@ -40,8 +56,8 @@ def test_markdown_has_contrasts_figures_and_costs():
     assert "closed.everyone | – | – | – | – | 0 |" in text
     assert "Predicted: A tie \\| of all." in text
     assert "| ours | 0.500 (0.250 to 0.750) | 0.500 (0.250 to 0.750) |" in text
-    assert "| ours | 2 of 3 seeds | 1.00 | 9.5 | 0.0005 | 40 | 0 | 0 | – |" in text
-    assert "| base | – | 1.00 | 9.5 | – | – | – | – | – |" in text
+    assert "| ours | 2 of 3 seeds | 1.00 | 9.5 | 0.0005 | 40 | 0 | 120 | 0 | – |" in text
+    assert "| base | – | 1.00 | 9.5 | – | – | – | – | – | – |" in text
     assert "- ours in all, seed 2: DataError: full" in text
 
 
