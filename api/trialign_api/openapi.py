@@ -86,7 +86,8 @@ def build(app: FastAPI, kinds: Mapping[str, ServedKind]) -> dict[str, Any]:
         body["examples"] = {name: example for name, example in _EXAMPLES.items() if name in kinds}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    return _for_generators(_without_imports(document))
+    made: dict[str, Any] = _for_generators(_without_imports(document))
+    return made
 
 
 def _component(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,9 @@ def command(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     cpus: Annotated[int | None, typer.Option(help="CPUs of the local Ray (default: all).")] = None,
+    dashboard_port: Annotated[
+        int | None, typer.Option(help="Port of the local Ray's dashboard (default: one that is free).")
+    ] = None,
 ) -> None:
     """Run the control plane, and a local Ray unless --address names a cluster.
 
@@ -36,7 +39,12 @@ def command(
     listener = _listen(host, port)
     settings = store.open_settings(data)
     with _alone(settings):
-        _run(settings, listener, address, cpus, f"http://{host}:{port}")
+        _first_key(settings, seen=address is None or sys.stdout.isatty())
+        typer.echo(f"control plane: http://{host}:{port}")
+        if address is None:
+            _beside_local_ray(settings, listener, cpus, dashboard_port)
+        else:
+            _serve(settings.model_copy(update={"ray_address": address}), listener)
 
 
 @contextmanager
@@ -62,19 +70,17 @@ def _alone(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _run(settings: Settings, listener: socket.socket, address: str | None, cpus: int | None, url: str) -> None:
+def _beside_local_ray(settings: Settings, listener: socket.socket, cpus: int | None, port: int | None) -> None:
+    import shlex
+
     from trialign_api.local_ray import authenticate, local_ray
 
-    _first_key(settings, seen=address is None or sys.stdout.isatty())
-    typer.echo(f"control plane: {url}")
-    if address is not None:
-        _serve(settings.model_copy(update={"ray_address": address}), listener)
-        return
     authenticate(settings.data)
-    with local_ray(cpus) as dashboard:
+    with local_ray(cpus, port=port) as dashboard:
         typer.echo(f"ray dashboard: {dashboard}")
         if token := os.environ.get("RAY_AUTH_TOKEN_PATH"):
-            typer.echo(f"  it asks for the token in {token}")
+            exports = f"RAY_ADDRESS={dashboard} RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={shlex.quote(token)}"
+            typer.echo(f"  it asks for a token; for `ray job submit`: export {exports}")
         _serve(_on_this_machine(settings, dashboard), listener)
 
 

@@ -8,38 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
+from tests.unit.api.tiny import TinySpec, check_tiny
 from trialign_api.app import create_app
 from trialign_api.auth import Scope, create_key
 from trialign_api.backend import ClusterState, RayStatus, Record, Submission
 from trialign_api.kinds import KINDS, ServedKind
-from trialign_api.schemas import Plan
 from trialign_api.settings import Settings
-from trialign_ray.config.base import JobSpec
-from trialign_ray.config.train import PathOrUri, RunName
-from trialign_ray.errors import ClusterError, DataError
-
-
-class TinySpec(JobSpec):
-    """Reads and writes places; `check` fails where `bad` is set."""
-
-    kind: Literal["tiny"] = "tiny"
-    name: RunName
-    input: PathOrUri | None = None
-    runs: PathOrUri = "runs"
-    bad: bool = False
-    cpus: float = 0
-
-
-def check_tiny(spec: TinySpec) -> Plan:
-    if spec.bad:
-        raise DataError("input: is bad. Make it good.")
-    return Plan(kind="tiny", derived={"steps": 3}, needs={"CPU": spec.cpus} if spec.cpus else {})
-
+from trialign_ray.errors import ClusterError
 
 TINY: dict[str, ServedKind] = {
     **KINDS,

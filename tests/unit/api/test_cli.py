@@ -91,7 +91,7 @@ def serve(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """`serve` that ends where it would begin to answer."""
     monkeypatch.setattr(serve_command, "_serve", lambda *_: None)
     monkeypatch.setattr(local_ray, "authenticate", lambda _: None)
-    monkeypatch.setattr(local_ray, "local_ray", lambda _: nullcontext("http://127.0.0.1:8265"))
+    monkeypatch.setattr(local_ray, "local_ray", lambda *_, **__: nullcontext("http://127.0.0.1:8265"))
     monkeypatch.delenv("TRIALIGN_RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/secret/ray-token")
 

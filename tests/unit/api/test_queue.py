@@ -19,11 +19,13 @@ from trialign_api.backend import RayStatus
 from trialign_api.reconcile.classify import classify
 from trialign_api.reconcile.decide import Patience
 from trialign_api.reconcile.lease import Lease
+from trialign_api.services.plan import _needs
 from trialign_api.states import Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
 from trialign_api.store.models import LeaseRow, now
 from trialign_ray.config.derived import GROUP_CPUS, reserved
+from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.config.train import LearnerSpec
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +70,20 @@ async def test_four_jobs_of_one_owner_do_not_hold_up_a_short_one_of_another(cont
 def test_a_training_run_reserves_its_workers_and_its_groups_together() -> None:
     assert reserved(LearnerSpec(), 8) == {"CPU": pytest.approx(2 * 0.9 + 8 * GROUP_CPUS)}
     assert reserved(LearnerSpec(workers=3, gpu=True, cpus_per_worker=1), 2)["GPU"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "needs"),
+    [
+        ({}, {"CPU": 1}),
+        ({"workers": 3}, {"CPU": 4}),
+        ({"workers": 2, "device": "cuda"}, {"CPU": 3, "GPU": 2}),
+        ({"workers": 2, "gpus_per_worker": 0.5}, {"CPU": 3, "GPU": 1}),
+    ],
+)
+def test_an_audit_reserves_its_own_process_and_its_workers(given: dict[str, Any], needs: dict[str, float]) -> None:
+    spec = AuditSpec(kind="audit", name="x", model="m", questions="q.json", groups="g.yaml", **given)
+    assert _needs(spec) == needs
 
 
 def test_retries_wait_twice_as_long_each_time_but_not_for_ever() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -250,7 +251,8 @@ async def test_a_late_submission_of_a_cancelled_job_is_stopped(control: Plane) -
 async def test_two_reconcilers_of_one_database_submit_each_job_once(tmp_path: Path, database: str) -> None:
     """Even where both work at once, as when one was taken for dead and was not."""
     ray = FakeBackend()
-    async with plane(tmp_path, ray, database=database) as one, plane(tmp_path, ray, database=database) as other:
+    given: dict[str, Any] = {"database": database, "owner_active_jobs": 4}
+    async with plane(tmp_path, ray, **given) as one, plane(tmp_path, ray, **given) as other:
         ada = await one.key("ada", "submit")
         jobs = [(await one.submit(ada, f"job{number}"))["id"] for number in range(4)]
         for _ in range(4):

@@ -69,9 +69,10 @@ def test_a_service_whose_ray_cannot_be_started_again_ends(monkeypatch: pytest.Mo
         raise ClusterError("no local Ray could be started.")
 
     signals: list[int] = []
-    monkeypatch.setattr(local_ray, "_started", started)
-    monkeypatch.setattr(local_ray.os, "kill", lambda _, number: signals.append(number))
     kept = _Kept((), keeper(), URL)
     kept.keeper.kill()
+    kept.keeper.wait()
+    monkeypatch.setattr(local_ray, "_started", started)
+    monkeypatch.setattr("trialign_api.local_ray.os.kill", lambda _, number: signals.append(number))
     kept.watch()
     assert signals == [signal.SIGTERM]
