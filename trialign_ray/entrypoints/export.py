@@ -28,6 +28,7 @@ from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import locate, sibling
 from trialign_ray.models.base import CausalLM
 from trialign_ray.models.loading import load_adapted, load_model, load_policy, load_tokenizer, model_hash
+from trialign_ray.trainer.guard.verdict import config_of, exact_attention
 
 _PROBES = 16
 _CHUNK = 128
@@ -85,6 +86,7 @@ def export(run: str, target: str | None = None, group: str | None = None) -> Exp
     if output.exists():
         raise ExportError(f"{output.uri}: exists already. Choose another --target.")
     model, adapter = local_folder(spec.model), local_folder(folder.adapters(own)[group])
+    exact_attention(config_of(model), spec.learner.attention, spec.lora)
     staging = sibling(output.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
     try:
         _write(model, adapter, staging, spec.learner.dtype)

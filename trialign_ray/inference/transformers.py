@@ -23,6 +23,7 @@ from transformers import DynamicCache
 from trialign_ray.inference.base import Generated, Sampling
 from trialign_ray.models.base import CausalLM
 from trialign_ray.models.loading import load_adapted
+from trialign_ray.models.rope import refuse_moving_frequencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class TransformersGenerator:
         on_progress: Callable[[int], None] | None = None,
     ) -> list[list[Generated]]:
         """`sampling.samples` responses to each prompt, the prompts of similar length together."""
+        if prompts:
+            refuse_moving_frequencies(self.model.config, [len(each) for each in prompts], sampling.max_new_tokens)
         by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         width = max(1, self.rows // sampling.samples)
         out: list[list[Generated]] = [[] for _ in prompts]
@@ -102,7 +105,7 @@ class _Batch:
                 break
             if not going.all():
                 keep = going.nonzero()[:, 0]
-                cache.batch_select_indices(keep)
+                cache.reorder_cache(keep)
                 alive, token, mask = alive[keep], token[keep], mask[keep]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             position = mask.sum(1, keepdim=True) - 1
@@ -119,8 +122,9 @@ class _Batch:
         ids, mask = ids.to(self._device), mask.to(self._device)
         cache = DynamicCache(config=self._model.config)
         logits = self._forward(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
-        cache.batch_repeat_interleave(self._sampling.samples)
         repeat = self._sampling.samples
+        # Every kind of layer can reorder its rows; only attention layers can repeat or select them.
+        cache.reorder_cache(torch.arange(len(ids), device=self._device).repeat_interleave(repeat))
         return cache, mask.repeat_interleave(repeat, 0), logits.repeat_interleave(repeat, 0)
 
     def _forward(self, ids: Tensor, mask: Tensor, position: Tensor, cache: DynamicCache) -> Tensor:

@@ -42,6 +42,19 @@ def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa
     folder = _folder(path)
     _weight_files(folder)
     try:
+        loaded = _from_pretrained(folder, dtype, attention)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder}: not a causal language model that transformers can load: {error}") from error
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):
+        # transformers would start them at random, and only warn.
+        raise ModelError(f"{folder}: its weights lack {len(missing)} tensors, '{missing[0]}' first. Save them all.")
+    return model.eval()
+
+
+def _from_pretrained(folder: Path, dtype: str, attention: str) -> tuple[CausalLM, dict[str, set[str]]]:
+    """The model and what was found while loading. A family that has no SDPA attention runs its own."""
+    try:
         loaded = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
@@ -51,13 +64,11 @@ def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: not a causal language model that transformers can load: {error}") from error
-    model, found = cast("tuple[CausalLM, dict[str, set[str]]]", loaded)
-    if missing := sorted(found["missing_keys"]):
-        # transformers would start them at random, and only warn.
-        raise ModelError(f"{folder}: its weights lack {len(missing)} tensors, '{missing[0]}' first. Save them all.")
-    return model.eval()
+    except ValueError as error:
+        if attention != "sdpa" or "scaled_dot_product_attention" not in str(error):
+            raise
+        return _from_pretrained(folder, dtype, "eager")
+    return cast("tuple[CausalLM, dict[str, set[str]]]", loaded)
 
 
 def _weight_files(folder: Path) -> list[Path]:

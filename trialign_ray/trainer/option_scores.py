@@ -18,6 +18,7 @@ from trialign_ray.config.attention import AutoAttentionSpec
 from trialign_ray.models.base import CausalLM
 from trialign_ray.models.loading import load_adapted
 from trialign_ray.trainer.attention.base import AttentionBackend
+from trialign_ray.trainer.guard.verdict import config_of, exact_attention
 from trialign_ray.trainer.packing import Tree, tree_nodes
 from trialign_ray.trainer.policy import frozen_for_trees
 from trialign_ray.trainer.response_logprobs import response_logprobs
@@ -62,8 +63,9 @@ def load_scorer(model: Path, adapter: Path | None, dtype: str, device: str, temp
     """A scorer of the model in folder `model`, with the PEFT adapter in folder `adapter` merged into it.
 
     dtype: 'bfloat16' or 'float32'. device: as PyTorch names it. temperature: of the sampling, as `OptionScorer`
-    has it. Raises ModelError.
+    has it. Raises ModelError, before the weights are loaded where the guard finds that scores would not be exact.
     """
+    exact_attention(config_of(model), AutoAttentionSpec())
     loaded = load_adapted(model, adapter, dtype)
     cast("nn.Module", loaded).to(device)
     return OptionScorer(loaded, frozen_for_trees(loaded, AutoAttentionSpec()), temperature)

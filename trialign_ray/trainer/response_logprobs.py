@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from trialign_ray.models.base import CausalLM
 from trialign_ray.models.head import head_of
+from trialign_ray.models.rope import original_length
 from trialign_ray.trainer.attention.base import AttentionBackend, Slots, trees_in
 from trialign_ray.trainer.logprobs import token_logprobs
 from trialign_ray.trainer.packing import Ints, Packed, Tree, pack, pack_apart
@@ -31,7 +31,7 @@ def response_logprobs(
     LongRoPE (arXiv 2402.13753) has two sets of frequencies and takes one by the longest sequence of a forward. Each
     response is to have those of its own length, so the long ones are a second forward.
     """
-    border = original_length(model)
+    border = original_length(model.config)
     if border is None:
         return _one_forward(model, attention, trees, temperature)
     length_s = torch.tensor([len(tree.prompt) + len(said) for tree in trees for said in tree.responses])
@@ -41,15 +41,6 @@ def response_logprobs(
         logp_s = _one_forward(model, attention, part or [NO_TREE], temperature, 0 if chosen_s is short_s else border)
         found = found.index_put((chosen_s.nonzero()[:, 0].to(found.device),), logp_s[: int(chosen_s.sum())])
     return found
-
-
-def original_length(model: CausalLM) -> int | None:
-    """Tokens up to which a model with LongRoPE uses its short frequencies; None for other models."""
-    config: Any = model.config.get_text_config(decoder=True)
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") != "longrope":
-        return None
-    return int(rope["original_max_position_embeddings"])
 
 
 def _part(trees: Sequence[Tree], chosen_s: Sequence[bool]) -> list[Tree]:

@@ -14,7 +14,7 @@ from trialign_api.ids import new_job_id
 from trialign_api.kinds import EXTERNAL
 from trialign_api.problems import ApiError
 from trialign_api.schemas import Deleted, EventOut, JobCreate, JobOut, Page, Plan, Validated
-from trialign_api.services import runs
+from trialign_api.services import exactness, runs
 from trialign_api.services.history import History
 from trialign_api.services.idempotency import Action
 from trialign_api.services.plan import checked
@@ -59,6 +59,8 @@ class Jobs:
         """What `create` would make and what the job would do; raises ApiError and TrialignError."""
         resolved = await self.specs.resolve(body.spec, who, new_job_id())
         plan = await self.plan(resolved.effective)
+        found = await exactness.warnings_of(self.confined, self.specs.parse(resolved.effective)[1])
+        plan = plan.model_copy(update={"warnings": [*plan.warnings, *found]})
         return Validated(effective=resolved.effective, plan=plan)
 
     async def plan(self, effective: dict[str, Any]) -> Plan:

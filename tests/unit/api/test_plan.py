@@ -34,7 +34,8 @@ def inputs(control: Plane) -> Path:
     rows.append(row(question_id="lonely", group="neutral"))
     write_logs(pa.Table.from_pylist(rows, schema=SCHEMA), work / "logs", GROUPS)
     (work / "model").mkdir()
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "dtype": "bfloat16"}
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "dtype": "bfloat16", "model_type": "llama"}
+    shape |= {"num_attention_heads": 4, "num_key_value_heads": 2}
     (work / "model" / "config.json").write_text(json.dumps(shape))
     (work / "model" / "model.safetensors").write_bytes(b"x" * 1000)
     questions = [{"question_id": f"q{n}", "text": "?", "references": ["a"], "split": "heldout"} for n in range(3)]
@@ -155,3 +156,22 @@ def test_a_plan_is_made_without_what_measures_answers() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+async def test_a_model_whose_layers_cannot_branch_is_said_to_be_slower_or_refused(control: Plane, inputs: Path) -> None:
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
+    shape = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"], "num_hidden_layers": 2, **sizes}
+    (inputs / "model" / "config.json").write_text(json.dumps(shape))
+    plan = (await validate(control, **TRAIN)).json()["plan"]
+    assert "one response a row: log-probs differ by" in plan["warnings"][-1]
+    answer = await validate(control, **TRAIN, learner={"attention": {"name": "matmul"}})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "bad_model"
+    assert "carry a state" in answer.text
+
+
+async def test_a_type_that_is_not_known_is_refused(control: Plane, inputs: Path) -> None:
+    (inputs / "model" / "config.json").write_text(json.dumps({"model_type": "nobodys", "hidden_size": 8}))
+    answer = await validate(control, **TRAIN)
+    assert answer.json()["code"] == "bad_model"
+    assert "model_type 'nobodys'" in answer.text

@@ -51,7 +51,8 @@ def examine(config: object, attention: AttentionBackend, lora: LoraSpec | None) 
         base = model if lora is None else _adapted(model, lora).get_base_model()
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
-        return Finding(f"its own forward cannot run{'' if lora is None else ' with an adapter'}: {_line(error)}")
+        where = "" if lora is None else f" with an adapter on '{lora.targets}' ('lora.targets' may be the cause)"
+        return Finding(f"its own forward cannot run{where}: {_line(error)}")
     try:
         return _compared(base, attention, graded=lora is not None)
     except Exception as error:

@@ -29,7 +29,8 @@ _HEADS, _KV_HEADS, _WIDTH = 4, 2, 128
 _SIZES: Mapping[str, int] = {
     **dict.fromkeys(("sliding_window", "window_size", "attention_window_size", "sliding_window_size"), WINDOW),
     **dict.fromkeys(("attention_chunk_size", "index_topk", "block_size"), WINDOW),
-    **{"linear_num_value_heads": 4, "linear_num_key_heads": 2, "n_mamba_heads": 4},
+    **{"linear_num_value_heads": 4, "linear_num_key_heads": 2, "n_mamba_heads": 4, "n_groups": 2},
+    **dict.fromkeys(("chunk_size", "mamba_chunk_size", "mamba_d_state", "state_size", "ssm_state_size"), 16),
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"), 8),
     **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k", "num_experts_per_token"), 2),
     **dict.fromkeys(("n_group", "num_kv_shared_layers"), 2),
@@ -116,50 +117,58 @@ def shrunk(config: object, *, narrow: bool) -> Any:
     return small
 
 
+def _number(small: Any, name: str) -> int | None:
+    """Of the configuration itself: some families refuse to say what differs from layer to layer."""
+    value = vars(small).get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _fewer_layers(small: Any) -> None:
-    """One layer of each kind, two at least. Lists with an entry for each layer are cut with them."""
-    count = next((getattr(small, name) for name in _LAYERS if isinstance(getattr(small, name, None), int)), None)
+    """One layer of each kind, two at least. Lists with an entry for each layer are cut with them; those that number
+    layers stay.
+    """
+    count = next((found for name in _LAYERS if (found := _number(small, name))), None)
     if count is None:
         return
-    each = {name: value for name, value in vars(small).items() if isinstance(value, list) and len(value) == count}
+    lists = {name: value for name, value in vars(small).items() if isinstance(value, list) and len(value) == count}
+    each = {name: value for name, value in lists.items() if count < 3 or len({str(one) for one in value}) < count}
     kinds = list(zip(*each.values(), strict=True)) if each else [()] * count
-    kept = sorted({kind: layer for layer, kind in reversed(list(enumerate(kinds)))}.values())
+    kept = sorted({str(kind): layer for layer, kind in reversed(list(enumerate(kinds)))}.values())
     kept = sorted({*kept, *range(min(2, count) if len(kept) < 2 else 0)})
     for name, value in each.items():
         setattr(small, name, [value[layer] for layer in kept])
     for name in _LAYERS:
-        if isinstance(getattr(small, name, None), int):
+        if _number(small, name):
             setattr(small, name, len(kept))
 
 
 def _fewer_heads(small: Any) -> None:
     """Four heads of the same width, and as many key-value heads as keep the kind of sharing."""
-    named = [name for name in _QUERY_HEADS if isinstance(getattr(small, name, None), int)]
-    widths = [name for name in _WIDTHS if isinstance(getattr(small, name, None), int)]
+    named = [name for name in _QUERY_HEADS if _number(small, name)]
+    widths = [name for name in _WIDTHS if _number(small, name)]
     if not named or not widths:
         return
-    heads, hidden = getattr(small, named[0]), getattr(small, widths[0])
+    heads, hidden = vars(small)[named[0]], vars(small)[widths[0]]
     fewer = min(heads, _HEADS)
     for name in named:
         setattr(small, name, fewer)
     for name in _SHARED_HEADS:
-        shared = getattr(small, name, None)
-        if isinstance(shared, int):
+        if shared := _number(small, name):
             setattr(small, name, fewer if shared == heads else min(shared, _KV_HEADS))
     # Where the width of a head is a number of its own, that of the states is free.
-    width = _WIDTH if isinstance(getattr(small, "head_dim", None), int) else hidden // heads * fewer
+    width = _WIDTH if _number(small, "head_dim") else hidden // heads * fewer
     for name in widths:
-        if getattr(small, name) == hidden:
+        if vars(small)[name] == hidden:
             setattr(small, name, width)
-    if isinstance(getattr(small, "mamba_n_heads", None), int):
+    if _number(small, "mamba_n_heads"):
         small.mamba_n_heads = small.mamba_expand * width // small.mamba_d_head
 
 
 def _shorter_positions(small: Any) -> None:
     """Rotary embeddings that change with the length change within the guard's trees; learned positions hold them."""
-    rope = getattr(small, "rope_parameters", None)
+    rope = vars(small).get("rope_parameters")
     for name in _ORIGINALS:
-        if isinstance(getattr(small, name, None), int):
+        if _number(small, name):
             setattr(small, name, PLACES if rope is None else 2 * ORIGINAL)
     for part in [rope, *rope.values()] if isinstance(rope, dict) else []:
         if isinstance(part, dict) and "original_max_position_embeddings" in part:

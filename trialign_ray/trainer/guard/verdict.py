@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import CONFIG_MAPPING, AutoConfig
 
 from trialign_ray.config.attention import ATTENTION, ApartSpec
 from trialign_ray.config.base import Strict
@@ -89,9 +89,21 @@ def exact_attention(config: Any, spec: Strict, lora: LoraSpec | None = None) -> 
     return backend
 
 
+def config_from(shape: dict[str, Any]) -> Any:
+    """The configuration that a config.json holds. Raises ModelError."""
+    kind = shape.get("model_type")
+    try:
+        return CONFIG_MAPPING[kind].from_dict(shape)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"config.json: no model that transformers knows (model_type '{kind}'): {error}") from error
+
+
 def config_of(folder: Path) -> Any:
     """The configuration of the model in `folder`. Raises ModelError."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ModelError(f"{folder}: no config.json. Give a folder that holds a Hugging Face model.")
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}/config.json: not a model that transformers knows: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{file}: not of a model that transformers knows: {error}") from error
