@@ -25,6 +25,8 @@ class FirstPrompts:
 
     def __init__(self) -> None:
         self._database = TemporaryDatabase(_PROMPTS)
+        self._last: tuple[tuple[str, str], Row] = ("", ""), {}
+        """Key and prompt of the last row that had the first one's: samples of one prompt mostly follow one another."""
         self._moved = 0
         self._example = ""
 
@@ -53,11 +55,17 @@ class FirstPrompts:
         )
 
     def _first(self, row: Row, own: Row) -> Row:
-        key, asked = (row["question_id"], row["group"]), json.dumps(own)
+        key = (row["question_id"], row["group"])
+        if self._last == (key, own):
+            return own
+        asked = json.dumps(own)
         [(stored,)] = self._database.rows(
             "INSERT INTO prompt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET asked = asked RETURNING asked", *key, asked
         )
-        first: Row = own if stored == asked else json.loads(stored)
+        if stored == asked:
+            self._last = key, own
+            return own
+        first: Row = json.loads(stored)
         return first
 
 

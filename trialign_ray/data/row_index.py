@@ -179,7 +179,8 @@ class RowIndex:
             number = known.question
         key = self._key(row)
         self._database.rows("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?)", number, *key, *location, _teaches(row))
-        if row.get("answer") is not None and row.get("reward_truth") is not None:
+        labelled = known is not None and known.label is not None
+        if not labelled and row.get("answer") is not None and row.get("reward_truth") is not None:
             self._database.rows(
                 "INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)",
                 *(number, _digest(row["answer"]), row["reward_truth"], *location),

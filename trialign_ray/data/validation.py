@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from trialign_ray.config.game import NEUTRAL
 from trialign_ray.config.preferences import RULE
@@ -114,6 +115,7 @@ class DatasetChecks:
         self._spared = spared
         self._groups: set[str] = set()
         self._index = RowIndex()
+        self._last_asked: tuple[dict[str, Any], bytes] = {}, b""
 
     def faults(self, raw: RawRow, row: Row) -> list[FieldFault]:
         """What contradicts the declared groups or a good row before it; a row without faults is remembered.
@@ -121,7 +123,7 @@ class DatasetChecks:
         Raises DataError where there is no space for temporary files.
         """
         known = self._index.find(row)
-        asked = _digests(row) if row["turn"] == 1 else None
+        asked = self._digests(row) if row["turn"] == 1 else None
         faults = self._stranger(row)
         if known is not None:
             faults += _twin(known) + _other_split(known, row) + _other_label(known, row)
@@ -132,6 +134,13 @@ class DatasetChecks:
             self._groups.add(row["group"])
             self._index.add(raw, row, known, asked)
         return faults
+
+    def _digests(self, row: Row) -> bytes:
+        """As `_digests`; samples of one prompt mostly follow one another, and are asked the same."""
+        asked = {name: row.get(name) for name in _ASKED}
+        if asked != self._last_asked[0]:
+            self._last_asked = asked, _digests(row)
+        return self._last_asked[1]
 
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the good rows as a whole."""
