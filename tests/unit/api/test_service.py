@@ -18,7 +18,8 @@ pytestmark = pytest.mark.anyio
 
 async def test_probes_need_no_key(control: Plane) -> None:
     assert (await control.client.get("/healthz")).json()["status"] == "ok"
-    assert (await control.client.get("/readyz")).json() == {"status": "ok", "checks": {"database": "ok"}}
+    checks = {"database": "ok", "cluster": "ok"}
+    assert (await control.client.get("/readyz")).json() == {"status": "ok", "checks": checks}
 
 
 async def test_not_ready_without_the_database(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
