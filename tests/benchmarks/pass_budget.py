@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     model, logged, console = str(fetch()), SETTINGS[0], Console()
     cases = [tuple(map(int, case.split(":"))) for case in asked.cases]
-    taken = []
+    taken: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder, "cache")):
         for questions, tokens in cases:
             setting = replace(logged, steps=STEPS, dtype="float32", workers=1, threads=1, questions_per_step=questions)
@@ -97,7 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 taken.append(pool.submit(measure, work, tokens).result())
             console.log(taken[-1])
-    result = {
+            write(document(model, taken), asked.output)  # after each, so that a run that is cut short leaves something
+
+
+def document(model: str, taken: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The whole file."""
+    return {
         "benchmark": "pass_budget",
         "date": datetime.date.today().isoformat(),
         "command": "python -m tests.benchmarks.pass_budget",
@@ -105,10 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model_hash": model_hash(model),
         "machine": machine(),
         "versions": versions(),
-        "cases": taken,
+        "cases": list(taken),
     }
-    write(result, asked.output)
-    console.print(f"written to {asked.output}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -22,7 +22,7 @@ from tests.benchmarks.pass_budget import forget_peak, peak
 from tests.benchmarks.result import machine, write
 from trialign_ray.config.attention import MatmulSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
-from trialign_ray.entrypoints.plan import optimizer_bytes
+from trialign_ray.entrypoints.plan import PROCESS, optimizer_bytes
 from trialign_ray.entrypoints.versions import versions
 from trialign_ray.trainer.memory import footprint
 from trialign_ray.trainer.packing import Tree
@@ -44,16 +44,17 @@ ROWS, WIDTH = 4, 212
 
 
 def measure(config: PreTrainedConfig) -> dict[str, float]:
-    """Bytes told and taken: of weights and optimizer, and of a pass; in a process of its own."""
+    """Bytes told, and taken at the highest of two steps; in a process of its own."""
     torch.set_num_threads(1)
-    start = forget_peak()
-    policy = adapt(AutoModelForCausalLM.from_config(config, dtype=torch.float32), LORA, LEARNER, seed=0)
+    policy = adapt(cast("Any", AutoModelForCausalLM).from_config(config, dtype=torch.float32), LORA, LEARNER, seed=0)
     engine = PlainEngine(policy, OptimizerSpec(), 2, 1)
+    forget_peak()
     for _ in range(2):
         engine.backward(engine(TREES).sum())
         engine.step()
-    taken, told = peak() - start, footprint(config, LORA, LEARNER)
+    taken, told = peak(), footprint(config, LORA, LEARNER)
     parts = {
+        "process": PROCESS["cpu"],
         "weights": told.frozen * told.size,
         "optimizer": optimizer_bytes(told, LEARNER),
         "activations": told.activations(ROWS, WIDTH),
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "benchmark": "plan_memory",
         "date": datetime.date.today().isoformat(),
         "command": "python -m tests.benchmarks.plan_memory",
-        "unit": "bytes above the process before it made its model, at their highest over two steps",
+        "unit": "bytes of resident memory, at their highest over two steps",
         "machine": machine(),
         "versions": versions(),
         "models": taken,

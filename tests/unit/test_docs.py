@@ -35,6 +35,7 @@ PAGES = (
     "docs/offline.md",
     "docs/operations.md",
     "docs/questions.md",
+    "docs/scaling.md",
     "docs/turns.md",
 )
 MADE_BY_THE_READER = {"docker/.env"}

@@ -28,8 +28,8 @@ _LOOKED_AT = 4
 """Steps of the logs that are packed; the plan is that of the largest."""
 _LIVE = 1_000_000_000
 """Weights that ZeRO 3 gathers ahead at most: DeepSpeed's `stage3_max_live_parameters`."""
-_PROCESS = {"cpu": 700 << 20, "cuda": 600 << 20}
-"""Python with torch, Ray and DeepSpeed, or a CUDA context."""
+PROCESS = {"cpu": 900 << 20, "cuda": 600 << 20}
+"""Python with torch, Ray and DeepSpeed once they have run, or a CUDA context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def logged_step(spec: TrainSpec) -> Step:
 def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPlan:
     """available: bytes that a worker may take; None for its share of this machine. Raises ModelError."""
     learner, told = spec.learner, footprint(model_config(spec.model), spec.lora, spec.learner)
-    process = _PROCESS["cuda" if learner.gpu else "cpu"]
+    process = PROCESS["cuda" if learner.gpu else "cpu"]
     weights = weight_bytes(told, learner)
     optimizer = optimizer_bytes(told, learner)
     held = _machine(learner) if available is None else available
