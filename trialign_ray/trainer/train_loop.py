@@ -208,6 +208,7 @@ class _Rank:
             "penalty": float(outputs.penalty),
             "kl": None if outputs.kl is None else float(outputs.kl),
             "facts_loss": None if facts is None else float(facts.loss),
+            "critic_explained": None if self._critic is None else self._critic.explained,
             "facts_penalty": None if facts is None else float(facts.penalty),
             "lambda": outputs.coefficient,
             "lambda_clamped": outputs.clamped,

@@ -134,7 +134,7 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
     left_out = changes.without_groups or changes.without_topics
     cells = list(found.values())
     logprobs = [cell.result.text_logprob for cell in cells if cell.result.text_logprob is not None]
-    scored = [cell.result.scored_tokens for cell in cells]
+    scored = [cell.result.scored_tokens for cell in cells if cell.result.scored_tokens is not None]
     figures = _figures([cell.measured for cell in cells], book.bootstrap)
     return ArmRow(
         arm=arm,
@@ -144,7 +144,7 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
         learning_rate=cells[0].result.learning_rate,
         figures=figures | {"free.vote_gain": _vote_gain(book, regime, cells)},
         unseen=_figures([measured(unseen(cell.table, changes)) for cell in cells], book.bootstrap) if left_out else {},
-        scored_tokens=None if None in scored else float(np.mean(scored)),
+        scored_tokens=float(np.mean(scored)) if scored else None,
         perplexity=float(np.exp(-np.mean(logprobs))) if logprobs else None,
         **{
             name: float(np.mean([getattr(cell.result, name) for cell in cells]))

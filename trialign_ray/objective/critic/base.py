@@ -35,8 +35,13 @@ class JointGames:
 class Critic(Protocol):
     """Learns from the logs before the first step, since no part of it depends on the policy; then it is held."""
 
-    def fit(self, games: JointGames) -> float:
-        """Learn; returns the share of the variance of its own targets that it explains, at most 1."""
+    def fit(self, games: JointGames) -> None:
+        """Learn."""
+        ...
+
+    @property
+    def explained(self) -> float:
+        """Share of the variance of its own targets that it explained at the end of the fit, at most 1; NaN before."""
         ...
 
     def merit(self, candidates: Candidates) -> Tensor:

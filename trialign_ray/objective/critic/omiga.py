@@ -60,8 +60,14 @@ class OmigaCritic:
         with torch.random.fork_rng(devices=[]):  # the same networks whatever was drawn before
             torch.manual_seed(0)
             self._net = nn.ModuleDict({name: _mlp(size, hidden) for name, size in inputs.items()}).double()
+        self._net.register_buffer("explained", torch.tensor(torch.nan, dtype=torch.float64))
 
-    def fit(self, games: JointGames) -> float:
+    @property
+    def explained(self) -> float:
+        """Of the joint values, on the games of the fit itself."""
+        return float(self._net.get_buffer("explained"))
+
+    def fit(self, games: JointGames) -> None:
         """As `trialign_ray.objective.critic.base.Critic` says."""
         told = _told(games)
         reward_bt = joint_reward(games, self._disagreement).flatten(0, 1)
@@ -81,7 +87,8 @@ class OmigaCritic:
             error_bt = self._targets(values, reward_bt, there_btg) - values.total(values.q_g, there_btg)
             spread_bt = error_bt + values.total(values.q_g, there_btg)
         played = there_btg.any(-1)
-        return 1 - float(error_bt[played].square().mean() / spread_bt[played].var(correction=0).clamp(min=1e-12))
+        left = error_bt[played].square().mean() / spread_bt[played].var(correction=0).clamp(min=1e-12)
+        self._net.get_buffer("explained").fill_(1 - left)
 
     @torch.no_grad()
     def merit(self, candidates: Candidates) -> Tensor:

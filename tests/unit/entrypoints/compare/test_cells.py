@@ -141,7 +141,7 @@ def test_missing_logs_are_told_with_the_field_that_names_them(world: World, tmp_
         return caught.value.field
 
     missing = {"logs": str(tmp_path / "none")}
-    arms = {"ours": ARM, "sft": {"algorithm": {"name": "sft"}}}
+    arms: dict[str, dict[str, Any]] = {"ours": ARM, "sft": {"algorithm": {"name": "sft"}}}
     base = compare_spec(world, tmp_path).base
     assert refused(algorithms=arms, base=base | missing) == "base.logs"
     assert refused(algorithms=arms | {"sft": arms["sft"] | {"train": missing}}) == "algorithms.sft.train.logs"
