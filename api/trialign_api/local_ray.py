@@ -134,7 +134,6 @@ def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
     """Hold a Ray until it or standard input ends: it goes with the process that started it, however that ends."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}"]
     command += ["--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
-    command += ["--node-ip-address=127.0.0.1"]  # Ray listens on every network of the machine otherwise
     command += [f"--ray-client-server-port={_free_port()}", "--min-worker-port=0", "--max-worker-port=0"]
     command += [f"--object-store-memory={store_bytes}", "--disable-usage-stats"]
     command += [f"--num-cpus={cpus}"] if int(cpus) else []

@@ -156,7 +156,8 @@ def test_the_service_keeps_its_contract(served: Served, method: str, path: str, 
     def keeps(case: Any, known: bool) -> None:
         if known and positive:
             exist(case, path, served)
-        case.call_and_validate(headers=served.auth, excluded_checks=[] if known else [positive_data_acceptance])
+        checks = [] if known else [positive_data_acceptance]
+        case.call_and_validate(headers=served.auth, excluded_checks=checks, timeout=300)  # a busy machine is slow
 
     if positive or operation.path_parameters or operation.query or operation.body:
         keeps()
