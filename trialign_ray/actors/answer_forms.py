@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from trialign_ray.config.train import CandidateSpec
-from trialign_ray.data.answer_sets import AnswerSets
+from trialign_ray.data.answer_sets import ClosedSets
 from trialign_ray.data.batch import AnswerForms
 from trialign_ray.data.dataset import Dataset, open_dataset
 from trialign_ray.io.cache import cache_folder, local_folder
@@ -64,8 +64,8 @@ class FormWriter:
         return chat_tokens(local_folder(self._model), self._arguments)
 
     @cached_property
-    def _sets(self) -> AnswerSets:
-        return AnswerSets.of(open_dataset(self._logs), self._candidates.answers, cache_folder() / "partitions")
+    def _sets(self) -> ClosedSets:
+        return ClosedSets.of(open_dataset(self._logs), self._candidates.answers, cache_folder() / "partitions")
 
     def of(self, question_id: str, wordings: Sequence[Wording]) -> QuestionForms:
         """The forms of one question; none where fewer than two answers are known. Raises DataError and ModelError.

@@ -46,7 +46,7 @@ _OWN = (
 _SCHEMA = pa.schema([SCHEMA.field(name) for name in _OWN])
 
 
-class Said(NamedTuple):
+class Heard(NamedTuple):
     """A response of the logs; token ids are int32 in bytes, so that they compare at once."""
 
     ids: bytes
@@ -58,10 +58,10 @@ class Said(NamedTuple):
     """As logged; not known of a peer's, whose preference is another."""
 
 
-class OwnSaid(NamedTuple):
+class OwnHeard(NamedTuple):
     """A response of the group itself, with what it was asked."""
 
-    said: Said
+    said: Heard
     prompt: bytes
     objective: bool
     rule: str | None
@@ -70,12 +70,12 @@ class OwnSaid(NamedTuple):
 class Candidate(NamedTuple):
     """One response that competes."""
 
-    said: Said
+    said: Heard
     utility: float
     own: bool
 
 
-class Entry(NamedTuple):
+class CandidateEntry(NamedTuple):
     """The candidates of one question."""
 
     question_id: str
@@ -94,7 +94,7 @@ class Choice:
     stop_ids: tuple[int, ...]
     """Only responses that ended are borrowed: a cut-off one would teach to stop anywhere."""
 
-    def entry(self, question_id: str, rows: Sequence[OwnSaid], peers: Sequence[Said]) -> Entry | None:
+    def entry(self, question_id: str, rows: Sequence[OwnHeard], peers: Sequence[Heard]) -> CandidateEntry | None:
         """The candidates of a question; None where the group was not asked it in turn 1.
 
         rows: the group's own by turn and sample; peers: what others said right and ended.
@@ -109,20 +109,20 @@ class Choice:
         offers = [*(said for said in others if self._offered(said)), *peers]
         borrowed = self._suited(_distinct(offers, {said.ids for said in own}), first)
         scored = [*((said, said.preference, True) for said in own), *((said, p, False) for said, p in borrowed)]
-        return Entry(
+        return CandidateEntry(
             question_id,
             prompt,
             first[0].objective,
             [Candidate(said, utility(self.utility, said.truth, p), mine) for said, p, mine in scored],
         )
 
-    def _offered(self, said: Said) -> bool:
+    def _offered(self, said: Heard) -> bool:
         """Whether a response of the group's own goes to the borrowed ones."""
         if said.truth != 1 or not (self.candidates.later_turns or said.turn == 1):
             return False
         return bool(said.ids) and int.from_bytes(said.ids[-4:], "little", signed=True) in self.stop_ids
 
-    def _suited(self, extra: Sequence[Said], first: Sequence[OwnSaid]) -> list[tuple[Said, float | None]]:
+    def _suited(self, extra: Sequence[Heard], first: Sequence[OwnHeard]) -> list[tuple[Heard, float | None]]:
         """The best suited to the preference of these rows first, ties in an order that depends on the text alone."""
         count, scored = self.candidates.borrowed, self._scored(extra, first)
         if count == 0 or not scored:
@@ -132,7 +132,7 @@ class Choice:
         near = [pair for pair in scored if (pair[1] or 0.0) >= least]
         return sorted(near, key=lambda pair: (-(pair[1] or 0.0), _tie(self.group, pair[0].text)))[:count]
 
-    def _scored(self, extra: Sequence[Said], first: Sequence[OwnSaid]) -> list[tuple[Said, float | None]]:
+    def _scored(self, extra: Sequence[Heard], first: Sequence[OwnHeard]) -> list[tuple[Heard, float | None]]:
         """Each with its score under the group's own rule; without a rule the mean of what its responses scored."""
         if first[0].rule is not None:
             score = _scorer(first[0].rule)
@@ -160,7 +160,7 @@ def write_entries(logs: Dataset, choice: Choice, labels: LabelPolicy, right: Rig
         for block in _blocks(rows, right, choice, number):
             count = _write(writer, block, count)
             found += [entry.question_id for entry in block]
-        _write(writer, [Entry("", b"", False, [])], count)
+        _write(writer, [CandidateEntry("", b"", False, [])], count)
         QuestionIndex.write(writer, found)
     shutil.rmtree(folder / "unsorted")
 
@@ -172,7 +172,7 @@ def _own(logs: Dataset, group: str, labels: LabelPolicy) -> Iterator[pa.Table]:
             yield labels.relabelled(trained, group).select(_OWN)
 
 
-def _blocks(rows: QuestionRows, right: RightAnswers, choice: Choice, number: int) -> Iterator[list[Entry]]:
+def _blocks(rows: QuestionRows, right: RightAnswers, choice: Choice, number: int) -> Iterator[list[CandidateEntry]]:
     """Entries of some questions at a time, so that memory does not grow with the log."""
     start_q, end_q = right.rows_of(rows.question_ids)
     weight_q = np.diff(rows.offset_q) + end_q - start_q
@@ -193,9 +193,9 @@ def _blocks(rows: QuestionRows, right: RightAnswers, choice: Choice, number: int
         right.columns.release()
 
 
-def _own_said(columns: Columns, rows: Ints) -> list[OwnSaid]:
+def _own_said(columns: Columns, rows: Ints) -> list[OwnHeard]:
     said = map(
-        Said,
+        Heard,
         _pieces(columns, "response_ids", rows),
         _texts(columns, "response", rows),
         _texts_or_none(columns, "answer", rows),
@@ -205,10 +205,10 @@ def _own_said(columns: Columns, rows: Ints) -> list[OwnSaid]:
     )
     objective = [kind == "objective" for kind in _texts(columns, "kind", rows)]
     rules = _texts_or_none(columns, "preference", rows)
-    return list(map(OwnSaid, said, _pieces(columns, "prompt_ids", rows), objective, rules))
+    return list(map(OwnHeard, said, _pieces(columns, "prompt_ids", rows), objective, rules))
 
 
-def _peers_said(columns: Columns, start_q: Ints, end_q: Ints, choice: Choice, number: int) -> list[list[Said]]:
+def _peers_said(columns: Columns, start_q: Ints, end_q: Ints, choice: Choice, number: int) -> list[list[Heard]]:
     """For each question what other groups than `number` said right, of turn 1 alone where later turns rest."""
     rows = spans(start_q, end_q)
     question_r = np.repeat(np.arange(len(start_q)), end_q - start_q)
@@ -223,7 +223,7 @@ def _peers_said(columns: Columns, start_q: Ints, end_q: Ints, choice: Choice, nu
     rows, question_r = rows[wanted], question_r[wanted]
     said = list(
         map(
-            Said,
+            Heard,
             _pieces(columns, "response_ids", rows),
             _texts(columns, "response", rows),
             _texts_or_none(columns, "answer", rows),
@@ -254,7 +254,7 @@ def _numbers_or_none(columns: Columns, name: str, rows: Ints) -> list[float | No
     return [None if value != value else value for value in columns.numbers[name][rows].tolist()]
 
 
-def _write(writer: ColumnWriter, entries: Sequence[Entry], before: int) -> int:
+def _write(writer: ColumnWriter, entries: Sequence[CandidateEntry], before: int) -> int:
     """Append entries behind `before` candidates; returns the number of candidates so far."""
     every = [candidate for entry in entries for candidate in entry.candidates]
     ends = before + np.cumsum([len(entry.candidates) for entry in entries], dtype=np.int64)
@@ -299,7 +299,7 @@ def _most_answered(prompts: Sequence[bytes]) -> bytes:
     return max(prompts, key=lambda prompt: often[prompt])
 
 
-def _distinct(rows: Sequence[Said], taken: set[bytes]) -> list[Said]:
+def _distinct(rows: Sequence[Heard], taken: set[bytes]) -> list[Heard]:
     """Rows whose token ids are not in `taken` and not those of an earlier row; empty responses are left out."""
     seen, kept = set(taken), []
     for row in rows:

@@ -84,7 +84,7 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerSets:
+class ClosedSets:
     """The sets of all training questions of a log."""
 
     questions: _Kept
@@ -93,7 +93,7 @@ class AnswerSets:
     """Most answers of a set."""
 
     @classmethod
-    def of(cls, logs: Dataset, count: int, cache: Path) -> AnswerSets:
+    def of(cls, logs: Dataset, count: int, cache: Path) -> ClosedSets:
         """The sets of `logs`, whose counts are made in `cache` where they are not there yet.
 
         Raises DataError where a part of the logs cannot be read.

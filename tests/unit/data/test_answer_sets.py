@@ -9,13 +9,13 @@ import pytest
 
 from tests.unit.data.samples import GROUPS, row, table
 from trialign_ray.data import answer_sets
-from trialign_ray.data.answer_sets import AnswerSet, AnswerSets
+from trialign_ray.data.answer_sets import AnswerSet, ClosedSets
 from trialign_ray.data.dataset import open_dataset, write_logs
 
 
 def sets_of(folder: Path, rows: list[dict[str, Any]], count: int = 8) -> dict[str, AnswerSet]:
     write_logs(table(rows), str(folder / "logs"), GROUPS, overwrite=True)
-    sets = AnswerSets.of(open_dataset(str(folder / "logs")), count, folder / "cache")
+    sets = ClosedSets.of(open_dataset(str(folder / "logs")), count, folder / "cache")
     found = {name: sets.set_of(name) for name in ("peru", "ecuador", "chile")}
     return {name: answers for name, answers in found.items() if answers is not None}
 
