@@ -55,6 +55,8 @@ def command(
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(made) | {"total": made.total}, indent=2))
     else:
+        passes = f"{made.passes} passes of at most {made.tokens_per_pass}"
+        typer.echo(f"a step of {made.tokens_per_step} packed tokens: {passes}")
         console.show(_table(made))
         for line in made.advice:
             typer.echo(f"does not fit: {line}.")
@@ -65,8 +67,7 @@ def command(
 def _table(made: MemoryPlan) -> Table:
     from rich.table import Table
 
-    title = f"a step of {made.tokens_per_step} packed tokens: {made.passes} passes of at most {made.tokens_per_pass}"
-    table = Table("of each worker", "GiB", title=title, title_justify="left")
+    table = Table("of each worker", "GiB")
     for name in _PARTS:
         table.add_row(name.replace("_", " "), f"{getattr(made, name) / _GIB:.3f}")
     return table

@@ -116,7 +116,7 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
         tokens_per_pass=largest[0] * largest[1],
         advice=(),
     )
-    return made if made.total <= held else replace(made, advice=tuple(_advice(made, learner)))
+    return made if made.total <= held else replace(made, advice=tuple(_advice(made, learner, told.head)))
 
 
 def weight_bytes(told: Footprint, learner: LearnerSpec) -> int:
@@ -163,7 +163,8 @@ def _machine(learner: LearnerSpec) -> int:
     return torch.cuda.mem_get_info()[1]
 
 
-def _advice(made: MemoryPlan, learner: LearnerSpec) -> Iterator[str]:
+def _advice(made: MemoryPlan, learner: LearnerSpec, head: int) -> Iterator[str]:
+    """head: what a pass takes of any size."""
     still = made.process + made.weights + made.optimizer
     if still > made.available:
         if learner.zero_stage < 3:
@@ -172,7 +173,7 @@ def _advice(made: MemoryPlan, learner: LearnerSpec) -> Iterator[str]:
             yield "set 'learner.dtype: bfloat16': half the weights"
         yield f"take more than {learner.workers} workers, or workers with more than {made.available / 2**30:.1f} GiB"
     elif learner.tokens_per_pass is not None:
-        share = (made.available - still) / made.activations
+        share = (made.available - still - head) / (made.activations - head)
         yield f"lower 'learner.tokens_per_pass' to {max(1, int(made.tokens_per_pass * share))}, or leave it out"
     else:
         yield "one response is more than a pass holds: take shorter responses or workers with more memory"

@@ -86,6 +86,13 @@ def test_what_does_not_fit_is_told_with_what_to_change(
     assert all(word in line for word, line in zip(words, found.advice, strict=True))
 
 
+def test_the_budget_that_is_advised_fits(shape: Path) -> None:
+    available = 902 << 20
+    (line,) = made(shape, available, tokens_per_pass=10**6).advice
+    advised = int(line.split(" to ")[1].split(",")[0])
+    assert made(shape, available, tokens_per_pass=advised).advice == ()
+
+
 def test_the_step_of_the_logs_is_that_of_the_run(world: World) -> None:
     spec = world.train_spec("planned", learner={"workers": 1, "dtype": "float32", "tokens_per_pass": 60})
     step = logged_step(spec)
