@@ -63,6 +63,8 @@ def _families(names: list[str], as_json: bool) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "critical")  # it warns of every default that a copy changes
     from trialign_ray.trainer.guard.families import every_name, row, table
 
+    if unknown := [name for name in names if name not in {"all", *every_name()}]:
+        raise SpecError(f"option '--families': transformers has no causal language model of type '{unknown[0]}'.")
     found = [row(name) for name in (every_name() if names == ["all"] else names)]
     typer.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1) if as_json else table(found))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.tiny import tiny_model
 from trialign_ray.cli import main
 from trialign_ray.cluster import doctor
 from trialign_ray.cluster.doctor import Finding
@@ -45,3 +47,41 @@ def test_the_json_holds_every_check(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert report["ready"] is False
     assert [check["name"] for check in report["checks"]] == ["Python", "Ray"]
     assert report["checks"][1]["fix"] == "Install it."
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "told"),
+    [
+        (("--model", "nowhere"), 4, "nowhere"),
+        (("--model", "a", "--families", "llama"), 2, "not together with '--model'"),
+        (("--families", "nobodys"), 2, "no causal language model of type 'nobodys'"),
+    ],
+)
+def test_a_model_that_cannot_be_judged_is_named(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], status: int, told: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["doctor", *options])
+    assert stopped.value.code == status
+    assert told in capsys.readouterr().err
+
+
+def test_a_model_s_log_probs_and_gradients_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model().save_pretrained(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["doctor", "--model", str(tmp_path), "--json"])
+    output = capsys.readouterr().out
+    report = json.loads(output[output.index("{") :])  # a library may write a warning first
+    assert (stopped.value.code, report["ready"]) == (0, True)
+    assert [(check["name"], check["status"]) for check in report["checks"]] == [
+        ("log-probs", "ok"),
+        ("gradients", "ok"),
+    ]
+
+
+def test_the_table_of_families_has_a_row_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", "--families", "Llama with dynamic NTK"])
+    table = capsys.readouterr().out
+    assert "| Llama with dynamic NTK | refused |" in table
+    assert "rope type 'dynamic'" in table

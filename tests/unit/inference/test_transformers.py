@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from tests.tiny import tiny_model
+from tests.unit.trainer.guard.shapes import hybrids
 from trialign_ray.inference.base import Generated, Sampling
 from trialign_ray.inference.transformers import TransformersGenerator
+from trialign_ray.trainer.guard.tiny import tiny_model as tiny_copy
 
 END = 3
 VOCABULARY = 512
@@ -180,3 +182,15 @@ def test_progress_counts_every_prompt_once(model: Any) -> None:
     TransformersGenerator(model, rows=4).generate(prompts(), seeds(7, 2), Sampling(2, 1.0, 2), (END,), done.append)
     assert sum(done) == 7
     assert len(done) == 4
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "qwen3_5_text"])
+def test_layers_that_carry_a_state_generate_what_one_forward_scores(kind: str) -> None:
+    """Prompts of several lengths in one batch, two samples each."""
+    hybrid = tiny_copy(hybrids()[kind])
+    asked = [[token % 100 + 1 for token in prompt] for prompt in prompts(4)]
+    found = sampled(hybrid, asked, seeds(4, 2), temperature=1.0)
+    for prompt, responses in zip(asked, found, strict=True):
+        for response in responses:
+            expected = full_logprobs(hybrid, prompt, response.ids, 1.0)
+            assert response.logprobs == pytest.approx(expected, abs=1e-3)
