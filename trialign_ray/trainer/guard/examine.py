@@ -27,7 +27,7 @@ GRADIENT_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Examined:
     """What came of comparing one attention; whatever is not a number is wrong."""
 
     wrong: str = ""
@@ -38,7 +38,7 @@ class Finding:
     """Largest difference of the adapter's gradient, as a share of the largest one."""
 
 
-def examine(config: object, attention: AttentionBackend, lora: LoraSpec | None) -> Finding:
+def examine(config: object, attention: AttentionBackend, lora: LoraSpec | None) -> Examined:
     """A small copy of `config` under `attention`, with an adapter and its gradient where `lora` is given.
 
     Code of any family runs here, and whatever it raises means that a run of this model would not get through either.
@@ -46,17 +46,17 @@ def examine(config: object, attention: AttentionBackend, lora: LoraSpec | None) 
     try:
         model = tiny_model(config)
     except Exception as error:
-        return Finding(f"a small copy of it cannot be made: {_line(error)}")
+        return Examined(f"a small copy of it cannot be made: {_line(error)}")
     try:
         base = model if lora is None else _adapted(model, lora).get_base_model()
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
         where = "" if lora is None else f" with an adapter on '{lora.targets}' ('lora.targets' may be the cause)"
-        return Finding(f"its own forward cannot run{where}: {_line(error)}")
+        return Examined(f"its own forward cannot run{where}: {_line(error)}")
     try:
         return _compared(base, attention, graded=lora is not None)
     except Exception as error:
-        return Finding(f"its forward over {'rows' if attention.implementation is None else 'trees'}: {_line(error)}")
+        return Examined(f"its forward over {'rows' if attention.implementation is None else 'trees'}: {_line(error)}")
 
 
 def run_attention(model: CausalLM, attention: AttentionBackend) -> None:
@@ -69,7 +69,7 @@ def run_attention(model: CausalLM, attention: AttentionBackend) -> None:
         raise ValueError(f"{type(model).__name__} takes no attention implementation by name")
 
 
-def _compared(model: CausalLM, attention: AttentionBackend, *, graded: bool) -> Finding:
+def _compared(model: CausalLM, attention: AttentionBackend, *, graded: bool) -> Examined:
     trees = guard_trees()
     with torch.set_grad_enabled(graded):
         plain_s, plain_slopes = _measured(model, lambda: plain_logprobs(model, trees), graded)
@@ -82,16 +82,16 @@ def _compared(model: CausalLM, attention: AttentionBackend, *, graded: bool) -> 
         max(_largest(twice_s - found_s), _largest(again_s - plain_s[: len(again_s)])),
     )
     if not steady <= TOLERANCE:
-        return Finding(f"asked twice, log-probs differ by {steady:.2g} nats: something is drawn at random", error)
+        return Examined(f"asked twice, log-probs differ by {steady:.2g} nats: something is drawn at random", error)
     if not error <= TOLERANCE:
         named = feature(model, attention, lambda some: _error(model, attention, some))
-        return Finding(f"log-probs differ by {error:.2g} nats: {named}", error)
+        return Examined(f"log-probs differ by {error:.2g} nats: {named}", error)
     if not graded:
-        return Finding(error=error)
+        return Examined(error=error)
     largest = max(_largest(slope) for slope in plain_slopes)
     off = max(_largest(a - b) for a, b in zip(found_slopes, plain_slopes, strict=True)) / largest
     wrong = "" if off <= GRADIENT_TOLERANCE else f"gradients differ by {off:.2g} of the largest"
-    return Finding(wrong, error, off)
+    return Examined(wrong, error, off)
 
 
 def _measured(model: CausalLM, score: Callable[[], Tensor], graded: bool) -> tuple[Tensor, Sequence[Tensor]]:

@@ -99,7 +99,7 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FamilyVerdict:
     """One family in the table."""
 
     name: str
@@ -114,20 +114,20 @@ def every_name() -> list[str]:
     return [*SHAPES, *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
 
 
-def row(name: str) -> Row:
+def row(name: str) -> FamilyVerdict:
     """The guard's verdict on a published shape or a type."""
     kind, changes = SHAPES.get(name, (name, _NEEDED.get(name, {})))
     try:
         config = CONFIG_MAPPING[kind](**changes)
     except Exception as error:
-        return Row(name, "refused", f"it has no default configuration: {str(error).splitlines()[0]}", -1, -1)
+        return FamilyVerdict(name, "refused", f"it has no default configuration: {str(error).splitlines()[0]}", -1, -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = judge(config, AutoAttentionSpec(), LoraSpec())
-    return Row(name, found.word, found.why, found.finding.error, found.finding.gradient_error)
+    return FamilyVerdict(name, found.word, found.why, found.finding.error, found.finding.gradient_error)
 
 
-def table(found: Sequence[Row]) -> str:
+def table(found: Sequence[FamilyVerdict]) -> str:
     """Markdown."""
     lines = ["| model | log-probs | largest error, nats | why not over trees |", "|---|---|---|---|"]
     for each in found:

@@ -20,7 +20,7 @@ from trialign_ray.config.seams import build
 from trialign_ray.config.train import LoraSpec
 from trialign_ray.errors import ModelError
 from trialign_ray.trainer.attention.base import AttentionBackend
-from trialign_ray.trainer.guard.examine import Finding, examine
+from trialign_ray.trainer.guard.examine import Examined, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Verdict:
 
     attention: Strict | None
     """Specification of the backend; None where none is exact."""
-    finding: Finding
+    finding: Examined
     """Of that backend, or of the last one that was tried."""
     packed: bool = False
     """Over trees, or else over one response a row."""
