@@ -207,7 +207,7 @@ def rllib(items: int = 32) -> dict[str, float]:
         episode.add_env_reset(observation=prompt)
         episode.add_env_step(observation=prompt, action=response, reward=1.0, terminated=True)
         buffer.add(episode)
-    ways = {
+    ways: dict[str, dict[str, Any]] = {
         "episodes": {"num_items": items, "n_step": 1, "sample_episodes": True},
         "batch": {"batch_size_B": items, "batch_length_T": 1},
     }

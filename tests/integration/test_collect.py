@@ -58,8 +58,8 @@ class DiesOnce:
 
 def test_a_killed_worker_comes_back_and_an_audit_and_a_collection_have_all_rows(world: World, tmp_path: Path) -> None:
     for kind, run in (("collect", collected), ("audit", audited)):
-        engine = {"name": "import_path", "import_path": f"{__name__}:DiesOnce"}
-        engine["options"] = {"marker": str(tmp_path / f"{kind}-died")}
+        options = {"marker": str(tmp_path / f"{kind}-died")}
+        engine = {"name": "import_path", "import_path": f"{__name__}:DiesOnce", "options": options}
         alone, killed = (
             run(world, tmp_path / kind),
             run(world, tmp_path / f"{kind}-killed", workers=2, generator=engine),

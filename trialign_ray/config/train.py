@@ -90,7 +90,7 @@ class LearnerSpec(Strict):
     """Most tokens, packed, whose activations a worker holds at one time. A step with more is scored first and then run
     again pass by pass. None: as many as fit into the memory that is free when the worker starts."""
     activation_checkpointing: bool = False
-    """Recompute each layer in the backward: more tokens fit a pass, and one response may be longer than a pass holds."""
+    """Recompute each layer in the backward: more tokens fit a pass, and a response may be longer than a pass holds."""
     max_restarts: int = Field(default=2, ge=0)
     """How often the group may be started again from the last checkpoint after a worker or an actor died."""
 

@@ -105,7 +105,7 @@ class _Batch:
                 break
             if not going.all():
                 keep = going.nonzero()[:, 0]
-                cache.reorder_cache(keep)
+                cache.reorder_cache(cast("torch.LongTensor", keep))
                 alive, token, mask = alive[keep], token[keep], mask[keep]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             position = mask.sum(1, keepdim=True) - 1
@@ -124,7 +124,8 @@ class _Batch:
         logits = self._forward(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
         repeat = self._sampling.samples
         # Every kind of layer can reorder its rows; only attention layers can repeat or select them.
-        cache.reorder_cache(torch.arange(len(ids), device=self._device).repeat_interleave(repeat))
+        rows = torch.arange(len(ids), device=self._device).repeat_interleave(repeat)
+        cache.reorder_cache(cast("torch.LongTensor", rows))
         return cache, mask.repeat_interleave(repeat, 0), logits.repeat_interleave(repeat, 0)
 
     def _forward(self, ids: Tensor, mask: Tensor, position: Tensor, cache: DynamicCache) -> Tensor:

@@ -149,8 +149,8 @@ def slope_at_truth(right_qg: Tensor, weight_qg: Tensor, alpha: float) -> Tensor:
     """What a group that holds the truth for certain would lose first by leaving it, the others as they are, [q, g]."""
     if alpha == 0:
         return weight_qg
-    worth_qg = weight_qg * (_EPS + right_qg) ** (1 - alpha)
-    certain_qg = weight_qg * (1 + _EPS) ** (1 - alpha)
+    worth_qg = weight_qg * (_EPS + right_qg).pow(1 - alpha)
+    certain_qg = weight_qg * float((1 + _EPS) ** (1 - alpha))
     summed_qg = worth_qg.sum(1, keepdim=True) - worth_qg + certain_qg
     return weight_qg.sum(1, keepdim=True) * certain_qg / summed_qg / (1 + _EPS)
 

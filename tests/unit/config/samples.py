@@ -7,6 +7,7 @@ from typing import Any
 from trialign_ray.config.algorithm import (
     ALGORITHMS,
     AlgorithmSpec,
+    AnswerLikelihoodSpec,
     FactsSpec,
     ImportedAlgorithm,
     InconsistencySpec,
@@ -130,7 +131,7 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     TransformersSpec: {},
     **{entry.spec: {} for entry in ATTENTION.values()},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
-    **{model: {} for model in (TrialignSpec, UtilitySpec, FactsSpec, InconsistencySpec)},
+    **{model: {} for model in (TrialignSpec, UtilitySpec, FactsSpec, InconsistencySpec, AnswerLikelihoodSpec)},
     **{entry.spec: {} for entry in (*LOSSES.values(), *WELFARES.values(), *CRITICS.values())},
     **{model: {} for model in (CandidateSpec, LoraSpec, OptimizerSpec, LearnerSpec)},
     **{model: {} for model in (LogChanges, ValidationSpec, CellSpec)},

@@ -34,7 +34,7 @@ def test_questions_are_those_that_any_trained_group_was_asked(logs: Dataset):
     assert (everyone.groups, everyone.lacking) == (GROUPS, 4)
     assert everyone.questions == {"all", "nurse's", "control's"}
     one = training_set(spec(groups=["pupil_peru"]), logs)
-    assert (one.groups, one.questions, one.lacking) == (("pupil_peru",), {"all"}, 0)
+    assert (one.groups, one.questions, one.lacking) == (("pupil_peru",), frozenset({"all"}), 0)
 
 
 def test_groups_come_in_the_order_of_the_logs(logs: Dataset):

@@ -91,7 +91,7 @@ def exact_attention(config: Any, spec: Strict, lora: LoraSpec | None = None) -> 
 
 def config_from(shape: dict[str, Any]) -> Any:
     """The configuration that a config.json holds. Raises ModelError."""
-    kind = shape.get("model_type")
+    kind = str(shape.get("model_type"))
     try:
         return CONFIG_MAPPING[kind].from_dict(shape)
     except (KeyError, ValueError, TypeError, AttributeError) as error:

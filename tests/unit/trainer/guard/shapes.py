@@ -26,8 +26,8 @@ TREES = [
 ]
 
 
-def config(kind: str, drop: tuple[str, ...] = (), **changes: Any) -> Any:
-    """The configuration of a type, small, with these changes."""
+def config(kind: str, drop: Any = (), **changes: Any) -> Any:
+    """The configuration of a type, small, with these changes and without the fields of `drop`."""
     return CONFIG_MAPPING[kind](**{name: value for name, value in {**BASE, **changes}.items() if name not in drop})
 
 

@@ -43,7 +43,7 @@ def test_windows_caps_sinks_and_latent_attention_are_exact(shape: Any) -> None:
 
 @pytest.mark.parametrize("places", ["mpt", "gpt_neo"])
 def test_places_that_are_counted_in_a_row_are_right_without_trees(places: str) -> None:
-    shapes = {
+    shapes: dict[str, dict[str, Any]] = {
         "mpt": {"d_model": 64, "n_heads": 4, "n_layers": 2, "vocab_size": 128},
         "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2, "num_heads": 4, "hidden_size": 64},
     }
