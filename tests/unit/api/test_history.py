@@ -278,7 +278,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(row["step"])
         return row
 
-    monkeypatch.setattr("trialign_api.services.metrics.json", SimpleNamespace(loads=loads))
+    monkeypatch.setattr("trialign_api.services.metrics.text", SimpleNamespace(loads=loads))
     return found
 
 

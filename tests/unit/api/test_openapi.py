@@ -73,7 +73,7 @@ def test_no_import_path_is_offered() -> None:
 
 PLACES = {
     "model": "model", "logs": "logs", "questions": "questions.yaml", "groups": "groups.yaml", "runs": "runs",
-    "output": "new", "answers": "answers.jsonl", "adapter": "model",
+    "output": "new", "answers": "answers.jsonl", "adapter": "model", "unasked_in": "logs",
 }  # fmt: skip
 """What lies in the workspace, by the last part of the field that names it."""
 SERVER = "https://answers.test/v1"

@@ -54,12 +54,12 @@ TRAIN = {"kind": "train", "model": "model", "logs": "logs", "questions_per_step"
 AUDIT = {"kind": "audit", "model": "model", "questions": "questions.json", "groups": "groups.yaml"}
 
 
-async def test_the_plan_of_a_training_run_counts_questions_that_every_group_was_asked(
+async def test_the_plan_of_a_training_run_counts_questions_that_any_group_was_asked(
     control: Plane, inputs: Path
 ) -> None:
     plan = (await validate(control, **TRAIN)).json()["plan"]
-    assert plan["data"] == {"rows": 15, "groups": ["neutral", "kenya"], "training_questions": 6}
-    assert (plan["derived"]["steps"], plan["derived"]["prompts_per_step"]) == (6, 4)
+    assert plan["data"] == {"rows": 15, "groups": ["neutral", "kenya"], "training_questions": 7}
+    assert (plan["derived"]["steps"], plan["derived"]["prompts_per_step"]) == (7, 4)
     assert plan["memory"]["weights"] == 1000
     assert plan["memory"]["total"] == sum(plan["memory"][part] for part in ("weights", "adapter", "activations"))
     assert any("no truth report" in warning for warning in plan["warnings"])
@@ -117,7 +117,7 @@ async def test_a_plan_that_trains_on_what_its_evaluation_holds_out_is_refused(co
     evaluation = {"questions": "questions.json", "groups": "groups.yaml"}
     answer = await validate(control, **TRAIN, evaluation=evaluation)
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_data")
-    assert "3 of 6 training questions are held out by" in answer.json()["detail"]
+    assert "3 of 7 training questions are held out by" in answer.json()["detail"]
     assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/body/spec/logs"]
 
 

@@ -165,5 +165,5 @@ def test_max_min_on_weighted_likelihood_ends_where_no_policy_has_a_better_worst_
 
 
 def test_every_algorithm_has_its_optimum_here():
-    """But OPCT, whose optimum is the reference."""
-    assert {*LEARNERS, "trialign", "kto", "rmct", "max_min", "opct"} == set(ALGORITHMS)
+    """But OPCT, whose optimum is the reference, and OMIGA, whose critic is fitted on games: see test_omiga.py."""
+    assert {*LEARNERS, "trialign", "kto", "rmct", "max_min", "opct", "omiga"} == set(ALGORITHMS)
