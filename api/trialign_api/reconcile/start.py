@@ -22,7 +22,9 @@ from trialign_api.store.models import Job, now
 from trialign_ray.errors import ClusterError, DataError, TrialignError
 
 _LOG = logging.getLogger("trialign_api.reconcile")
-_MOST_CHECKS = 3
+_MOST_CHECKS = 50
+"""A check runs in a process of its own, so that the service dies beside it for other reasons nearly always: that many
+deaths are the file's doing, and fewer, a service that is restarted often for instance, fail no job."""
 JOB_KEY, OWNER_KEY = "trialign_job_id", "trialign_owner"
 """Keys of a submission's metadata, so that the job can be found from Ray's dashboard."""
 
