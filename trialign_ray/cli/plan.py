@@ -55,7 +55,8 @@ def command(
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(made) | {"total": made.total}, indent=2))
     else:
-        passes = f"{made.passes} passes of at most {made.tokens_per_pass}"
+        count = "one pass" if made.passes == 1 else f"{made.passes} passes"
+        passes = f"on each worker {count} of at most {made.tokens_per_pass}"
         typer.echo(f"a step of {made.tokens_per_step} packed tokens: {passes}")
         console.show(_table(made))
         for line in made.advice:
