@@ -9,16 +9,16 @@ from typing import Any
 import numpy.typing as npt
 import psutil
 import torch
-from transformers import AutoConfig, PreTrainedConfig
 
 from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.config.train import LearnerSpec, TrainSpec
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.data.dataset import open_dataset
-from trialign_ray.errors import ModelError, SpecError, naming
+from trialign_ray.errors import SpecError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.models.loading import chat_tokens
 from trialign_ray.trainer.collate import assemble
+from trialign_ray.trainer.guard.verdict import config_of
 from trialign_ray.trainer.memory import CPU_SHARE, GPU_SHARE, Footprint, footprint
 from trialign_ray.trainer.packing import Tree, tree_nodes
 from trialign_ray.trainer.passes import Budget, Passes, divide
@@ -94,7 +94,9 @@ def logged_step(spec: TrainSpec) -> Step:
 
 def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPlan:
     """available: bytes that a worker may take; None for its share of this machine. Raises ModelError."""
-    learner, told = spec.learner, footprint(model_config(spec.model), spec.lora, spec.learner)
+    with naming("model"):
+        config = config_of(local_folder(spec.model))
+    learner, told = spec.learner, footprint(config, spec.lora, spec.learner)
     process = PROCESS["cuda" if learner.gpu else "cpu"]
     weights = weight_bytes(told, learner)
     optimizer = optimizer_bytes(told, learner)
@@ -130,20 +132,6 @@ def optimizer_bytes(told: Footprint, learner: LearnerSpec) -> int:
     """Of one worker: adapter and gradient in the model's precision, and 16 bytes a weight that ZeRO always splits."""
     own = 2 * told.size // (learner.workers if learner.zero_stage == 3 else 1)
     return told.trained * own + told.trained * 16 // learner.workers
-
-
-def model_config(model: str) -> PreTrainedConfig:
-    """The architecture in a model's folder, which need not hold weights; raises ModelError."""
-    with naming("model"):
-        folder = local_folder(model)
-        try:
-            found: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{model}: no config.json of a model that this library knows: {str(error).splitlines()[0]}. "
-                "Give the folder of a Hugging Face causal LM."
-            ) from None
-        return found
 
 
 def _shapes(passes: Passes) -> Iterator[tuple[int, int]]:

@@ -64,3 +64,12 @@ def _join(rank: int, size: int, meeting_file: str) -> None:
     # Where one rank fails, the other is in a collective for so long.
     patience = timedelta(minutes=2)
     dist.init_process_group("gloo", init_method=f"file://{meeting_file}", rank=rank, world_size=size, timeout=patience)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the ranks: another order of sums is a difference of its own, which Adam makes larger."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -7,7 +7,7 @@ version that does otherwise is noticed, and that the fused backward is right at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from tests.integration.trainer.conftest import RANKS, Ranks
 from trialign_ray.config.train import LearnerSpec, OptimizerSpec
 from trialign_ray.trainer.engine import adamw, cosine
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("one_thread")]
 
 STEPS, PARTS = 4, 3
 STAGES = (1, 2, 3)
@@ -97,15 +97,6 @@ def zero_train(stage: Any, backward: Any) -> Tensor:
 @pytest.fixture(scope="module")
 def weights(ranks: Ranks) -> dict[str, Tensor]:
     return {name: torch.from_numpy(weight) for name, weight in ranks.run(every_way).items()}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As in the ranks: another order of sums is a difference of its own, which Adam makes larger."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def difference(first: Tensor, second: Tensor) -> float:

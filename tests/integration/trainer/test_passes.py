@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from trialign_ray.trainer.collate import assemble
 from trialign_ray.trainer.passes import Budget, divide
 from trialign_ray.trainer.policy import Policy, adapt
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("one_thread")]
 
 STEPS, TOKENS = 3, 25
 OPTIMIZER = OptimizerSpec(learning_rate=1e-2, clip_norm=0.5)
@@ -63,14 +62,6 @@ def zero_train(stage: Stage, tokens: int) -> Trained:
     with deepspeed.zero.GatheredParameters(made.trainable()):
         weights = [parameter.detach().clone().numpy() for parameter in made.trainable()]
     return [float(each.outputs.loss.detach()) for each in results], weights, results[0].passes
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def check(found: Trained) -> None:
