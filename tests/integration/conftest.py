@@ -6,15 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psutil
 import pytest
 import ray
 
 from tests.processes import name_of
+from tests.world import losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.io.run_folder import RunFolder
-from trialign_ray.io.storage import Location
 
 LEARNER, GROUP = "ray::RayTrainWork", "ray::GroupActor"
 """How the names of Ray's processes begin: of a rank of the learner group, and of a group's actor."""
@@ -37,10 +38,13 @@ def kill_one(kind: str) -> None:
 
 
 @contextmanager
-def beside(spec: TrainSpec, act: Callable[[], None]) -> Iterator[None]:
-    """Does `act` once the run of the block has a checkpoint; the block is over after that."""
+def beside(spec: TrainSpec, *acts: Callable[[], None], beyond: int = 0) -> Iterator[None]:
+    """Does each of `acts` once the run of the block has got on: first once it has a checkpoint and is `beyond` a step.
+
+    Each later one waits for steps that no earlier one has seen. The block is over after the last.
+    """
     failed: list[BaseException] = []
-    thread = threading.Thread(target=_when_saved, args=(RunFolder.of(spec).part("checkpoints"), act, failed))
+    thread = threading.Thread(target=_in_turn, args=(spec, acts, beyond, failed))
     thread.start()
     try:
         yield
@@ -49,12 +53,24 @@ def beside(spec: TrainSpec, act: Callable[[], None]) -> Iterator[None]:
     assert not failed, failed
 
 
-def _when_saved(checkpoints: Location, act: Callable[[], None], failed: list[BaseException]) -> None:
+def _in_turn(spec: TrainSpec, acts: tuple[Callable[[], None], ...], beyond: int, failed: list[BaseException]) -> None:
+    checkpoints = RunFolder.of(spec).part("checkpoints")
     try:
-        deadline = time.monotonic() + 900
-        while _REGISTERED not in (checkpoints.names() or ()):
-            assert time.monotonic() < deadline, "no checkpoint"
-            time.sleep(0.02)
-        act()
+        _wait_until(lambda: _REGISTERED in (checkpoints.names() or ()))
+        for act in acts:
+            _wait_until(partial(_is_beyond, spec, beyond))
+            beyond = len(losses(spec))
+            act()
     except BaseException as error:
         failed.append(error)
+
+
+def _is_beyond(spec: TrainSpec, step: int) -> bool:
+    return len(losses(spec)) > step
+
+
+def _wait_until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 900
+    while not so():
+        assert time.monotonic() < deadline, "the run does not get on"
+        time.sleep(0.02)

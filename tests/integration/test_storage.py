@@ -89,13 +89,14 @@ class Done:
 
 @pytest.fixture(scope="module")
 def stopped_and_resumed(world: World, bucket: Bucket, workers: None) -> Done:
-    """A run that got SIGINT after its first checkpoint and was continued."""
+    """A run that got SIGINT after its first checkpoint and was continued, when one of its learners was killed."""
     spec, started = bucket.spec(world, "stopped", evaluation=world.evaluation), time.monotonic()
     with beside(spec, lambda: os.kill(os.getpid(), signal.SIGINT)):
         stopped = train(spec)
     assert not stopped.finished
     assert 0 < stopped.step < LONG_STEPS
-    resumed = train(spec, resume=True)
+    with beside(spec, lambda: kill_one(LEARNER), beyond=stopped.step):
+        resumed = train(spec, resume=True)
     assert resumed.finished
     assert resumed.step == LONG_STEPS
     return Done(spec, time.monotonic() - started)
@@ -122,10 +123,10 @@ def test_report_counts_the_time_of_both_invocations(stopped_and_resumed: Done) -
     assert 0.8 * stopped_and_resumed.seconds < wall <= stopped_and_resumed.seconds
 
 
-def test_tensorboard_files_of_both_invocations_are_on_the_store(stopped_and_resumed: Done) -> None:
-    """Each invocation begins anew in them, and together they have every step once."""
+def test_tensorboard_files_of_every_start_are_on_the_store(stopped_and_resumed: Done) -> None:
+    """Each start of the learners begins anew in them, and together they have every step once."""
     held = events(local_folder(stopped_and_resumed.folder.part("tensorboard")))
-    assert sum(event.session_log.status == SessionLog.START for event in held) == 2
+    assert sum(event.session_log.status == SessionLog.START for event in held) == 3
     stored = {event.step: value.simple_value for event in held for value in event.summary.value if value.tag == "loss"}
     assert stored == pytest.approx(dict(losses(stopped_and_resumed.spec)), rel=1e-6)
 
@@ -136,13 +137,6 @@ def test_adapter_is_exported_on_the_store_and_loads(bucket: Bucket, stopped_and_
     adapter = local_folder(bucket.uri("runs/stopped/export/adapter"))
     policy = load_policy(local_folder(bucket.uri("model")), adapter, "float32")
     assert any("lora" in name and weight.abs().sum() > 0 for name, weight in policy.named_parameters())
-
-
-def test_killed_learner_goes_on_from_what_is_on_the_store(world: World, bucket: Bucket, undisturbed: Losses) -> None:
-    spec = bucket.spec(world, "killed")
-    with beside(spec, lambda: kill_one(LEARNER)):
-        assert train(spec).finished
-    assert losses(spec) == undisturbed
 
 
 def test_bucket_that_is_not_there_is_named(world: World, bucket: Bucket) -> None:

@@ -31,23 +31,19 @@ def test_run_leaves_adapter_metrics_and_report(undisturbed_run: TrainSpec) -> No
     assert any((folder / "tensorboard").iterdir())
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_what_one_group_knows_reaches_the_others(world: World) -> None:
-    spec = world.train_spec("spread", epochs=20, checkpoint_every=100)
-    train(spec)
-    per_step = [row["groups"] for row in steps(spec)]
+def test_what_one_group_knows_reaches_the_others(undisturbed_run: TrainSpec) -> None:
+    per_step = [row["groups"] for row in steps(undisturbed_run)]
     for group in ("neutral", "professor"):
         right = [groups[group]["mass_right"] for groups in per_step]
         assert sum(right[-4:]) / 4 > sum(right[:4]) / 4 + 0.1
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("victim", [LEARNER, GROUP])
-def test_killed_process_does_not_change_the_losses_of_a_run_that_resume_began(
-    victim: str, world: World, undisturbed: Losses
+def test_killed_processes_do_not_change_the_losses_of_a_run_that_resume_began(
+    world: World, undisturbed: Losses
 ) -> None:
-    spec = world.train_spec("killed-" + victim[5:].lower(), **LONG)
-    with beside(spec, lambda: kill_one(victim)):
+    spec = world.train_spec("killed", **LONG)
+    with beside(spec, lambda: kill_one(LEARNER), lambda: kill_one(GROUP)):
         outcome = train(spec, resume=True)
     assert (outcome.finished, outcome.step) == (True, LONG_STEPS)
     assert losses(spec) == undisturbed

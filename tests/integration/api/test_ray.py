@@ -13,10 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
-from tests.integration.api.serving import SECONDS, Server, ended, free_port, key_of, repository, told, wait_for
-from tests.world import LONG, Losses, World, losses
+from tests.integration.api.serving import SECONDS, Server, ended, free_port, key_of, told, wait_for
 from trialign_api.client import Client
 from trialign_api.local_ray import local_ray
 from trialign_api.schemas import ClusterOut
@@ -149,18 +147,6 @@ def test_kill_9_of_the_service_at_20_moments_of_submissions_loses_and_doubles_no
     assert sum(job.name in names for job in client.jobs()) == KILLS
     starts = Path(server.settings.workspace).glob("runs/*/kill*/started")
     assert [len(start.read_text().splitlines()) for start in starts] == [1] * KILLS
-
-
-def test_ray_job_submit_of_a_training_run_gives_the_same_losses(
-    world: World, undisturbed: Losses, ray_address: str
-) -> None:
-    spec, file = world.train_spec("submitted", **LONG), world.folder / "submitted.yaml"
-    file.write_text(yaml.safe_dump(spec.model_dump(mode="json")))
-    command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", ray_address, "--"]
-    command += [sys.executable, str(repository() / "jobs" / "train.py"), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert losses(spec) == undisturbed
 
 
 def _until_answered(server: Server, spec: dict[str, object]) -> str:
