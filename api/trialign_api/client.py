@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -193,9 +193,18 @@ class Client:
         finally:
             part.unlink(missing_ok=True)
 
-    def upload(self, file: Path, name: str, *, format: str = "jsonl", strict: bool = False) -> DatasetOut:
-        """Upload logs; raises RefusedError."""
-        query = {"name": name, "format": format, "strict": strict}
+    def upload(
+        self,
+        file: Path,
+        name: str,
+        *,
+        format: str = "jsonl",
+        strict: bool = False,
+        map: Sequence[str] = (),
+        ignore: Sequence[str] = (),
+    ) -> DatasetOut:
+        """Upload logs; `map` and `ignore` as `--map` and `--ignore` of an import. Raises RefusedError."""
+        query = {"name": name, "format": format, "strict": strict, "map": list(map), "ignore": list(ignore)}
         with file.open("rb") as stream:
             return self._post("/v1/datasets", DatasetOut, params=query, content=stream)
 

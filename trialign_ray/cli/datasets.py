@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trialign_ray.cli import options
+from trialign_ray.cli import fields, options
 
 if TYPE_CHECKING:
     from trialign_api.client import Client
@@ -23,6 +23,8 @@ def upload_dataset(
     key: options.Key,
     url: options.Url = options.LOCAL_URL,
     name: Annotated[str | None, typer.Option(help="Its name for people; default: the file's.")] = None,
+    map_: fields.Map = None,
+    ignore: fields.Ignore = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse the upload where any row is bad.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -35,7 +37,7 @@ def upload_dataset(
     if not file.is_file():
         raise SpecError(f"{file}: no such file. Check the path.")
     with _client(url, key) as client:
-        made = client.upload(file, name or file.name, format=ending, strict=strict)
+        made = client.upload(file, name or file.name, format=ending, strict=strict, map=map_ or (), ignore=ignore or ())
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json"), indent=2))
         return

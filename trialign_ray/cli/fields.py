@@ -7,11 +7,11 @@ from typing import Annotated
 
 from typer import Option
 
-from trialign_ray.errors import SpecError
-
 Map = Annotated[
     list[str] | None,
-    Option("--map", metavar="FIELD=PATH", help="Where a field lies in a row: response=output.content."),
+    Option(
+        "--map", metavar="FIELD=PATH", help="Where a field lies: response=output.content; or one value: group==neutral."
+    ),
 ]
 Ignore = Annotated[
     list[str] | None,
@@ -20,13 +20,7 @@ Ignore = Annotated[
 
 
 def paths(given: Sequence[str] | None) -> dict[str, str] | None:
-    """Field -> path out of each 'field=path'; raises SpecError."""
-    found: dict[str, str] = {}
-    for text in given or ():
-        field, sign, path = text.partition("=")
-        if not (field and sign and path):
-            raise SpecError(f"--map '{text}': expected FIELD=PATH, for instance response=output.content.")
-        if field in found:
-            raise SpecError(f"--map '{text}': '{field}' is mapped twice; keep one.")
-        found[field] = path
-    return found or None
+    """Field -> path out of each 'field=path', None without any; raises SpecError."""
+    from trialign_ray.data.field_paths import paths_of
+
+    return paths_of(given or ()) or None

@@ -70,7 +70,8 @@ class AuditSpec(JobSpec):
     answers: PathOrUri | None = None
     """A log dataset, JSONL, Parquet or the output of an OpenAI batch: answers instead of a model."""
     map: dict[str, str] = {}
-    """Field of an answer -> where it lies in a row of 'answers': {response: output.content}."""
+    """Field of an answer -> where it lies in a row of 'answers': {response: output.content}; what begins with '=' is
+    itself the value: {group: =neutral}."""
     ignore: tuple[str, ...] = ()
     """Fields of the rows of 'answers' to leave out."""
     endpoint: EndpointSpec | None = None

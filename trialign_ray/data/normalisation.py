@@ -137,12 +137,16 @@ class Completer:
 
     def _unmapped(self, row: Mapping[str, Any]) -> list[FieldFault]:
         return [
-            FieldFault(name, "missing", f"is missing: the row has nothing at '{path}' (--map {name}={path}).")
+            FieldFault(name, "missing", _NOTHING_AT.format(name=name, path=path))
             for name, path in self._completion.paths.items()
             if name not in row and name in _NEEDED
         ]
 
 
+_NOTHING_AT = (
+    "is missing: the row has nothing at '{path}' (--map {name}={path}). Correct the path; one value for all rows is "
+    "{name}=={path}."
+)
 _PROMPT = ("question_id", "group", "protocol", "turn")
 _NEEDED = ("question_id", "question", "group", "messages", "response")
 

@@ -189,16 +189,19 @@ def _other_label(known: Known, row: Row) -> list[FieldFault]:
 
 
 def _otherwise_asked(first: Prompt, asked: bytes) -> list[FieldFault]:
-    """All responses of a group's first turn on a question are trained behind the prompt of the first."""
+    """Other words are a prompt of their own; other token ids of the same words, and another rule, contradict."""
     reason = (
         f"differs from that of {first.first_row}, and the responses of one group to one question in turn 1 have one "
-        "prompt and one rule; give such rows a question_id of their own."
+        "rule, and one list of token ids for the same messages; give such rows a question_id of their own."
     )
     parts = [slice(at, at + _DIGEST_BYTES) for at in range(0, len(asked), _DIGEST_BYTES)]
-    differing = [name for name, part in zip(_ASKED, parts, strict=True) if asked[part] != first.digests[part]]
-    return [FieldFault(name, "conflict", reason) for name in differing]
+    differing = {name for name, part in zip(_ASKED, parts, strict=True) if asked[part] != first.digests[part]}
+    if differing >= _PROMPT:
+        differing -= _PROMPT
+    return [FieldFault(name, "conflict", reason) for name in _ASKED if name in differing]
 
 
+_PROMPT = {"messages", "prompt_ids"}
 _ASKED = ("messages", "prompt_ids", "preference", "kind", "references")
 _DIGEST_BYTES = 16
 

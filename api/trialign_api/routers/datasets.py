@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -12,7 +13,8 @@ from trialign_api.deps import Changing, Limit, Reader, Svc
 from trialign_api.problems import ApiError
 from trialign_api.routers.responses import ANY, CHANGE, problems
 from trialign_api.schemas import DatasetOut, Deleted, Page
-from trialign_api.services.datasets import Format
+from trialign_api.services.datasets import Format, Reading
+from trialign_ray.data.field_paths import paths_of
 
 router = APIRouter(prefix="/v1", tags=["datasets"])
 _BODY = {
@@ -21,6 +23,13 @@ _BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+
+
+_Map = Annotated[
+    Sequence[str],
+    Query(max_length=64, description="Where a field lies, response=output.content; or one value, group==neutral."),
+]
+_Ignore = Annotated[Sequence[str], Query(max_length=64, description="A field of the rows to leave out.")]
 
 
 @router.post(
@@ -33,14 +42,17 @@ async def upload_dataset(
     name: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,119}$")],
     format: Annotated[Format, Query(description="What the body is.")] = "jsonl",
     strict: Annotated[bool, Query(description="Refuse the upload where any row is bad.")] = False,
+    map: _Map = (),
+    ignore: _Ignore = (),
 ) -> Response:
     """Upload logs: the file itself is the body. Bad rows are set aside and reported, as `trialign logs import` does."""
     if request.headers.get("content-type", "").startswith("multipart/"):
         detail = "Send the file itself as the body, such as `curl --data-binary @logs.jsonl`, and no form."
         raise ApiError(415, "bad_media_type", detail)
+    reading = Reading(paths_of(map), tuple(ignore))
     upload = await svc.datasets.receive(change.who, request.stream(), format)
-    report = await svc.datasets.check(upload, strict=strict)
-    fingerprint = hashlib.sha256(f"{upload.sha256} {name} {strict}".encode()).hexdigest()
+    report = await svc.datasets.check(upload, reading, strict=strict)
+    fingerprint = hashlib.sha256(f"{upload.sha256} {name} {strict} {reading}".encode()).hexdigest()
     try:
         answer = await change.do(201, lambda tx: svc.datasets.add(tx, change.who, name, upload, report), fingerprint)
     except BaseException:

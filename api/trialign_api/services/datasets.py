@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -27,12 +27,16 @@ from trialign_api.services.idempotency import Action
 from trialign_api.states import ENDED, Status
 from trialign_api.store import jobs, records
 from trialign_api.store.engine import Store
-from trialign_api.store.models import DatasetRow, now
+from trialign_api.store.models import LOGS, DatasetRow, now
+from trialign_ray.data.field_paths import check_paths
 from trialign_ray.data.importers import import_logs
 from trialign_ray.data.manifest import MANIFEST
+from trialign_ray.data.normalisation import Completion
 from trialign_ray.errors import RowError, TrialignError
 
 Format = Literal["jsonl", "jsonl.gz", "parquet"]
+PLACE = "place"
+"""Folder of an upload that is no log dataset."""
 _LOG = logging.getLogger("trialign_api.datasets")
 _ABANDONED_SECONDS = 24 * 3600
 """Longer than any upload pauses: another process may be writing what is younger."""
@@ -49,6 +53,18 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """Where the fields of an upload's rows lie, and which of them to leave out; as `--map` and `--ignore`."""
+
+    paths: dict[str, str]
+    ignore: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raises SpecError."""
+        check_paths(self.paths)
+
+
+@dataclass(frozen=True, slots=True)
 class Datasets:
     """Uploaded log datasets, under the absolute `folder`."""
 
@@ -59,7 +75,7 @@ class Datasets:
     owner_bytes: int
     """Most bytes of one owner's uploads."""
 
-    async def receive(self, who: Principal, body: AsyncIterator[bytes], ending: Format) -> Upload:
+    async def receive(self, who: Principal, body: AsyncIterator[bytes], ending: str) -> Upload:
         """Write the body to disk as it arrives; nothing of it stays where it breaks off.
 
         Raises ApiError 409 where the owner's quota ends, OSError where the disk is nearly full.
@@ -83,12 +99,15 @@ class Datasets:
             raise
         return Upload(dataset_id, file, digest.hexdigest(), size)
 
-    async def check(self, upload: Upload, *, strict: bool) -> dict[str, Any]:
-        """Import the upload next to itself; the report. Raises TrialignError; nothing stays then."""
+    async def check(self, upload: Upload, reading: Reading, *, strict: bool) -> dict[str, Any]:
+        """Import the upload next to itself; the report. Raises ApiError; nothing stays then."""
+        target = self.logs(upload.dataset_id)
+        return await self.confine(upload, _import, file=upload.file, target=target, reading=reading, strict=strict)
+
+    async def confine(self, upload: Upload, work: Callable[..., dict[str, Any]], **given: Any) -> dict[str, Any]:
+        """What `work` makes of the upload in a process of limited means; raises ApiError, and nothing stays then."""
         try:
-            found: dict[str, Any] = await self.confined.run(
-                _import, file=upload.file, target=self.logs(upload.dataset_id), strict=strict
-            )
+            found: dict[str, Any] = await self.confined.run(work, **given)
         except TrialignError as error:
             await self.discard(upload.dataset_id)
             raise ApiError(422, error.code, _public(str(error), upload), _row_faults(error)) from None
@@ -101,47 +120,52 @@ class Datasets:
         self, session: AsyncSession, who: Principal, name: str, upload: Upload, report: dict[str, Any]
     ) -> DatasetOut:
         """Store what `check` has imported."""
-        row = DatasetRow(
-            id=upload.dataset_id,
-            owner=who.owner,
-            name=name,
-            path=str(self.logs(upload.dataset_id)),
-            sha256=upload.sha256,
-            size=upload.size,
-            report=report,
-            created_at=now(),
-        )
+        row = DatasetRow(name=name, purpose=LOGS, path=str(self.logs(upload.dataset_id)), report=report)
+        return DatasetOut.of(await self.store_row(session, who, upload, row))
+
+    async def store_row(self, session: AsyncSession, who: Principal, upload: Upload, row: DatasetRow) -> DatasetRow:
+        """Store what was uploaded and checked as `row`; raises ApiError 409 where others have taken the room since."""
+        if await records.stored_bytes(session, who.owner) + upload.size > self.owner_bytes:
+            raise _quota(self.owner_bytes)
+        row.id, row.owner, row.created_at = upload.dataset_id, who.owner, now()
+        row.sha256, row.size = upload.sha256, upload.size
         session.add(row)
         await session.flush()
-        return DatasetOut.of(row)
+        return row
 
     async def list(self, who: Principal, after: str | None, limit: int) -> Page[DatasetOut]:
         """A page, the newest first."""
         async with self.store.reads() as session:
-            found = list(await records.datasets_of(session, who.sees, after=after, limit=limit + 1))
+            found = list(await records.datasets_of(session, who.sees, purpose=LOGS, after=after, limit=limit + 1))
         page, more = found[:limit], len(found) > limit
         cursor = page[-1].id if more else None
         return Page[DatasetOut](data=[DatasetOut.of(row) for row in page], has_more=more, next_cursor=cursor)
 
     async def get(self, who: Principal, dataset_id: str) -> DatasetOut:
         """One dataset; raises ApiError 404."""
-        async with self.store.reads() as session:
-            row = await session.get(DatasetRow, dataset_id)
-        if row is None or who.sees not in (None, row.owner):
+        row = await self.row(who, dataset_id)
+        if row.purpose != LOGS:
             raise ApiError.not_found("dataset")
         return DatasetOut.of(row)
 
+    async def row(self, who: Principal, dataset_id: str) -> DatasetRow:
+        """One upload, whatever it is for; raises ApiError 404."""
+        async with self.store.reads() as session:
+            row = await session.get(DatasetRow, dataset_id)
+        if row is None or who.sees not in (None, row.owner):
+            raise ApiError.not_found("upload")
+        return row
+
     async def delete(self, who: Principal, dataset_id: str) -> Action:
-        """What deletes a dataset, whose files are gone by then: a deletion that breaks off is simply repeated.
+        """What deletes an upload, whose files are gone by then: a deletion that breaks off is simply repeated.
 
         Raises ApiError 404, and 409 while a job that is not over reads it.
         """
-        await self.get(who, dataset_id)
-        path = str(self.logs(dataset_id))
+        path = (await self.row(who, dataset_id)).path
         async with self.store.reads() as session:
             users = [job.id for job in await jobs.in_status(session, set(Status) - ENDED) if path in str(job.effective)]
         if users:
-            raise ApiError(409, "in_use", f"{', '.join(users[:5])}: reads the dataset. Cancel it, or wait for its end.")
+            raise ApiError(409, "in_use", f"{', '.join(users[:5])}: reads the upload. Cancel it, or wait for its end.")
         await self.discard(dataset_id)
 
         async def delete(session: AsyncSession) -> Deleted:
@@ -195,7 +219,7 @@ def _abandoned(folder: Path, since: float) -> set[str]:
 
 
 def _whole(home: Path) -> bool:
-    return (home / "logs" / MANIFEST).exists() and not any(home.glob("upload.*"))
+    return ((home / "logs" / MANIFEST).exists() or (home / PLACE).exists()) and not any(home.glob("upload.*"))
 
 
 def _written(home: Path) -> float:
@@ -219,8 +243,9 @@ def _row_faults(error: TrialignError) -> list[InvalidField]:
     ]
 
 
-def _import(file: Path, target: Path, strict: bool) -> dict[str, Any]:
-    done = import_logs([file], target, strict=strict)
+def _import(file: Path, target: Path, reading: Reading, strict: bool) -> dict[str, Any]:
+    completion = Completion(ignore=frozenset(reading.ignore), paths=reading.paths)
+    done = import_logs([file], target, completion, strict=strict)
     file.unlink()
     return {
         "rows_in": done.rows_in,

@@ -64,5 +64,9 @@ def test_logs_are_uploaded_listed_shown_and_deleted(trialign: Callable[..., Resu
     assert json.loads(trialign("datasets", "show", path).stdout)["report"]["rows_imported"] == 1
     assert "is deleted" in trialign("datasets", "delete", path).stdout
     assert json.loads(trialign("datasets", "list", "--json").stdout) == []
+    mapped = trialign("datasets", "upload", "mine.jsonl", "--map", "turn==1", "--ignore", "preference_cue")
+    assert (mapped.exit_code, "2 of 2 rows imported" in mapped.stderr) == (0, True)
+    trialign("datasets", "delete", mapped.stdout.strip())
+    assert trialign("datasets", "upload", "mine.jsonl", "--map", "turn").exit_code == 1
     assert trialign("datasets", "upload", "spec.yaml").exit_code == 2
     assert trialign("datasets", "upload", "none.jsonl").exit_code == 2

@@ -62,6 +62,18 @@ async def test_strict_refuses_and_points_at_the_bad_row_without_naming_the_serve
     assert list((control.settings.data / "datasets").iterdir()) == []
 
 
+async def test_fields_of_an_upload_are_found_by_their_paths_and_one_value_holds_for_all_rows(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    plain = {name: value for name, value in row().items() if name not in ("response", "group")}
+    body = lines({**plain, "output": {"text": "Lima."}, "mood": "good"})
+    answer = await upload(control, ada, body, map=["response=output.text", "group==nurse_kenya"], ignore=["mood"])
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["report"]["rows_imported"], answer.json()["report"]["groups"]) == (1, ["nurse_kenya"])
+    wrong = await upload(control, ada, body, map=["mood=output"])
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_spec")
+    assert "'mood' is no field of the logs" in wrong.json()["detail"]
+
+
 async def test_what_is_no_log_at_all_is_refused_and_leaves_nothing(control: Plane) -> None:
     ada = await control.key("ada", "submit")
     for body, ending in (

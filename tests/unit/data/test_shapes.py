@@ -55,11 +55,20 @@ def test_dates_in_the_system_message_make_samples_of_one_prompt(tmp_path: Path) 
     assert len(audited(tmp_path, rows).table) == 12
 
 
-def test_another_question_of_the_user_is_no_date(tmp_path: Path) -> None:
-    rows = [chat("japan", "neutral", "Fuji"), chat("japan", "neutral", "Fuji")]
+def test_other_words_of_the_user_are_a_prompt_of_their_own(tmp_path: Path) -> None:
+    rows = [chat("japan", "neutral", said) for said in ("Fuji", "Everest", "Fuji")]
     rows[1]["messages"][1]["content"] = "And the highest of Japan?"
     report = imported(tmp_path, rows)
-    assert report.reject_counts == {"messages: conflict": 1, "prompt_ids: conflict": 1}
+    assert (report.rows_imported, report.rows_rejected) == (3, 0)
+    found = written(tmp_path, "sample", "messages", "prompt_ids")
+    assert [sample for sample, *_ in found] == [0, 1, 2]
+    assert [asked[1]["content"] for _, asked, _ in found] == [row["messages"][1]["content"] for row in rows]
+    assert found[0][2] == found[2][2] != found[1][2]
+
+
+def test_other_ids_of_the_same_words_are_a_contradiction(tmp_path: Path) -> None:
+    rows = [chat("japan", "neutral", "Fuji", prompt_ids=ids) for ids in ([5, 6], [5, 7])]
+    assert imported(tmp_path, rows).reject_counts == {"prompt_ids: conflict": 1}
 
 
 def test_messages_of_a_dump_are_joined_and_lose_what_holds_nothing(tmp_path: Path) -> None:
