@@ -49,13 +49,14 @@ def check_paths(paths: Mapping[str, str]) -> None:
 
 
 def mapped(row: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
-    """`row` with each field of `paths` from its path alone; what a path starts from and is no field itself is left."""
-    if not paths:
-        return dict(row)
+    """The field of each path of which `row` has something."""
     found = {field: _found(row, field, path) for field, path in paths.items()}
-    used = {head for path in paths.values() for head, _ in _splits(path) if head in row} - FIELDS
-    kept = {name: value for name, value in row.items() if name not in used and name not in paths}
-    return kept | {field: value for field, value in found.items() if value is not None}
+    return {field: value for field, value in found.items() if value is not None}
+
+
+def used(row: Mapping[str, Any], paths: Mapping[str, str]) -> set[str]:
+    """What in `row` paths start from, and is no field itself."""
+    return {head for path in paths.values() for head, _ in _splits(path) if head in row} - FIELDS
 
 
 def value_at(value: Any, path: str) -> Any:
@@ -84,7 +85,8 @@ def decoded(value: Any) -> Any:
 
 
 def _found(row: Mapping[str, Any], field: str, path: str) -> Any:
-    return _constant(field, path) if path.startswith(CONSTANT) else value_at(row, path)
+    found = _constant(field, path) if path.startswith(CONSTANT) else value_at(row, path)
+    return [found] if field == "references" and isinstance(found, str) else found
 
 
 def _constant(field: str, path: str) -> Any:

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from trialign_ray.data.field_paths import check_paths, mapped
-from trialign_ray.data.fields import FieldFault, valid
+from trialign_ray.data.field_paths import check_paths, mapped, used
+from trialign_ray.data.fields import FIELD_CHECKS, FieldFault, valid
 from trialign_ray.data.first_prompts import FirstPrompts
 from trialign_ray.data.readers import RawRow
 from trialign_ray.data.repeats import Repeats
 from trialign_ray.data.row_index import SampleCounter
-from trialign_ray.data.shapes import responses_of, to_chat
+from trialign_ray.data.shapes import brought
 from trialign_ray.errors import TrialignError
 from trialign_ray.rewards.verifiers import canonical
 
@@ -99,20 +99,24 @@ class Completer:
 
     def rows(self, raw: RawRow) -> Iterator[tuple[dict[str, Any], list[FieldFault]]]:
         """The rows of one response each that a row of the source holds, completed, and what is wrong with each."""
-        given = {name: value for name, value in mapped(raw.value, self._completion.paths).items() if value is not None}
-        kept = {name: value for name, value in given.items() if name not in self._completion.ignore}
+        paths, ignore = self._completion.paths, self._completion.ignore
+        found = mapped(raw.value, paths)
+        given = {name: value for name, value in raw.value.items() if value is not None and name not in paths} | found
+        kept = {name: value for name, value in given.items() if name not in ignore}
         self.ignored.update(given.keys() - kept.keys())
-        for row in responses_of(kept):
-            yield row, self._complete(raw, row)
+        spent = used(raw.value, paths)
+        for each in brought(kept, ignore):
+            self.ignored.update(each.left - spent)
+            rest = {name: value for name, value in each.row.items() if name not in spent}
+            row = rest | {name: value for name, value in found.items() if name in FIELD_CHECKS and name not in rest}
+            yield row, self._complete(raw, row, each.faults)
 
     def notes(self) -> tuple[str, ...]:
         """What was done to rows that the user should know of, a sentence each."""
         settled = () if self._completion.scorer is None else self._completion.scorer.notes()
         return (*settled, *self._prompts.notes(), *self._repeats.notes())
 
-    def _complete(self, raw: RawRow, row: dict[str, Any]) -> list[FieldFault]:
-        faults, left = to_chat(row, self._completion.ignore)
-        self.ignored.update(left)
+    def _complete(self, raw: RawRow, row: dict[str, Any], faults: list[FieldFault]) -> list[FieldFault]:
         _to_integers(row)
         if self._completion.paths and "question" not in row and valid(row, "messages"):
             row["question"] = row["messages"][-1]["content"]
