@@ -3,6 +3,7 @@
 # make bench    learner speed against padded batches, TRL and the bare loop: an hour or two on an idle machine
 # make install  the environment alone, in .venv
 # make clean    remove environments and caches; runs and the model cache stay
+# make docs     the documentation as a site, into build/site; it needs no network to be read
 # make diagram  the import graph, into docs/architecture.md
 # make constraints   the newest versions that pyproject.toml allows, into constraints.txt; then run make test
 #
@@ -23,7 +24,7 @@ TRL := trl==1.16.0
 TRL_VENV := .bench-venv
 BENCH ?=
 
-.PHONY: demo test lint bench install browser diagram constraints clean
+.PHONY: demo test lint bench install browser docs diagram constraints clean
 
 # A cache elsewhere than in the specification is told to it.
 demo: install
@@ -48,6 +49,9 @@ lint: install
 
 bench: install $(TRL_VENV)/installed
 	$(BIN)/python -m tests.benchmarks.learner_speed $(BENCH)
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 diagram: install
 	$(BIN)/python docs/diagram.py
