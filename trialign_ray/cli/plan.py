@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DOES_NOT_FIT = 1
 _GIB = 2**30
-_PARTS = ("process", "weights", "optimizer", "activations", "total", "available", "object_store")
+_PARTS = ("process", "weights", "optimizer", "activations", "total", "available", "offloaded", "object_store")
 
 
 def command(

@@ -44,20 +44,20 @@ def shortage(learner: LearnerSpec, groups: int, nodes: Sequence[Mapping[str, flo
     bundle = _bundle(learner)
     for name, each in bundle.items():
         total = sum(node.get(name, 0.0) for node in nodes)
-        needed = learner.workers * each + (groups * GROUP_CPUS if name == "CPU" else 0.0)
+        needed = learner.fewest_workers * each + (groups * GROUP_CPUS if name == "CPU" else 0.0)
         if _units(total) < _units(needed):
             return (
-                f"the cluster has {total:g} {name}, the run needs {needed:g} ({learner.workers} workers "
+                f"the cluster has {total:g} {name}, the run needs {needed:g} ({learner.fewest_workers} workers "
                 f"and {groups} groups)."
             )
     # Enough in all is not enough: a worker cannot be split over nodes.
     room = sum(_room(node, bundle) for node in nodes)
-    if room < learner.workers:
+    if room < learner.fewest_workers:
         kinds = Counter(_listed({name: node.get(name, 0.0) for name in bundle}) for node in nodes)
         present = ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
         return (
-            f"the cluster has room for {room} of {learner.workers} workers: each needs {_listed(bundle)} on one node, "
-            f"and the nodes have {present}."
+            f"the cluster has room for {room} of {learner.fewest_workers} workers: each needs {_listed(bundle)} on one "
+            f"node, and the nodes have {present}."
         )
     return None
 

@@ -303,7 +303,9 @@ def _leaves_out(logs: LogChanges) -> bool:
 def _check_training(spec: CompareSpec, label: str, arm: Arm, regime: Regime) -> None:
     """Raise ValueError where the arm's training specification is wrong: before any cell has run."""
     try:
-        spec.train_spec(arm, regime, 0)
+        made = spec.train_spec(arm, regime, 0)
     except ValidationError as error:
         text = explain(error, f"algorithm '{label}'")
         raise ValueError(re.sub(r"\n", "; ", text)) from None
+    if made.adapter == "full":
+        raise ValueError(f"algorithm '{label}': a comparison keeps an adapter for each cell; leave out 'adapter: full'")

@@ -27,9 +27,9 @@ class Derived:
 
 
 def reserved(learner: LearnerSpec, groups: int) -> dict[str, float]:
-    """What a training run over `groups` groups reserves on a cluster, by Ray's name: its workers and its actors."""
-    needs = {"CPU": learner.workers * learner.cpus_per_worker + groups * GROUP_CPUS}
-    return needs | ({"GPU": float(learner.workers)} if learner.gpu else {})
+    """What a training run over `groups` groups starts with on a cluster, by Ray's name: its workers and its actors."""
+    needs = {"CPU": learner.fewest_workers * learner.cpus_per_worker + groups * GROUP_CPUS}
+    return needs | ({"GPU": float(learner.fewest_workers)} if learner.gpu else {})
 
 
 def derive(spec: TrainSpec, questions: int, groups: int) -> Derived:

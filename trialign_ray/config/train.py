@@ -53,6 +53,8 @@ class LoraSpec(Strict):
     """Names of the linear layers that are adapted, or all but the output layer."""
 
 
+Trained = LoraSpec | Literal["full"]
+"""What is trained of a model: an adapter on it, or all of its weights."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -64,11 +66,11 @@ class OptimizerSpec(Strict):
     warmup_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the optimizer steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled, of the adapter's weights (Loshchilov & Hutter 2019)."""
+    """Decoupled, of what is trained (Loshchilov & Hutter 2019)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the moving averages of the gradient and of its square."""
     clip_norm: float = Field(default=1.0, gt=0)
-    """Longer gradients, in the L2 norm over the whole adapter, are scaled down to it."""
+    """Longer gradients, in the L2 norm over all that is trained, are scaled down to it."""
 
 
 class LearnerSpec(Strict):
@@ -76,14 +78,19 @@ class LearnerSpec(Strict):
 
     workers: int = Field(default=2, ge=1, le=1024)
     """Processes; each takes its share of a step's prompts."""
+    min_workers: int | None = Field(default=None, ge=1, le=1024)
+    """Elastic: training starts with as few as these and grows up to `workers` with the cluster, each time from the last
+    checkpoint. None: always `workers`."""
     zero_stage: Literal[1, 2, 3] = 2
-    """What is split over the workers: 1 optimizer states, 2 also gradients, 3 also the frozen weights."""
+    """What is split over the workers: 1 optimizer states, 2 also gradients, 3 also the weights."""
+    offload_optimizer: bool = False
+    """Optimizer states lie in the machine's memory, and AdamW runs on its CPU; for `gpu: true` only."""
     gpu: bool = False
     """One GPU a worker, NCCL; without it CPU and gloo. Never chosen for you."""
     cpus_per_worker: float = Field(default=0.9, gt=0)
     """What Ray sets aside for one; fractions leave room for the group actors."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Precision of the frozen weights and the forward; the adapter's master weights are always float32."""
+    """Precision of the weights and the forward; the optimizer's copies of what is trained are always float32."""
     attention: AttentionSpec = AutoAttentionSpec()
     """Attention over packed trees."""
     tokens_per_pass: int | None = Field(default=None, ge=1)
@@ -93,6 +100,21 @@ class LearnerSpec(Strict):
     """Recompute each layer in the backward: more tokens fit a pass, and a response may be longer than a pass holds."""
     max_restarts: int = Field(default=2, ge=0)
     """How often the group may be started again from the last checkpoint after a worker or an actor died."""
+
+    @property
+    def fewest_workers(self) -> int:
+        """With which training may begin."""
+        return self.workers if self.min_workers is None else self.min_workers
+
+    @model_validator(mode="after")
+    def _can_run(self) -> Self:
+        if self.fewest_workers > self.workers:
+            raise ValueError(f"'min_workers' is {self.min_workers}, more than 'workers', {self.workers}; lower it")
+        if self.offload_optimizer and not self.gpu:
+            raise ValueError(
+                "'offload_optimizer' takes states off a GPU, and 'gpu' is false; leave it out"
+            )
+        return self
 
 
 class EvaluationSpec(Strict):
@@ -130,6 +152,7 @@ def _settled(name: str, entry: Entry) -> Iterator[JsonValue]:
 _CONSISTENT: dict[str, JsonValue] = {
     "allOf": [
         {"not": _where(policy={"const": "per_group"}, learner=_where(activation_checkpointing={"const": True}))},
+        {"not": _where(policy={"const": "per_group"}, adapter={"const": "full"})},
         {
             "if": _where(candidates=_where(labels={"not": {"const": "truth"}})),
             "then": {"properties": {"candidates": {"properties": {"answers": {"const": 0}}}}},
@@ -145,7 +168,7 @@ _CONSISTENT: dict[str, JsonValue] = {
 
 
 class TrainSpec(JobSpec):
-    """One run: offline logs in, adapter and report out."""
+    """One run: offline logs in, adapter or model and report out."""
 
     model_config = ConfigDict(json_schema_extra=_CONSISTENT)
 
@@ -176,8 +199,10 @@ class TrainSpec(JobSpec):
     policy: Literal["shared", "per_group"] = "shared"
     """shared: one adapter speaks for all groups; per_group: each group has an adapter of its own on the same frozen
     model, trained together and saved each. Then a step is one pass a group."""
+    adapter: Literal["lora", "full"] = "lora"
+    """lora: an adapter on frozen weights; full: all weights are trained, and the run leaves a model."""
     lora: LoraSpec = LoraSpec()
-    """The adapter."""
+    """The adapter of `adapter: lora`."""
     optimizer: OptimizerSpec = OptimizerSpec()
     """AdamW and its schedule."""
     learner: LearnerSpec = LearnerSpec()
@@ -193,9 +218,22 @@ class TrainSpec(JobSpec):
         """Which responses compete, with what the algorithm itself settles."""
         return self.candidates.model_copy(update=self.algorithm.settles())
 
+    @property
+    def trained(self) -> Trained:
+        """What is trained of the model."""
+        return self.lora if self.adapter == "lora" else "full"
+
     def own_adapters(self, groups: Sequence[str]) -> tuple[str, ...]:
         """Those of the logs' `groups` that have an adapter of their own: all, or none where one is shared."""
         return tuple(groups) if self.policy == "per_group" else ()
+
+    @model_validator(mode="after")
+    def _all_weights_are_everyones(self) -> Self:
+        if self.adapter == "full" and self.policy == "per_group":
+            raise ValueError("'policy: per_group' is of adapters; all weights are everyone's. Set 'adapter: lora'")
+        if self.adapter == "full" and "lora" in self.model_fields_set and self.lora != LoraSpec():
+            raise ValueError("'lora' describes an adapter, and 'adapter: full' trains all weights; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _adapters_stay_while_recomputed(self) -> Self:

@@ -1,6 +1,7 @@
 """`trialign export`: the adapter and a merged model, both loaded again and compared with the trained policy.
 
-The trained policy is the base model in the run's dtype with the run's adapter, unmerged. They are compared over the
+The trained policy is the base model in the run's dtype with the run's adapter, unmerged; or, where all weights were
+trained, the run's model, and then there is no adapter. They are compared over the
 whole vocabulary at every token of some logged responses. A merged model rounds the sum of base and adapter once, so it
 is held to a bound on its divergence, looser in bfloat16.
 """
@@ -52,11 +53,12 @@ class Probe:
 class Exported:
     """What was written and how close it is, over every token of some logged responses and the whole vocabulary."""
 
-    adapter: str
+    adapter: str | None
+    """None where all weights were trained; then `merged` is the trained model."""
     merged: str
     responses: int
     tokens: int
-    adapter_difference: float
+    adapter_difference: float | None
     """Largest difference of a log-prob between the trained policy and the adapter that was loaded again."""
     merged_divergence: float
     """Mean over tokens of KL(policy || merged), in nats."""
@@ -77,23 +79,26 @@ def export(run: str, target: str | None = None, group: str | None = None) -> Exp
     spec = folder.read_spec()
     own = spec.own_adapters(manifest(spec.logs).names)
     _check_group(folder, own, group)
-    if not folder.trained(own):
+    full = spec.adapter == "full"
+    if not folder.trained(own, full=full):
         raise CheckpointError(
-            f"{folder.root.uri}: training has not ended, so there is no adapter. Continue it with --resume first."
+            f"{folder.root.uri}: training has not ended: nothing to export. Continue it with --resume first."
         )
     default = folder.root.child("export" if group is None else f"export-{group}")
     output = default if target is None else locate(target)
     if output.exists():
         raise ExportError(f"{output.uri}: exists already. Choose another --target.")
-    model, adapter = local_folder(spec.model), local_folder(folder.adapters(own)[group])
-    exact_attention(config_of(model), spec.learner.attention, spec.lora)
+    model = local_folder(folder.part("model") if full else spec.model)
+    adapter = None if full else local_folder(folder.adapters(own)[group])
+    exact_attention(config_of(model), spec.learner.attention, spec.trained)
     staging = sibling(output.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
     try:
         _write(model, adapter, staging, spec.learner.dtype)
         compared = _compare(model, adapter, staging, spec.learner.dtype, _probes(spec.logs, group))
         bound = MERGED_BOUND[spec.learner.dtype]
-        exported = Exported(f"{output.uri}/adapter", f"{output.uri}/merged", *compared, bound)
-        (staging / "export.json").write_text(json.dumps(asdict(exported) | {"base": model_hash(model)}, indent=2))
+        exported = Exported(None if full else f"{output.uri}/adapter", f"{output.uri}/merged", *compared, bound)
+        base = model_hash(local_folder(spec.model))
+        (staging / "export.json").write_text(json.dumps(asdict(exported) | {"base": base}, indent=2))
         upload_folder(staging, output)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -105,18 +110,21 @@ def _check_group(folder: RunFolder, own: Sequence[str], group: str | None) -> No
         wrong = "each group has an adapter of its own" if group is None else f"has no group '{group}'"
         raise ExportError(f"{folder.root.uri}: {wrong}. Choose one with --group: {', '.join(own)}.")
     if group is not None and not own:
-        raise ExportError(f"{folder.root.uri}: all groups share one adapter. Leave --group out.")
+        raise ExportError(f"{folder.root.uri}: all groups share what was trained. Leave --group out.")
 
 
-def _write(model: Path, adapter: Path, staging: Path, dtype: str) -> None:
+def _write(model: Path, adapter: Path | None, staging: Path, dtype: str) -> None:
+    if adapter is None:
+        shutil.copytree(model, staging / "merged")
+        return
     shutil.copytree(adapter, staging / "adapter")
     load_adapted(model, adapter, dtype).save_pretrained(str(staging / "merged"), safe_serialization=True)
     load_tokenizer(model).save_pretrained(str(staging / "merged"))
 
 
 def _compare(
-    model: Path, adapter: Path, staging: Path, dtype: str, probes: list[Probe]
-) -> tuple[int, int, float, float, float]:
+    model: Path, adapter: Path | None, staging: Path, dtype: str, probes: list[Probe]
+) -> tuple[int, int, float | None, float, float]:
     """Responses, tokens, adapter difference, merged divergence and share of equal likeliest tokens, as in `Exported`.
 
     One model is in memory at a time, with the log-probs of `_CHUNK` tokens at most. Those of the policy wait on disk:
@@ -124,20 +132,26 @@ def _compare(
     """
     with tempfile.TemporaryDirectory(prefix=".trialign-policy-", dir=staging.parent) as folder:
         kept: list[Path] = []
-        for logp_tv in _logprobs(load_policy(model, adapter, dtype), probes):
+        policy = load_model(model, dtype) if adapter is None else load_policy(model, adapter, dtype)
+        for logp_tv in _logprobs(policy, probes):
             kept.append(Path(folder) / f"{len(kept)}.pt")
             torch.save(logp_tv, kept[-1])
-        reloaded = _Distance.between(kept, _logprobs(load_policy(model, staging / "adapter", dtype), probes))
+        del policy
+        reloaded = None
+        if adapter is not None:
+            again = load_policy(model, staging / "adapter", dtype)
+            reloaded = _Distance.between(kept, _logprobs(again, probes)).largest
+            del again
         merged = _Distance.between(kept, _logprobs(load_model(staging / "merged", dtype), probes))
     divergence = merged.divergence / merged.tokens
     # Not the other way round: a difference that is not a number is within no bound.
-    if not (reloaded.largest <= ADAPTER_BOUND and divergence <= MERGED_BOUND[dtype]):
+    if not ((reloaded is None or reloaded <= ADAPTER_BOUND) and divergence <= MERGED_BOUND[dtype]):
         raise ExportError(
             "the reloaded export differs from the trained policy: "
-            f"adapter by {reloaded.largest:.3g} (bound {ADAPTER_BOUND}), "
+            f"adapter by {reloaded or 0:.3g} (bound {ADAPTER_BOUND}), "
             f"merged model by {divergence:.3g} nats a token (bound {MERGED_BOUND[dtype]}). Nothing was written."
         )
-    return len(probes), merged.tokens, reloaded.largest, divergence, merged.agreeing / merged.tokens
+    return len(probes), merged.tokens, reloaded, divergence, merged.agreeing / merged.tokens
 
 
 @dataclass(slots=True)

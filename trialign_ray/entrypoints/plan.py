@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import psutil
 import torch
+from transformers import PreTrainedConfig
 
 from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.config.train import LearnerSpec, TrainSpec
@@ -47,8 +48,12 @@ class MemoryPlan:
 
     process: int
     weights: int
+    """Frozen and trained, in the model's precision, as the ZeRO stage splits them."""
     optimizer: int
-    """Adapter, its gradient, its float32 copy and the two moments of AdamW, as the ZeRO stage splits them."""
+    """Gradient of what is trained, whole until the end of a step, and the rank's part of a float32 copy of it, of its
+    gradient and of the two moments of AdamW."""
+    offloaded: int
+    """Those float32 parts where they lie in the memory of the worker's machine instead of its GPU's."""
     activations: int
     """Of the largest pass."""
     object_store: int
@@ -96,20 +101,17 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
     """available: bytes that a worker may take; None for its share of this machine. Raises ModelError."""
     with naming("model"):
         config = config_of(local_folder(spec.model))
-    learner, told = spec.learner, footprint(config, spec.lora, spec.learner)
-    process = PROCESS["cuda" if learner.gpu else "cpu"]
-    weights = weight_bytes(told, learner)
-    optimizer = optimizer_bytes(told, learner)
+    learner, told = spec.learner, footprint(config, spec.trained, spec.learner)
     held = _machine(learner) if available is None else available
-    room = round((held - process - weights - optimizer) * (GPU_SHARE if learner.gpu else CPU_SHARE))
+    still = standing(told, learner)
+    room = round((held - sum(still.values())) * (GPU_SHARE if learner.gpu else CPU_SHARE))
     budget = told.budget(room) if learner.tokens_per_pass is None else Budget.of_tokens(learner.tokens_per_pass)
     passes = divide(step.trees, learner.workers, budget)
     largest = max(_shapes(passes), key=lambda shape: told.activations(*shape))
     activations = told.activations(*largest)
     made = MemoryPlan(
-        process=process,
-        weights=weights,
-        optimizer=optimizer,
+        **still,
+        offloaded=state_bytes(told, learner) if learner.offload_optimizer else 0,
         activations=activations,
         object_store=step.object_store,
         available=held,
@@ -118,20 +120,44 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
         tokens_per_pass=largest[0] * largest[1],
         advice=(),
     )
-    return made if made.total <= held else replace(made, advice=tuple(_advice(made, learner, told.head)))
+    return made if made.total <= held else replace(made, advice=tuple(_advice(made, spec, told.head)))
+
+
+def least(spec: TrainSpec, config: PreTrainedConfig, longest: int) -> dict[str, int]:
+    """Bytes that a worker takes at least, by part: its passes hold `learner.tokens_per_pass`, or one response.
+
+    longest: prompt and response together, in tokens. Raises ModelError.
+    """
+    told = footprint(config, spec.trained, spec.learner)
+    rows = max(1, (spec.learner.tokens_per_pass or 0) // max(longest, 1))
+    return standing(told, spec.learner) | {"activations": told.activations(rows, longest)}
+
+
+def standing(told: Footprint, learner: LearnerSpec) -> dict[str, int]:
+    """Bytes that one worker holds whatever the step, by part."""
+    return {
+        "process": PROCESS["cuda" if learner.gpu else "cpu"],
+        "weights": weight_bytes(told, learner),
+        "optimizer": optimizer_bytes(told, learner),
+    }
 
 
 def weight_bytes(told: Footprint, learner: LearnerSpec) -> int:
-    """Of one worker: all frozen weights, or under ZeRO 3 its share of them and those that are gathered at one time."""
+    """Of one worker: all weights, or under ZeRO 3 its share of them and those that are gathered at one time."""
+    count = told.frozen + told.trained
     if learner.zero_stage < 3:
-        return told.frozen * told.size
-    return (told.frozen // learner.workers + min(told.frozen, _LIVE)) * told.size
+        return count * told.size
+    return (count // learner.fewest_workers + min(count, _LIVE)) * told.size
 
 
 def optimizer_bytes(told: Footprint, learner: LearnerSpec) -> int:
-    """Of one worker: adapter and gradient in the model's precision, and 16 bytes a weight that ZeRO always splits."""
-    own = 2 * told.size // (learner.workers if learner.zero_stage == 3 else 1)
-    return told.trained * own + told.trained * 16 // learner.workers
+    """Of one worker: the gradient in the model's precision, and what ZeRO splits unless it lies elsewhere."""
+    return told.trained * told.size + (0 if learner.offload_optimizer else state_bytes(told, learner))
+
+
+def state_bytes(told: Footprint, learner: LearnerSpec) -> int:
+    """Of one worker: 16 bytes a trained weight, which ZeRO splits at every stage."""
+    return told.trained * 16 // learner.fewest_workers
 
 
 def _shapes(passes: Passes) -> Iterator[tuple[int, int]]:
@@ -151,15 +177,21 @@ def _machine(learner: LearnerSpec) -> int:
     return torch.cuda.mem_get_info()[1]
 
 
-def _advice(made: MemoryPlan, learner: LearnerSpec, head: int) -> Iterator[str]:
+def _advice(made: MemoryPlan, spec: TrainSpec, head: int) -> Iterator[str]:
     """head: what a pass takes of any size."""
+    learner = spec.learner
     still = made.process + made.weights + made.optimizer
     if still > made.available:
         if learner.zero_stage < 3:
             yield "set 'learner.zero_stage: 3': the weights are split over the workers"
+        if spec.adapter == "full" and learner.gpu and not learner.offload_optimizer:
+            yield "set 'learner.offload_optimizer: true': optimizer states lie in the machine's memory"
+        if spec.adapter == "full":
+            yield "set 'adapter: lora': few weights have a gradient and optimizer states"
         if learner.dtype == "float32":
             yield "set 'learner.dtype: bfloat16': half the weights"
-        yield f"take more than {learner.workers} workers, or workers with more than {made.available / 2**30:.1f} GiB"
+        gib = made.available / 2**30
+        yield f"take more than {learner.fewest_workers} workers, or workers with more than {gib:.1f} GiB"
     elif learner.tokens_per_pass is not None:
         share = (made.available - still - head) / (made.activations - head)
         yield f"lower 'learner.tokens_per_pass' to {max(1, int(made.tokens_per_pass * share))}, or leave it out"

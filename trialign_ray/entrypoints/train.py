@@ -22,7 +22,7 @@ from trialign_ray.inference.base import Sampling
 from trialign_ray.io.cache import absolute
 from trialign_ray.io.metrics_file import read_metrics
 from trialign_ray.io.run_folder import Elapsed, Part, RunFolder
-from trialign_ray.io.storage import Location
+from trialign_ray.io.storage import Location, LocationLike
 from trialign_ray.progress import Progress, Silent
 from trialign_ray.rewards.verifiers import Reasoning
 from trialign_ray.trainer.driver import LearnerOutcome, run_learners
@@ -74,12 +74,17 @@ def _train(
     evaluation = _evaluation(run)
     with elapsed, connected(address) as dashboard:
         _announce(run, resume, dashboard, progress)
-        base = None if evaluation is None else evaluation.answers("answers/base", {None: None}, progress)
-        done = folder.trained(run.own_adapters)
+        base = None
+        if evaluation is not None:
+            base = evaluation.answers("answers/base", {None: None}, progress, run.model_uri)
+        full = spec.adapter == "full"
+        done = folder.trained(run.own_adapters, full=full)
         learned = LearnerOutcome(run.plan.derived.steps, True) if done else run_learners(run, progress)
         if evaluation is None or base is None or not learned.finished:
             return TrainingOutcome(folder.root.uri, learned.step, learned.finished, None)
-        trained = evaluation.answers("answers/trained", folder.adapters(run.own_adapters), progress)
+        adapters = {None: None} if full else folder.adapters(run.own_adapters)
+        model = folder.part("model") if full else run.model_uri
+        trained = evaluation.answers("answers/trained", adapters, progress, model)
     report = evaluation.report(base, trained, elapsed.seconds())
     publish(report, folder.root)
     return TrainingOutcome(folder.root.uri, learned.step, True, report)
@@ -131,10 +136,13 @@ class _Evaluation:
             template_arguments=run.spec.chat_template_kwargs,
         )
 
-    def answers(self, part: Part, adapters: Mapping[str | None, Location | None], progress: Progress) -> pa.Table:
+    def answers(
+        self, part: Part, adapters: Mapping[str | None, Location | None], progress: Progress, model: LocationLike
+    ) -> pa.Table:
         """Answers that an earlier invocation wrote, or asked for in this one.
 
-        adapters: group -> what answers it, None where that is the base model; the group None stands for all.
+        adapters: group -> what answers it on `model`, None where that is the model itself; the group None stands for
+        all.
         """
         dataset, names = self._run.folder.part(part), self._game.groups.names
         if not dataset.exists():
@@ -142,8 +150,8 @@ class _Evaluation:
             learner = self._run.spec.learner
             resources = {"CPU": learner.cpus_per_worker, "GPU": float(learner.gpu)}
             asked = {group: adapter for group, adapter in adapters.items() if group in (None, *names)}
-            tasks = [replace(self._task, adapter=adapter, group=group) for group, adapter in asked.items()]
-            tables = [evaluate(task, self._game.asked, learner.workers, resources, progress) for task in tasks]
+            tasks = [replace(self._task, model=model, adapter=each, group=group) for group, each in asked.items()]
+            tables = [evaluate(task, self._game.asked, learner.fewest_workers, resources, progress) for task in tasks]
             write_logs(pa.concat_tables(tables), dataset, names)
             progress.end()
         return read_logs(dataset)

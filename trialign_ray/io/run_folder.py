@@ -9,6 +9,7 @@ tensorboard/       the same for TensorBoard
 checkpoints/       Ray Train's
 adapter/           the trained PEFT adapter (safetensors), there only when training ended; in a folder a group where
                    each has its own
+model/             in its place where all weights were trained: the model, safetensors, with its tokenizer
 answers/base|trained   evaluation answers, as log datasets
 report.json|html   the truth report
 """
@@ -38,6 +39,7 @@ Part = Literal[
     "tensorboard",
     "checkpoints",
     "adapter",
+    "model",
     "answers/base",
     "answers/trained",
     "report.json",
@@ -69,8 +71,12 @@ class RunFolder:
         folder = self.part("adapter")
         return {group: folder.child(group) for group in own} or {None: folder}
 
-    def trained(self, own: Sequence[str]) -> bool:
-        """Whether training has ended and left its adapters."""
+    def trained(self, own: Sequence[str], *, full: bool = False) -> bool:
+        """Whether training has ended and left its adapters, or with `full` its model, whole."""
+        if full:
+            names = self.part("model").names() or frozenset()
+            index = self.part("model").child("model.safetensors.index.json")
+            return "model.safetensors" in names or (index.exists() and _shards(index) <= names)
         return all(each.child("adapter_model.safetensors").exists() for each in self.adapters(own).values())
 
     @contextmanager
@@ -113,7 +119,7 @@ class RunFolder:
             return parse(TrainSpec, json.loads(stream.read()), file.uri)
 
     def _check_same(self, spec: TrainSpec, inputs: dict[str, str]) -> None:
-        """A resumed run is the same run: only the fields in `_FREE` may differ."""
+        """A resumed run is the same run: only the fields in `_FREE` and `_FREE_OF_LEARNER` may differ."""
         file = self.part("inputs.json")
         with file.filesystem.open_input_stream(file.path) as stream:
             hashes = json.loads(stream.read())
@@ -122,7 +128,9 @@ class RunFolder:
                 f"{self.root.uri}: '{moved[0]}' has changed since the run was started. Restore the original input, or "
                 "give another 'name'."
             )
-        before, now = self.read_spec().model_dump(mode="json"), spec.model_dump(mode="json")
+        before, now = (each.model_dump(mode="json") for each in (self.read_spec(), spec))
+        for dumped in (before, now):
+            dumped["learner"] = {k: value for k, value in dumped["learner"].items() if k not in _FREE_OF_LEARNER}
         changed = sorted(field for field in now if field not in _FREE and before[field] != now[field])
         if changed:
             raise CheckpointError(
@@ -166,6 +174,12 @@ class Elapsed:
             file.write(json.dumps({"seconds": round(self.seconds(), 3)}).encode())
 
 
+def _shards(index: Location) -> set[str]:
+    """The files that an index of weights names."""
+    with index.filesystem.open_input_stream(index.path) as stream:
+        return set(json.loads(stream.read())["weight_map"].values())
+
+
 def _seconds(saved: Location) -> float:
     if not saved.exists():
         return 0.0
@@ -175,3 +189,8 @@ def _seconds(saved: Location) -> float:
 
 _FREE = {"checkpoint_every", "metrics", "runs"}
 """Fields that change nothing of what is trained."""
+_FREE_OF_LEARNER = {
+    *("workers", "min_workers", "zero_stage", "offload_optimizer", "cpus_per_worker", "max_restarts"),
+    *("tokens_per_pass", "activation_checkpointing"),
+}
+"""Those of 'learner': what is trained is the same but for rounding, and checkpoints are of no number of workers."""

@@ -95,6 +95,12 @@ class CausalLM(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]:
         """Every weight."""
 
+    def named_parameters(self, *, remove_duplicate: bool = True) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and value of each weight; a tied one under its first name only, or under all."""
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Every weight and buffer that is kept, by name."""
+
     def modules(self) -> Iterator[nn.Module]:
         """Every module."""
 
@@ -107,15 +113,14 @@ class CausalLM(Protocol):
     def eval(self) -> Self:
         """Evaluation mode: no dropout."""
 
-    def save_pretrained(self, folder: str, /, *, safe_serialization: bool) -> None:
-        """Write the model's folder; an adapted model writes the adapter alone."""
+    def save_pretrained(
+        self, folder: str, /, *, safe_serialization: bool, state_dict: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Write the model's folder; an adapted model writes the adapter alone. state_dict: its weights elsewhere."""
 
 
 class AdaptedLM(CausalLM, Protocol):
     """A `peft.PeftModel`: a causal LM with an adapter on it."""
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Name and value of each weight."""
 
     def get_base_model(self) -> CausalLM:
         """The causal LM, whose layers hold the adapter's."""
@@ -123,11 +128,20 @@ class AdaptedLM(CausalLM, Protocol):
     def disable_adapter(self) -> AbstractContextManager[None]:
         """Within it the model is as it came, without the adapter."""
 
+    def add_adapter(self, name: str, config: object, /, *, autocast_adapter_dtype: bool) -> None:
+        """Put another fresh adapter beside those that it has."""
+
     def set_adapter(self, name: str, /) -> None:
         """Switch to another of its adapters, and freeze all but that."""
 
     def save_pretrained(
-        self, folder: str, /, *, safe_serialization: bool, selected_adapters: list[str] | None = None
+        self,
+        folder: str,
+        /,
+        *,
+        safe_serialization: bool,
+        state_dict: Mapping[str, Tensor] | None = None,
+        selected_adapters: list[str] | None = None,
     ) -> None:
         """Write the adapters alone: 'default' into the folder, others into folders in it by their names."""
 

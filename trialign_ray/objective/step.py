@@ -106,32 +106,61 @@ def step_objective(
     answer-level terms.
     """
     log_policy_qgk = candidate_policy(logp_qgk, candidates)
-    policy_qgk = log_policy_qgk.exp()
-    average_g = _moving_average(objective.utility_decay, utility_g, policy_qgk.detach(), candidates)
-    outputs = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
+    policy_qgk = log_policy_qgk.detach().exp()
+    average_g = _moving_average(objective.utility_decay, utility_g, policy_qgk, candidates)
+    learned = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
     last_g = torch.ones_like(average_g) if last_weight_g is None else last_weight_g
-    weight_g = _weights(objective.welfare, average_g, last_g, outputs.loss_qg.detach(), candidates)
-    asked = objective.inconsistency
-    coefficient = clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, asked.form)
-    policy_loss = (weight_g * outputs.loss_qg).mean()
-    penalty = inconsistency(policy_qgk, candidates, asked.form)
-    kl = kl_to_reference(log_policy_qgk, candidates) if objective.kl > 0 else None
-    facts = None if objective.facts is None else _facts(objective.facts, scored, weight_g)
+    weight_g = _weights(objective.welfare, average_g, last_g, learned.loss_qg.detach(), candidates)
+    terms = _terms(objective, log_policy_qgk, learned.loss_qg, weight_g, candidates, scored)
     signal_qg = candidates.with_signal_qg()
-    extra = (0.0 if kl is None else objective.kl * kl) + (0.0 if facts is None else facts.loss)
     return StepOutputs(
-        loss=policy_loss + coefficient * penalty + extra,
-        policy_loss=policy_loss.detach(),
-        penalty=penalty.detach(),
-        kl=None if kl is None else kl.detach(),
-        facts=None if facts is None else replace(facts, loss=facts.loss.detach()),
-        coefficient=coefficient,
-        clamped=coefficient < asked.coefficient,
+        loss=terms.total(objective.kl),
+        policy_loss=terms.policy_loss.detach(),
+        penalty=terms.penalty.detach(),
+        kl=None if terms.kl is None else terms.kl.detach(),
+        facts=None if terms.facts is None else replace(terms.facts, loss=terms.facts.loss.detach()),
+        coefficient=terms.coefficient,
+        clamped=terms.coefficient < objective.inconsistency.coefficient,
         utility_g=average_g,
         weight_g=weight_g,
-        mass_right_g=_mass_right(policy_qgk.detach(), candidates),
+        mass_right_g=_mass_right(policy_qgk, candidates),
         signal_share=signal_qg[candidates.there_qg].float().mean(),
-        effective_samples=_mean(outputs.effective_samples_qg.detach()[signal_qg]),
+        effective_samples=_mean(learned.effective_samples_qg.detach()[signal_qg]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The summands of the loss, with their gradients; None where the objective has them not."""
+
+    policy_loss: Tensor
+    penalty: Tensor
+    coefficient: float
+    kl: Tensor | None
+    facts: FactOutputs | None
+
+    def total(self, beta: float) -> Tensor:
+        loss = self.policy_loss + self.coefficient * self.penalty
+        loss = loss if self.kl is None else loss + beta * self.kl
+        return loss if self.facts is None else loss + self.facts.loss
+
+
+def _terms(
+    objective: Objective,
+    log_policy_qgk: Tensor,
+    loss_qg: Tensor,
+    weight_g: Tensor,
+    candidates: Candidates,
+    scored: ScoredAnswers | None,
+) -> _Terms:
+    """What the welfare weights make of the losses, and what stands beside them."""
+    asked = objective.inconsistency
+    return _Terms(
+        policy_loss=(weight_g * loss_qg).mean(),
+        penalty=inconsistency(log_policy_qgk.exp(), candidates, asked.form),
+        coefficient=clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, asked.form),
+        kl=kl_to_reference(log_policy_qgk, candidates) if objective.kl > 0 else None,
+        facts=None if objective.facts is None else _facts(objective.facts, scored, weight_g),
     )
 
 

@@ -1,11 +1,12 @@
 """What a checkpoint holds, and writing and reading it on every rank.
 
-zero/                    DeepSpeed's shards: adapter masters, optimizer and schedule (each rank its own)
-adapter/                 the PEFT adapter, safetensors; in a folder a group where each has its own
+optimizer/               what is trained in float32 and the moments of AdamW, whole, for any number of ranks
+adapter/                 the PEFT adapter, safetensors; in a folder a group where each has its own; or instead
+model/                   the model, where all weights are trained
 state.json               step, moving averages, the group actors' statistics
 critic.safetensors       what the critic has learnt, where the algorithm has one
 references.safetensors   the group actors' reference log-probs, as arrays
-rng-<rank>.pt            torch's generator of the rank
+rng.pt                   torch's generator: every rank evaluates the objective, so all have the same
 files-<rank>.json        name and bytes of every file that the rank wrote, so that a copy cut short is told from a whole
 """
 
@@ -15,7 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,28 +30,14 @@ from trialign_ray.actors.state import BufferState, GroupState
 from trialign_ray.errors import CheckpointError
 from trialign_ray.io.storage import Location, reading
 from trialign_ray.objective.critic.base import Critic
-from trialign_ray.trainer.policy import Policy
+from trialign_ray.trainer import optimizer_state
 
-_TAG = "state"
+if TYPE_CHECKING:
+    from trialign_ray.trainer.engine import ZeroEngine
+
+_OPTIMIZER, _RNG = "optimizer", "rng.pt"
 _STATE, _REFERENCES, _CRITIC = "state.json", "references.safetensors", "critic.safetensors"
 _ARRAYS = ("question_r", "count_r", "reference_logp_n")
-
-
-class CheckpointEngine(Protocol):
-    """The part of a DeepSpeed engine that checkpoints use."""
-
-    @property
-    def module(self) -> Policy:
-        """The policy that it trains."""
-        ...
-
-    def save_checkpoint(self, save_dir: str, tag: str, *, exclude_frozen_parameters: bool) -> object:
-        """Write this rank's shards below `<save_dir>/<tag>`."""
-        ...
-
-    def load_checkpoint(self, load_dir: str, tag: str, load_module_strict: bool) -> tuple[str | None, object]:
-        """Read them again; the path is None where there are none."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +53,15 @@ class TrainingState:
     groups: Sequence[GroupState]
     """State of each group actor; only rank 0 needs it to save."""
     workers: int
+    """Ranks that wrote it."""
 
 
-def save(folder: Path, engine: CheckpointEngine, state: TrainingState, critic: Critic | None = None) -> None:
+def save(folder: Path, engine: ZeroEngine, state: TrainingState, critic: Critic | None = None) -> None:
     """Write this rank's part of a checkpoint; every rank calls it, and leaves it when all have written."""
-    engine.save_checkpoint(str(folder / "zero"), tag=_TAG, exclude_frozen_parameters=True)
-    torch.save(torch.get_rng_state(), folder / f"rng-{dist.get_rank()}.pt")
-    save_adapter(folder / "adapter", engine)
+    optimizer_state.save(folder / _OPTIMIZER, engine)
+    save_policy(folder, engine)
     if dist.get_rank() == 0:
+        torch.save(torch.get_rng_state(), folder / _RNG)
         write_state(folder, state)
         if critic is not None:
             save_tensors(dict(critic.state_dict()), folder / _CRITIC)
@@ -83,28 +71,32 @@ def save(folder: Path, engine: CheckpointEngine, state: TrainingState, critic: C
     (folder / f"files-{dist.get_rank()}.json").write_text(json.dumps(written), encoding="utf-8")
 
 
-def save_adapter(folder: Path, engine: CheckpointEngine) -> None:
-    """Write the PEFT adapters from rank 0; every rank calls it, since under ZeRO-3 each holds a slice."""
+def save_policy(folder: Path, engine: ZeroEngine) -> None:
+    """Write `adapter/` or `model/` from rank 0; every rank calls it, since under ZeRO 3 each holds a slice.
+
+    One weight is whole at a time: all together may be more than a GPU holds.
+    """
     import deepspeed
 
-    policy = engine.module
-    with deepspeed.zero.GatheredParameters(policy.trainable()):
-        if dist.get_rank() == 0:
-            policy.save(folder)
+    policy, whole = engine.module, {}
+    for name, parameter in policy.named_trainable():
+        with deepspeed.zero.GatheredParameters([parameter]):
+            if dist.get_rank() == 0:
+                whole[name] = parameter.detach().cpu().clone()
+    if dist.get_rank() == 0:
+        policy.save(folder / policy.folder, whole)
 
 
-def load(folder: Path, engine: CheckpointEngine) -> TrainingState:
-    """Restore the engine and this rank's generator; raises CheckpointError where the checkpoint does not fit."""
+def load(folder: Path, engine: ZeroEngine) -> TrainingState:
+    """Restore the engine and torch's generator, whatever number of ranks wrote them.
+
+    Raises CheckpointError where the checkpoint is damaged or of another version.
+    """
     state = read_state(folder)
-    if state.workers != dist.get_world_size():
-        raise CheckpointError(
-            f"{folder.name}: written by {state.workers} workers, this run has {dist.get_world_size()}. "
-            f"Resume with learner.workers: {state.workers}."
-        )
-    path, _ = engine.load_checkpoint(str(folder / "zero"), tag=_TAG, load_module_strict=False)
-    if path is None:
-        raise CheckpointError(f"{folder.name}: its ZeRO shards are missing. Resume from another checkpoint.")
-    torch.set_rng_state(torch.load(folder / f"rng-{dist.get_rank()}.pt", weights_only=True))
+    if not (folder / _OPTIMIZER).is_dir():
+        raise CheckpointError(f"{folder.name}: its optimizer states are missing. Resume from another checkpoint.")
+    optimizer_state.load(folder / _OPTIMIZER, engine, state.step)
+    torch.set_rng_state(torch.load(folder / _RNG, weights_only=True))
     return state
 
 

@@ -1,4 +1,4 @@
-"""Group actors and the learner group of one run, from the driver's side: start, watch, collect the adapter."""
+"""Group actors and the learner group of one run, from the driver's side: start, watch, collect what was trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trialign_ray.cluster.resources import insufficient, wait_seconds
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, ClusterError, TrialignError
 from trialign_ray.io.cache import upload_folder
-from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.io.run_folder import Part, RunFolder
 from trialign_ray.progress import Progress
 from trialign_ray.trainer.checkpoint import read_state
 from trialign_ray.trainer.failures import cause, is_start_timeout
@@ -42,7 +42,7 @@ class LearnerOutcome:
 
 
 def run_learners(run: ResolvedRun, progress: Progress) -> LearnerOutcome:
-    """Train from the last checkpoint, or from the start; the adapter appears in the run folder when training ends.
+    """Train from the last checkpoint, or from the start; what was trained appears in the run folder at the end.
 
     SIGINT and SIGTERM make the learners write a checkpoint after the step they are in. Raises ClusterError,
     CheckpointError, WorkerError, and what a worker raised on purpose.
@@ -55,7 +55,7 @@ def run_learners(run: ResolvedRun, progress: Progress) -> LearnerOutcome:
         trainer = _trainer(spec, run.folder, _inputs(run, actors, resume_from))
         reported = watch(_named(trainer, spec, len(actors)), actors[0], steps, progress).checkpoint
         # Nothing is reported where the checkpoint that training resumed from is that of the last step.
-        return _collected(reported or resume_from, steps, run.folder)
+        return _collected(reported or resume_from, steps, run)
 
 
 def _inputs(
@@ -71,7 +71,7 @@ def _trainer(spec: TrainSpec, folder: RunFolder, inputs: LoopInputs) -> TorchTra
         train_loop_config={"inputs": inputs},
         torch_config=TorchConfig(backend="nccl" if learner.gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=learner.workers,
+            num_workers=learner.workers if learner.min_workers is None else (learner.min_workers, learner.workers),
             use_gpu=learner.gpu,
             resources_per_worker={"CPU": learner.cpus_per_worker} | ({"GPU": 1.0} if learner.gpu else {}),
         ),
@@ -115,12 +115,13 @@ def _get(references: Sequence[ObjectRef[Answer]]) -> list[Answer]:
         raise ClusterError(f"a group actor cannot start: {error}") from None
 
 
-def _collected(checkpoint: ray.train.Checkpoint | None, steps: int, folder: RunFolder) -> LearnerOutcome:
-    """How far `checkpoint` is; where that is the end, its adapter becomes the run's."""
+def _collected(checkpoint: ray.train.Checkpoint | None, steps: int, run: ResolvedRun) -> LearnerOutcome:
+    """How far `checkpoint` is; where that is the end, its adapter or model becomes the run's."""
     if checkpoint is None:
         raise CheckpointError("the learner group ended without a checkpoint. Start the run again.")
     with checkpoint.as_directory() as local:
         step = read_state(Path(local)).step
         if step >= steps:
-            upload_folder(Path(local) / "adapter", folder.part("adapter"))
+            part: Part = "model" if run.spec.adapter == "full" else "adapter"
+            upload_folder(Path(local) / part, run.folder.part(part))
     return LearnerOutcome(step, step >= steps)

@@ -9,14 +9,13 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
 from trialign_ray.config.train import LearnerSpec, OptimizerSpec
-from trialign_ray.trainer.checkpoint import CheckpointEngine
 from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.policy import Policy
 
@@ -54,8 +53,16 @@ class TrainingEngine(Protocol):
         """L2 norm of the last step's gradient over all ranks, before it was clipped."""
 
 
-class ZeroEngine(TrainingEngine, CheckpointEngine, Protocol):
-    """A `deepspeed.DeepSpeedEngine`, which also writes and reads its shards."""
+class ZeroEngine(TrainingEngine, Protocol):
+    """A `deepspeed.DeepSpeedEngine`, whose optimizer and schedule checkpoints read and set."""
+
+    @property
+    def optimizer(self) -> Any:
+        """ZeRO's, around AdamW."""
+
+    @property
+    def lr_scheduler(self) -> Any:
+        """The schedule."""
 
 
 def initialize(
@@ -91,11 +98,14 @@ def zero_config(optimizer: OptimizerSpec, learner: LearnerSpec, world_size: int)
         "zero_allow_untested_optimizer": True,
         "zero_optimization": {
             "stage": learner.zero_stage,
-            # Adapters are small: one bucket holds every gradient.
+            # One bucket holds every gradient of an adapter.
             "reduce_bucket_size": 50_000_000,
             "allgather_bucket_size": 50_000_000,
             "stage3_param_persistence_threshold": 10_000,
+            **({"offload_optimizer": {"device": "cpu", "pin_memory": True}} if learner.offload_optimizer else {}),
         },
+        # DeepSpeed's own AdamW for the CPU is compiled on the machine that trains; torch's is not.
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 1_000_000_000,
     }
 

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trialign_ray.data.batch import GroupBatch
+from trialign_ray.errors import WorkerError
 from trialign_ray.objective.candidates import Candidates
 from trialign_ray.objective.step import Objective, StepOutputs, step_objective
 from trialign_ray.trainer.collate import StepBatch, assemble
@@ -61,12 +62,14 @@ class Learner:
         """Moving average of each group's utility, equal on all ranks."""
         self.weight_g = torch.ones_like(utility_g)
         """The groups' weights in the last step, equal on all ranks; 1 before the first."""
+        self.at_start = True
+        """Whether the weights are those that were loaded: no step was taken."""
 
     def step(self, shares: Sequence[GroupBatch]) -> StepResult:
         """One optimizer step on whole questions over all groups."""
         started = time.perf_counter()
         batch = assemble(shares)
-        reference = self._reference(batch)
+        reference = self._lacking(batch)
         divided = self._divide(batch.trees)
         passes, everyone = divided.of_rank(dist.get_rank()), divided.numbers()
         with torch.no_grad():
@@ -81,7 +84,7 @@ class Learner:
         self._backward(passes, last_s, slope_s[everyone[dist.get_rank()]].to(last_s))
         rate = float(self._engine.get_lr()[0])
         self._engine.step()
-        self.utility_g, self.weight_g = outputs.utility_g, outputs.weight_g
+        self.utility_g, self.weight_g, self.at_start = outputs.utility_g, outputs.weight_g, False
         return StepResult(
             outputs=outputs,
             accuracy_g=_accuracy(batch),
@@ -111,8 +114,22 @@ class Learner:
             for part, slope in zip(passes[:-1], slopes[:-1], strict=True):
                 self._engine.backward((self._scored(part) * slope).sum())
 
-    def _reference(self, batch: StepBatch) -> Tensor | None:
-        """Log-probs with the adapter off, [q, g, k], where the objective needs them and a rank has not got them."""
+    @property
+    def asks_first(self) -> bool:
+        """Whether reference log-probs are to be known before the first step: later no weights give them."""
+        return self._objective.needs_reference and not self._engine.module.keeps_start
+
+    def reference(self, shares: Sequence[GroupBatch]) -> tuple[Tensor, Tensor] | None:
+        """Log-probs of all candidates under the weights as they were loaded, and which places hold one, [q, g, k].
+
+        None where the shares bring them. Raises WorkerError where they were lost and cannot be computed again.
+        """
+        batch = assemble(shares)
+        found = self._lacking(batch)
+        return None if found is None else (found, batch.scored_qgk)
+
+    def _lacking(self, batch: StepBatch) -> Tensor | None:
+        """Reference log-probs, [q, g, k], where the objective needs them and a rank has not got them."""
         if not self._objective.needs_reference:
             return None
         lacking = torch.tensor([float(batch.lacks_reference())], device=self._engine.device)
@@ -120,6 +137,11 @@ class Learner:
         dist.all_reduce(lacking, op=dist.ReduceOp.MAX)
         if not lacking.item():
             return None
+        if not (self.at_start or self._engine.module.keeps_start):
+            raise WorkerError(
+                "a group actor has lost the reference log-probs, and the weights that gave them have moved on. The "
+                "last checkpoint has them: continue with --resume."
+            )
         divided = self._divide(batch.behind_first_prompt() if self._objective.neutral_reference else batch.trees)
         with torch.no_grad(), self._engine.module.reference():
             local_s = torch.cat([self._scored(part) for part in divided.of_rank(dist.get_rank())])

@@ -2,16 +2,19 @@
 
 With logits z = f(W h + b) and p = softmax(z), d log p(y) / d h = f'_y W_y - sum_v p_v f'_v W_v. The forward already
 holds p, so it keeps that row vector (as wide as h) for every node, and the backward is one product with the incoming
-gradient. This needs a frozen W, as under LoRA: W gets no gradient. f scales and caps: see `trialign_ray.models.head`.
+gradient. That is for a frozen W, as under LoRA. A trained one gets its gradient from autograd, which computes each
+chunk again in the backward. f scales and caps: see `trialign_ray.models.head`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from trialign_ray.models.head import Head
 
@@ -22,8 +25,10 @@ CHUNK = 256
 def token_logprobs(hidden_nd: Tensor, head: Head, pair_node_p: Tensor, pair_token_p: Tensor) -> Tensor:
     """Log p(pair_token | node) for each pair, float32 [pairs].
 
-    hidden_nd: final hidden states of the scored nodes. head: frozen.
+    hidden_nd: final hidden states of the scored nodes.
     """
+    if torch.is_grad_enabled() and head.weight_vd.requires_grad:
+        return _with_head_gradient(hidden_nd, head, pair_node_p, pair_token_p)
     logp_p: Tensor = _TokenLogprobs.apply(hidden_nd, head, pair_node_p, pair_token_p)  # type: ignore[no-untyped-call]
     return logp_p
 
@@ -34,14 +39,9 @@ class _TokenLogprobs(torch.autograd.Function):
         logp_p = hidden_nd.new_empty(len(pair_node_p), dtype=torch.float32)
         sloped = ctx.needs_input_grad[0]
         slope_pd = hidden_nd.new_empty(len(pair_node_p) if sloped else 0, hidden_nd.shape[1])
-        order = torch.argsort(pair_node_p)
-        sorted_nodes = pair_node_p[order].contiguous()
-        for start in range(0, len(hidden_nd), CHUNK):
-            stop = min(start + CHUNK, len(hidden_nd))
-            first, last = torch.searchsorted(sorted_nodes, torch.tensor([start, stop], device=order.device)).tolist()
-            here = order[first:last]
+        for start, here in _chunks(len(hidden_nd), pair_node_p):
             at = pair_node_p[here] - start, pair_token_p[here]
-            logits_cv = head.logits(hidden_nd[start:stop])
+            logits_cv = head.logits(hidden_nd[start : start + CHUNK])
             logp_cv = torch.log_softmax(logits_cv, dim=-1)
             logp_p[here] = logp_cv[at]
             if sloped:
@@ -57,6 +57,29 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_nd = torch.zeros(ctx.nodes, slope_pd.shape[1], dtype=torch.float32, device=slope_pd.device)
         grad_nd.index_add_(0, pair_node_p, grads[0][:, None] * slope_pd.float())
         return grad_nd.to(slope_pd.dtype), None, None, None
+
+
+def _chunks(nodes: int, pair_node_p: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The first node of each chunk, and the numbers of its pairs."""
+    order = torch.argsort(pair_node_p)
+    sorted_nodes = pair_node_p[order].contiguous()
+    for start in range(0, nodes, CHUNK):
+        border = torch.tensor([start, start + CHUNK], device=order.device)
+        first, last = torch.searchsorted(sorted_nodes, border).tolist()
+        yield start, order[first:last]
+
+
+def _with_head_gradient(hidden_nd: Tensor, head: Head, pair_node_p: Tensor, pair_token_p: Tensor) -> Tensor:
+    found, numbers = [], []
+    for start, here in _chunks(len(hidden_nd), pair_node_p):
+        chunk = head, hidden_nd[start : start + CHUNK], pair_node_p[here] - start, pair_token_p[here]
+        found.append(checkpoint(_of_chunk, *chunk, use_reentrant=False, preserve_rng_state=False))
+        numbers.append(here)
+    return torch.cat(found)[torch.cat(numbers).argsort()]
+
+
+def _of_chunk(head: Head, hidden_cd: Tensor, node_p: Tensor, token_p: Tensor) -> Tensor:
+    return torch.log_softmax(head.logits(hidden_cd), dim=-1)[node_p, token_p]
 
 
 def _slopes(head: Head, logits_cv: Tensor, logp_cv: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:

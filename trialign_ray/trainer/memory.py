@@ -15,11 +15,11 @@ from typing import Any, cast
 import psutil
 import torch
 import torch.distributed as dist
-from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from trialign_ray.config.train import LearnerSpec, LoraSpec
+from trialign_ray.config.train import LearnerSpec, Trained
+from trialign_ray.models.adapter import with_adapter
 from trialign_ray.models.loading import DTYPES
 from trialign_ray.trainer.attention.base import Slots, trees_in
 from trialign_ray.trainer.attention.matmul import MatmulAttention
@@ -50,6 +50,11 @@ class Footprint:
     head: int
     """Logits of one chunk and what is made of them."""
 
+    def to_come(self, learner: LearnerSpec) -> int:
+        """Gradient, whole until it is reduced at the end of a step, and a rank's part of AdamW's moments."""
+        moments = 0 if learner.offload_optimizer else 8 * self.trained // dist.get_world_size()
+        return self.trained * self.size + moments
+
     def activations(self, rows: int, width: int) -> int:
         """Most that a pass over `rows` rows of `width` tokens holds: what is kept, a layer's backward, a chunk."""
         return round(rows * (self.token * width + self.pair * width**2) * (1 + 1 / self.layers)) + self.head
@@ -60,10 +65,10 @@ class Footprint:
         return Budget(max(share, 0), self.token, self.pair)
 
 
-def footprint(config: PreTrainedConfig, lora: LoraSpec, learner: LearnerSpec) -> Footprint:
-    """Of a causal LM with this configuration and an adapter; seconds, and no memory. Raises ModelError."""
+def footprint(config: PreTrainedConfig, what: Trained, learner: LearnerSpec) -> Footprint:
+    """Of a causal LM with this configuration under training; seconds, and no memory. Raises ModelError."""
     dtype = DTYPES[learner.dtype]
-    model = _adapted(config, lora, dtype)
+    model = _under_training(config, what, dtype)
     text = config.get_text_config(decoder=True)
     narrow, wide = (_kept(model, width) for width in _WIDTHS)
     pair = (wide - 2 * narrow) / (_WIDTHS[1] ** 2 - 2 * _WIDTHS[0] ** 2)
@@ -81,28 +86,30 @@ def footprint(config: PreTrainedConfig, lora: LoraSpec, learner: LearnerSpec) ->
         token=token,
         pair=pair,
         layers=layers,
-        head=CHUNK * int(text.vocab_size) * (8 + dtype.itemsize),
+        # A trained head keeps the logits for its own gradient, and has that of each step to them.
+        head=CHUNK * int(text.vocab_size) * (20 + 2 * dtype.itemsize if what == "full" else 8 + dtype.itemsize),
     )
 
 
-def pass_budget(config: PreTrainedConfig, lora: LoraSpec, learner: LearnerSpec, device: torch.device) -> Budget:
+def pass_budget(config: PreTrainedConfig, what: Trained, learner: LearnerSpec, device: torch.device) -> Budget:
     """`learner.tokens_per_pass`, or what the free memory of every rank's `device` holds; equal on all ranks.
 
     A process group must exist.
     """
     if learner.tokens_per_pass is not None:
         return Budget.of_tokens(learner.tokens_per_pass)
-    room = torch.tensor(float(_room(device)), dtype=torch.float64, device=device)
+    told = footprint(config, what, learner)
+    room = torch.tensor(_room(device, told.to_come(learner)), dtype=torch.float64, device=device)
     dist.all_reduce(room, op=dist.ReduceOp.MIN)
-    return footprint(config, lora, learner).budget(int(room.item()))
+    return told.budget(int(room.item()))
 
 
-def _room(device: torch.device) -> int:
-    """Bytes for this rank's activations."""
+def _room(device: torch.device, to_come: int) -> float:
+    """Bytes for this rank's activations beside those that the first step makes."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+        return (torch.cuda.mem_get_info(device)[0] - to_come) * GPU_SHARE
     here = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
-    return int(min(psutil.virtual_memory().available, _cgroup_free()) * CPU_SHARE / here)
+    return (min(psutil.virtual_memory().available, _cgroup_free()) / here - to_come) * CPU_SHARE
 
 
 def _cgroup_free() -> float:
@@ -114,14 +121,14 @@ def _cgroup_free() -> float:
     return float("inf") if limit == "max" else float(int(limit) - int(used))
 
 
-def _adapted(config: PreTrainedConfig, lora: LoraSpec, dtype: torch.dtype) -> Any:
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+def _under_training(config: PreTrainedConfig, what: Trained, dtype: torch.dtype) -> Any:
     with torch.device("meta"):
         model = cast("Any", AutoModelForCausalLM).from_config(config, dtype=dtype)
+        if what == "full":
+            return model.eval()
         model.requires_grad_(False)
-        adapter = LoraConfig(r=lora.rank, target_modules=targets, exclude_modules=["lm_head"], task_type="CAUSAL_LM")
         # PEFT gives adapters the weights' precision, but not on this device.
-        return cast("Any", get_peft_model(model, adapter, autocast_adapter_dtype=False)).to(dtype).eval()
+        return cast("Any", with_adapter(model, what)).to(dtype).eval()
 
 
 def _kept(model: Any, width: int) -> int:
@@ -136,7 +143,7 @@ def _kept(model: Any, width: int) -> int:
         return tensor
 
     at = torch.zeros(1, width, dtype=torch.long, device="meta")
-    base, attention = model.get_base_model(), MatmulAttention()
+    base, attention = model.get_base_model() if hasattr(model, "get_base_model") else model, MatmulAttention()
     base.set_attn_implementation(attention.implementation)
     with trees_in(Slots(at, at), attention), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         base.get_decoder()(input_ids=at, position_ids=at, attention_mask=torch.ones_like(at), use_cache=False)

@@ -1,4 +1,4 @@
-"""The engine of a run in one process: torch's AdamW on float32 copies of the adapter, without DeepSpeed and Ray.
+"""The engine of a run in one process: torch's AdamW on float32 copies of what is trained, without DeepSpeed and Ray.
 
 What ZeRO does at one rank, in the open: for a notebook, or a machine that has only torch. The learner is the same.
 """
@@ -42,7 +42,7 @@ class PlainEngine:
         return found
 
     def backward(self, loss: Tensor, /) -> None:
-        """Add the gradients of the adapter to the float32 gradients of the optimizer's copies."""
+        """Add the gradients of what is trained to the float32 gradients of the optimizer's copies."""
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter, master in zip(self._parameters, self._masters, strict=True):
             if parameter.grad is not None:
@@ -55,7 +55,7 @@ class PlainEngine:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Clip, take one optimizer and one schedule step, and round the copies into the adapter."""
+        """Clip, take one optimizer and one schedule step, and round the copies into the weights."""
         self._norm = float(nn.utils.clip_grad_norm_(self._masters, self._clip_norm))
         self._adam.step()
         self._adam.zero_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,6 +24,12 @@ class QuestionSampler:
         count, start = len(self.question_ids), step * self.questions_per_step
         positions = [divmod(index, count) for index in range(start, start + self.questions_per_step)]
         return tuple(self.question_ids[_order(self.seed, epoch, count)[index]] for epoch, index in positions)
+
+    def first_meetings(self) -> Iterator[tuple[str, ...]]:
+        """All questions that the steps ask, each once, in batches of a step's size."""
+        met = list(dict.fromkeys(question for step in range(self.steps) for question in self.of_step(step)))
+        for start in range(0, len(met), self.questions_per_step):
+            yield tuple(met[start : start + self.questions_per_step])
 
     def epoch_of(self, step: int) -> float:
         """Passes over the questions done after `step` steps."""

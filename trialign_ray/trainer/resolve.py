@@ -42,13 +42,15 @@ class TrainingPlan:
 
     def announce(self, spec: TrainSpec) -> str:
         """Everything derived, in a line."""
-        derived = self.derived
+        derived, learner = self.derived, spec.learner
+        workers = f"{learner.workers}" if learner.min_workers is None else f"{learner.min_workers} to {learner.workers}"
+        trained = "all weights" if spec.adapter == "full" else "LoRA"
         empty = f" ({self.empty} pairs empty: the group was not asked)" if self.empty else ""
         return (
             f"{derived.questions} questions x {derived.groups} groups{empty}; {derived.steps} steps of "
             f"{spec.questions_per_step} questions ({derived.prompts_per_step} prompts, at most "
             f"{derived.most_responses_per_step} responses); {derived.warmup_steps} warm-up steps; "
-            f"{derived.checkpoints} checkpoints; {spec.learner.workers} workers, ZeRO stage {spec.learner.zero_stage}"
+            f"{derived.checkpoints} checkpoints; {workers} workers, ZeRO stage {learner.zero_stage}, {trained}"
         )
 
 
@@ -114,7 +116,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     with naming("learner.attention"):
         build(ATTENTION, spec.learner.attention)
     with naming("model"):
-        exact_attention(config_of(model), spec.learner.attention, spec.lora)
+        exact_attention(config_of(model), spec.learner.attention, spec.trained)
     game = None if spec.evaluation is None else _game(spec.evaluation)
     if game is not None and spec.evaluation is not None:
         with naming("logs"):

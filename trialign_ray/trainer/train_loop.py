@@ -23,7 +23,6 @@ from trialign_ray.errors import ClusterError
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.metrics_file import Row
 from trialign_ray.io.run_folder import RunFolder
-from trialign_ray.models.loading import load_model
 from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer import checkpoint as checkpoints
 from trialign_ray.trainer.checkpoint import TrainingState
@@ -32,7 +31,7 @@ from trialign_ray.trainer.engine import initialize
 from trialign_ray.trainer.learner import Learner, StepResult
 from trialign_ray.trainer.memory import pass_budget
 from trialign_ray.trainer.metric_writers import MetricWriter, metric_writers
-from trialign_ray.trainer.policy import adapt
+from trialign_ray.trainer.policy import make_policy
 from trialign_ray.trainer.question_sampler import QuestionSampler
 from trialign_ray.trainer.resolve import TrainingPlan
 
@@ -97,12 +96,11 @@ class _Rank:
     def __init__(self, inputs: LoopInputs) -> None:
         spec, derived = inputs.spec, inputs.plan.derived
         self._inputs, self._plan, self._actors = inputs, inputs.plan, inputs.actors
-        model = load_model(local_folder(inputs.model), spec.learner.dtype, "eager")
-        policy = adapt(model, spec.lora, spec.learner, spec.seed, spec.own_adapters(inputs.plan.groups))
+        policy = make_policy(local_folder(inputs.model), spec, inputs.plan.groups)
         if spec.learner.gpu:
             policy.to(torch.device("cuda", torch.cuda.current_device()))
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)
-        budget = pass_budget(model.config, spec.lora, spec.learner, self._engine.device)
+        budget = pass_budget(policy.model.config, spec.trained, spec.learner, self._engine.device)
         objective = compose(spec.algorithm)
         self._critic = objective.critic
         self._learner = Learner(self._engine, objective, first_utilities(derived.groups), budget)
@@ -112,16 +110,28 @@ class _Rank:
         checkpoint = ray.train.get_checkpoint() or self._inputs.resume_from
         if checkpoint is None:
             fit_critic(self._critic, self._plan, self._inputs.spec, self._engine.device)
+            self._ask_reference()
             return
         with checkpoint.as_directory() as folder:
             state = checkpoints.load(Path(folder), self._engine)
             checkpoints.load_critic(Path(folder), self._critic)
-        self._step = state.step
+        self._step, self._learner.at_start = state.step, False
         self._learner.utility_g = torch.tensor(state.utility, dtype=torch.float64)
         self._learner.weight_g = torch.tensor(state.weight, dtype=torch.float64)
         if dist.get_rank() == 0:
             _answers([actor.load_state.remote(kept) for actor, kept in zip(self._actors, state.groups, strict=True)])
         dist.barrier()
+
+    def _ask_reference(self) -> None:
+        """Where no copy of the first weights is kept, the actors are given all reference log-probs beforehand."""
+        if not self._learner.asks_first:
+            return
+        for questions in self._plan.sampler.first_meetings():
+            shares = _answers([actor.sample.remote(questions) for actor in self._actors])
+            found = self._learner.reference(shares)
+            if found is not None:
+                self._store(questions, *found)
+            dist.barrier()
 
     def train(self) -> None:
         steps, every = self._plan.derived.steps, self._inputs.spec.checkpoint_every
@@ -153,13 +163,15 @@ class _Rank:
         return metric_writers(self._inputs.folder, self._step, self._inputs.spec.metrics)
 
     def _keep_reference(self, result: StepResult) -> None:
-        reference = result.reference_logp_qgk
-        if reference is None or dist.get_rank() != 0:
+        if result.reference_logp_qgk is not None:
+            self._store(self._plan.sampler.of_step(self._step), result.reference_logp_qgk, result.scored_qgk)
+
+    def _store(self, questions: Sequence[str], reference_qgk: Tensor, scored_qgk: Tensor) -> None:
+        if dist.get_rank() != 0:
             return
-        questions = self._plan.sampler.of_step(self._step)
         stored = []
         for g, actor in enumerate(self._actors):
-            rows = zip(reference[:, g].float(), result.scored_qgk[:, g], strict=True)
+            rows = zip(reference_qgk[:, g].float(), scored_qgk[:, g], strict=True)
             stored.append(actor.store_reference.remote(questions, [row[mask].numpy() for row, mask in rows]))
         _answers(stored)
 
@@ -180,7 +192,7 @@ class _Rank:
         for writer in writers:
             writer.flush()
         groups = _answers([actor.state.remote() for actor in self._actors]) if dist.get_rank() == 0 else []
-        workers = self._inputs.spec.learner.workers
+        workers = dist.get_world_size()
         utility, weight = self._learner.utility_g.tolist(), self._learner.weight_g.tolist()
         state = TrainingState(self._step, utility, weight, groups, workers)
         with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ from trialign_ray.config.kinds import JOB_KINDS, SPEC, json_schema
 from trialign_ray.config.preferences import RULE, Preference
 from trialign_ray.config.protocols import MOST_TURNS, PROTOCOLS
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
-from trialign_ray.config.train import TrainSpec
+from trialign_ray.config.train import LoraSpec, TrainSpec
 from trialign_ray.errors import SpecError
 
 from .samples import AUDIT, BRIEF, COLLECT, SERVER, TRAIN
@@ -107,6 +107,28 @@ def test_an_audit_has_one_source(changes, message):
 )
 def test_an_audit_is_of_a_model_an_adapted_model_answers_or_a_server(changes):
     assert SPEC.validate_python(AUDIT | changes).kind == "audit"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adapter": "full", "policy": "per_group"}, "'policy: per_group' is of adapters; all weights are everyone's"),
+        ({"adapter": "full", "lora": {"rank": 8}}, "'lora' describes an adapter, and 'adapter: full' trains all"),
+        ({"adapter": "none"}, "field 'adapter': must be 'lora' or 'full'"),
+        ({"learner": {"offload_optimizer": True}}, "field 'learner': 'offload_optimizer' takes states off a GPU"),
+        ({"learner": {"workers": 2, "min_workers": 3}}, "field 'learner': 'min_workers' is 3, more than 'workers', 2"),
+    ],
+)
+def test_what_is_trained_and_by_how_many_is_consistent(changes, message):
+    with pytest.raises(SpecError, match=message):
+        parse(TrainSpec, TRAIN | changes, "train.yaml")
+
+
+def test_all_weights_are_trained_where_that_is_asked():
+    learner = {"workers": 8, "min_workers": 2, "gpu": True, "offload_optimizer": True}
+    made = parse(TrainSpec, TRAIN | {"adapter": "full", "learner": learner}, "train.yaml")
+    assert (made.trained, made.learner.fewest_workers) == ("full", 2)
+    assert parse(TrainSpec, TRAIN, "train.yaml").trained == LoraSpec()
 
 
 PLAYED = [(name, turns) for name in PROTOCOLS for turns in range(1, MOST_TURNS + 1)]

@@ -93,6 +93,19 @@ def test_the_budget_that_is_advised_fits(shape: Path) -> None:
     assert made(shape, available, tokens_per_pass=advised).advice == ()
 
 
+def test_all_weights_take_their_gradient_and_optimizer_states_which_may_lie_elsewhere(shape: Path) -> None:
+    fields: dict[str, Any] = {"name": "x", "model": str(shape), "logs": "none", "adapter": "full"}
+    learner = {"gpu": True, "workers": 4, "dtype": "bfloat16"}
+    plans = []
+    for offload in (False, True):
+        spec = TrainSpec.model_validate(fields | {"learner": learner | {"offload_optimizer": offload}})
+        plans.append(plan(spec, assumed_step(spec, 3, 30, 8), GIB))
+    here, away = plans
+    count = here.weights // 2
+    assert (here.optimizer, here.offloaded) == (2 * count + 4 * count, 0)
+    assert (away.optimizer, away.offloaded) == (2 * count, 4 * count)
+
+
 def test_the_step_of_the_logs_is_that_of_the_run(world: World) -> None:
     spec = world.train_spec("planned", learner={"workers": 1, "dtype": "float32", "tokens_per_pass": 60})
     step = logged_step(spec)

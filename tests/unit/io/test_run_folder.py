@@ -76,7 +76,7 @@ def test_resume_of_what_was_never_started_starts_it(tmp_path: Path) -> None:
         ("questions_per_step", 8),
         ("lora", {"rank": 8}),
         ("algorithm", {"kl": 0.5}),
-        ("learner", {"zero_stage": 3}),
+        ("learner", {"dtype": "float32"}),
         ("model", "other"),
     ],
 )
@@ -89,6 +89,11 @@ def test_another_specification_is_refused_by_the_field_that_differs(
         run.claim(spec(tmp_path, **{field: value}), INPUTS, resume=resume)
     assert "give another 'name'" in str(caught.value)
     assert run.read_spec() == spec(tmp_path)
+
+
+def test_a_run_goes_on_with_other_workers_and_another_memory(tmp_path: Path) -> None:
+    learner = {"workers": 5, "min_workers": 2, "zero_stage": 3, "tokens_per_pass": 100, "cpus_per_worker": 0.5}
+    begun(tmp_path).claim(spec(tmp_path, learner=learner), INPUTS, resume=True)
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -143,6 +148,15 @@ def test_training_has_ended_when_its_adapter_is_there(tmp_path: Path) -> None:
     assert not run.trained(())
     (tmp_path / "demo" / "adapter" / "adapter_model.safetensors").write_bytes(b"")
     assert run.trained(())
+
+
+def test_training_of_all_weights_has_ended_when_the_model_is_whole(tmp_path: Path) -> None:
+    run, folder = begun(tmp_path), tmp_path / "demo" / "model"
+    folder.mkdir()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "1.safetensors"}}))
+    assert not run.trained((), full=True)
+    (folder / "1.safetensors").write_bytes(b"")
+    assert run.trained((), full=True)
 
 
 def test_training_has_ended_when_every_group_s_own_adapter_is_there(tmp_path: Path) -> None:

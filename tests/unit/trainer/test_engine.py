@@ -42,6 +42,12 @@ def test_nothing_is_compiled_and_all_is_json() -> None:
     assert json.loads(json.dumps(config)) == config
 
 
+def test_optimizer_states_lie_on_the_cpu_where_that_is_asked() -> None:
+    config: Any = zero_config(OptimizerSpec(), LearnerSpec(gpu=True, offload_optimizer=True), 2)
+    assert config["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
+    assert "offload_optimizer" not in zero_config(OptimizerSpec(), LearnerSpec(), 2)["zero_optimization"]
+
+
 def test_adamw_has_the_specified_settings() -> None:
     spec = OptimizerSpec(learning_rate=0.02, weight_decay=0.1, betas=(0.8, 0.9))
     (group,) = adamw([nn.Parameter(torch.zeros(2))], spec).param_groups

@@ -19,12 +19,13 @@ from trialign_ray.config.algorithm import AlgorithmSpec, DpoSpec, OpctSpec, SftS
 from trialign_ray.config.losses import DpoLossSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
 from trialign_ray.data.batch import GroupBatch
+from trialign_ray.errors import WorkerError
 from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer.collate import assemble
 from trialign_ray.trainer.learner import Learner, StepResult
 from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.passes import Budget
-from trialign_ray.trainer.policy import adapt
+from trialign_ray.trainer.policy import adapt, unfreeze
 
 READS = {
     "dpo": DpoSpec(name="dpo"),
@@ -107,6 +108,25 @@ def test_every_pass_but_the_last_is_run_twice(tokens: int, several: bool) -> Non
     result = learner.step(random_shares(0))
     assert (result.passes > 1) == several
     assert made.forwards == 2 * result.passes - 1
+
+
+def test_where_all_weights_are_trained_the_reference_is_asked_before_the_first_step_or_not_at_all() -> None:
+    shares, policy = random_shares(0), unfreeze(tiny_model(), LearnerSpec(dtype="float32"))
+    learner = Learner(
+        CountingEngine(policy, OptimizerSpec(), steps=4), compose(DpoSpec(name="dpo")), first_utilities(3)
+    )
+    assert learner.asks_first
+    found = learner.reference(shares)
+    assert found is not None
+    kept = [
+        replace(share, reference_logp_n=found[0][:, g][found[1][:, g]].numpy().astype(np.float32))
+        for g, share in enumerate(shares)
+    ]
+    batch = assemble(shares)
+    torch.testing.assert_close(found[0], batch.to_qgk(policy(batch.trees).detach().double()))
+    assert learner.step(kept).reference_logp_qgk is None
+    with pytest.raises(WorkerError, match="has lost the reference log-probs"):
+        learner.step(shares)
 
 
 def test_those_that_the_actors_kept_are_not_computed_again() -> None:

@@ -117,3 +117,21 @@ def test_large_logits_stay_finite():
     logp_p = logprobs(1e3 * hidden_nd, head_vd, node_p, token_p)
     torch.testing.assert_close(logp_p, plain(1e3 * hidden_nd, head_vd, node_p, token_p))
     assert slope(logp_p, hidden_nd).isfinite().all()
+
+
+@pytest.mark.parametrize("chunk", [3, 256])
+@pytest.mark.parametrize("cap", [None, 2.0])
+def test_a_trained_head_gets_its_own_gradient_too(chunk, cap, monkeypatch):
+    monkeypatch.setattr(logprob, "CHUNK", chunk)
+    hidden_nd, head_vd, node_p, token_p = scored(0, 8, 15)
+    bias_v = torch.linspace(-1, 2, VOCABULARY).requires_grad_()
+    trained = (hidden_nd, head_vd.requires_grad_(), bias_v)
+    logits_nv = hidden_nd @ head_vd.T + bias_v
+    bound_nv = logits_nv if cap is None else cap * (logits_nv / cap).tanh()
+    expected_p = bound_nv.log_softmax(-1)[node_p, token_p]
+    found_p = token_logprobs(hidden_nd, Head(head_vd, bias_v, cap=cap), node_p, token_p)
+    torch.testing.assert_close(found_p, expected_p)
+    weight_p = torch.cos(torch.arange(len(found_p)))
+    slopes = (torch.autograd.grad((each * weight_p).sum(), trained) for each in (found_p, expected_p))
+    for ours, plain_one in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, plain_one, atol=1e-5, rtol=1e-5)

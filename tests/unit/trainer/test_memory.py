@@ -49,6 +49,13 @@ def test_activations_are_those_that_a_forward_keeps(times: int) -> None:
     assert told.token * width + told.pair * width**2 == pytest.approx(kept(row), rel=0.02)
 
 
+def test_all_weights_have_a_gradient_and_the_head_more_logits() -> None:
+    lora, full = footprint(tiny_config(), LORA, FLOAT32), footprint(tiny_config(), "full", FLOAT32)
+    assert (full.frozen, full.trained) == (0, sum(each.numel() for each in tiny_model().parameters()))
+    assert full.head > lora.head
+    assert full.token != lora.token
+
+
 def test_parameters_are_those_of_the_model() -> None:
     told, policy = footprint(tiny_config(), LORA, FLOAT32), adapt(tiny_model(), LORA, FLOAT32, seed=0)
     trained = sum(each.numel() for each in policy.trainable())
@@ -86,5 +93,7 @@ def test_the_budget_is_the_given_one_or_a_share_of_the_free_memory(monkeypatch: 
         assert dist.get_world_size() == 1
         given = pass_budget(tiny_config(), LORA, FLOAT32.model_copy(update={"tokens_per_pass": 100}), cpu)
         derived = pass_budget(tiny_config(), LORA, FLOAT32, cpu)
+        to_come = told.to_come(FLOAT32)
     assert (given.holds(2, 50), given.holds(2, 51)) == (True, False)
-    assert derived == told.budget(10_000_000)
+    assert to_come == told.trained * (4 + 8)
+    assert derived == told.budget(10_000_000 - to_come // 2)

@@ -86,3 +86,10 @@ def test_a_step_of_a_million_questions_needs_one_shuffle(shuffles: list[object])
     steps = [made.of_step(step) for step in range(100)]
     assert len({question for step in steps for question in step}) == 400
     assert len(shuffles) == 1
+
+
+def test_every_question_of_the_steps_is_met_once() -> None:
+    made = plan(10, 4, seed=3)
+    met = [question for batch in made.first_meetings() for question in batch]
+    assert len(met) == len(set(met))
+    assert set(met) == {question for step in range(made.steps) for question in made.of_step(step)}

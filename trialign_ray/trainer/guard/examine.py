@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from trialign_ray.config.train import LoraSpec
+from trialign_ray.config.train import LoraSpec, Trained
+from trialign_ray.errors import ModelError
+from trialign_ray.models.adapter import with_adapter
 from trialign_ray.models.base import AdaptedLM, CausalLM
 from trialign_ray.trainer.attention.base import AttentionBackend
 from trialign_ray.trainer.guard.feature import feature
@@ -35,11 +34,11 @@ class Examined:
     error: float = float("nan")
     """Largest difference of a response's log-prob, in nats."""
     gradient_error: float = float("nan")
-    """Largest difference of the adapter's gradient, as a share of the largest one."""
+    """Largest difference of the gradient of what is trained, as a share of the largest one."""
 
 
-def examine(config: object, attention: AttentionBackend, lora: LoraSpec | None) -> Examined:
-    """A small copy of `config` under `attention`, with an adapter and its gradient where `lora` is given.
+def examine(config: object, attention: AttentionBackend, trained: Trained | None) -> Examined:
+    """A small copy of `config` under `attention`, with the gradient of what is `trained`, if anything is.
 
     Code of any family runs here, and whatever it raises means that a run of this model would not get through either.
     """
@@ -48,13 +47,14 @@ def examine(config: object, attention: AttentionBackend, lora: LoraSpec | None) 
     except Exception as error:
         return Examined(f"a small copy of it cannot be made: {_line(error)}")
     try:
-        base = model if lora is None else _adapted(model, lora).get_base_model()
+        base = _adapted(model, trained).get_base_model() if isinstance(trained, LoraSpec) else model
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
-        where = "" if lora is None else f" with an adapter on '{lora.targets}' ('lora.targets' may be the cause)"
+        lora = isinstance(trained, LoraSpec)
+        where = f" with an adapter on '{trained.targets}' ('lora.targets' may be the cause)" if lora else ""
         return Examined(f"its own forward cannot run{where}: {_line(error)}")
     try:
-        return _compared(base, attention, graded=lora is not None)
+        return _compared(base, attention, graded=trained is not None)
     except Exception as error:
         return Examined(f"its forward over {'rows' if attention.implementation is None else 'trees'}: {_line(error)}")
 
@@ -119,22 +119,17 @@ def _adapted(model: CausalLM, lora: LoraSpec) -> AdaptedLM:
     """With an adapter whose product is not zero, as a fresh one's is. Targets that name layers which the copy has not
     got are those of the model: there they are checked by PEFT.
     """
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    narrow = LoraSpec(rank=2, alpha=4, targets=lora.targets)
     model.requires_grad_(False)
     try:
-        adapted = _with_lora(model, targets)
-    except ValueError:
-        adapted = _with_lora(model, "all-linear")
+        adapted = with_adapter(model, narrow)
+    except ModelError:
+        adapted = with_adapter(model, LoraSpec(rank=2, alpha=4))
     rng = torch.Generator().manual_seed(0)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1, generator=rng)
     return adapted.eval()
-
-
-def _with_lora(model: CausalLM, targets: str | list[str]) -> AdaptedLM:
-    config = LoraConfig(r=2, lora_alpha=4, target_modules=targets, exclude_modules=["lm_head"], task_type="CAUSAL_LM")
-    return cast("AdaptedLM", get_peft_model(cast("PreTrainedModel", model), config, autocast_adapter_dtype=False))
 
 
 def _largest(values: Tensor) -> float:

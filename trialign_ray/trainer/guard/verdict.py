@@ -17,7 +17,7 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from trialign_ray.config.attention import ATTENTION, ApartSpec
 from trialign_ray.config.base import Strict
 from trialign_ray.config.seams import build
-from trialign_ray.config.train import LoraSpec
+from trialign_ray.config.train import Trained
 from trialign_ray.errors import ModelError
 from trialign_ray.trainer.attention.base import AttentionBackend
 from trialign_ray.trainer.guard.examine import Examined, examine
@@ -46,37 +46,37 @@ _JUDGED: dict[tuple[str, str, str], Verdict] = {}
 """By what was asked, so that a process examines a model once."""
 
 
-def judge(config: Any, spec: Strict, lora: LoraSpec | None = None) -> Verdict:
+def judge(config: Any, spec: Strict, trained: Trained | None = None) -> Verdict:
     """The verdict on models of `config` (a `transformers.PreTrainedConfig`) under the attention `spec`. Takes seconds.
 
-    lora: whose adapter's gradients are compared too. Raises SpecError where `spec` cannot be imported.
+    trained: whose gradients are compared too. Raises SpecError where `spec` cannot be imported.
     """
-    asked = (json.dumps(config.to_dict(), sort_keys=True, default=str), repr(spec), repr(lora))
+    asked = (json.dumps(config.to_dict(), sort_keys=True, default=str), repr(spec), repr(trained))
     if asked not in _JUDGED:
-        _JUDGED[asked] = _judge(config, spec, lora)
+        _JUDGED[asked] = _judge(config, spec, trained)
     return _JUDGED[asked]
 
 
-def _judge(config: Any, spec: Strict, lora: LoraSpec | None) -> Verdict:
+def _judge(config: Any, spec: Strict, trained: Trained | None) -> Verdict:
     backend: AttentionBackend = build(ATTENTION, spec)
-    found = examine(config, backend, lora)
+    found = examine(config, backend, trained)
     if not found.wrong:
         return Verdict(spec, found, packed=backend.implementation is not None)
     if getattr(spec, "name", None) != "auto":
         return Verdict(None, found, why=found.wrong)
-    apart = examine(config, build(ATTENTION, ApartSpec()), lora)
+    apart = examine(config, build(ATTENTION, ApartSpec()), trained)
     if not apart.wrong:
         return Verdict(ApartSpec(), apart, why=found.wrong)
     both = found.wrong if apart.wrong == found.wrong else f"{found.wrong}; one response a row: {apart.wrong}"
     return Verdict(None, apart, why=both)
 
 
-def exact_attention(config: Any, spec: Strict, lora: LoraSpec | None = None) -> AttentionBackend:
+def exact_attention(config: Any, spec: Strict, trained: Trained | None = None) -> AttentionBackend:
     """The backend under which models of `config` are exact: `spec`'s, or under 'auto' one without trees.
 
     Raises ModelError, which names the feature, where there is none, and SpecError.
     """
-    verdict = judge(config, spec, lora)
+    verdict = judge(config, spec, trained)
     if verdict.attention is None:
         name = getattr(spec, "name", "import_path")
         fix = "Use a model that docs/models.md has as exact." if name == "auto" else "Try learner.attention 'auto'."
