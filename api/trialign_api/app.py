@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
@@ -22,13 +23,19 @@ from trialign_api.limits import AtOnce, BodyLimit, RateLimit
 from trialign_api.page import WEB, PageFiles
 from trialign_api.paths import Roots
 from trialign_api.reconcile.loop import Reconciler
-from trialign_api.routers import datasets, history, jobs, system
+from trialign_api.reconcile.retention import Retention
+from trialign_api.routers import datasets, fine_tuning, history, jobs, system
+from trialign_api.routers import files as file_routes
+from trialign_api.routers import uploads as upload_routes
 from trialign_api.services.cluster import Cluster
 from trialign_api.services.datasets import Datasets
+from trialign_api.services.files import Files
+from trialign_api.services.fine_tuning import FineTuning
 from trialign_api.services.history import History
 from trialign_api.services.idempotency import Idempotency
 from trialign_api.services.jobs import Jobs
 from trialign_api.services.specs import Specs
+from trialign_api.services.uploads import PART_BYTES, Uploads
 from trialign_api.services.watch import Watch
 from trialign_api.settings import Settings
 from trialign_api.store.engine import Store
@@ -37,6 +44,8 @@ from trialign_api.telemetry import Measured, Telemetry
 
 _THREADS = 32
 """For files and storage, whatever the number of processors: they wait more than they work."""
+_FORM_BYTES = 1 << 20
+"""Of a form besides the file in it."""
 _ABOUT = "Submit, watch, stop and trust training jobs on a Ray cluster."
 
 
@@ -55,7 +64,11 @@ def create_app(
     specs = Specs(kinds, _roots(settings), store, settings.endpoints)
     service = Jobs(store, specs, Confined(settings.checks), history, settings.retries, settings.owner_jobs)
     uploads = Datasets(store, settings.data.resolve() / "datasets", Confined(settings.imports), settings.owner_bytes)
-    reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry)
+    files = Files(uploads)
+    lifetime = timedelta(seconds=settings.upload_seconds)
+    in_parts = Uploads(files, settings.data.resolve() / "uploads", lifetime, settings.upload_bytes)
+    retention = Retention(service, in_parts, settings.keep_runs_days, settings.keep_uploads_days)
+    reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry, retention)
     app = FastAPI(
         title="TriAlign on Ray",
         version=version("trialign-ray"),
@@ -78,6 +91,9 @@ def create_app(
         history=history,
         watch=Watch(store, history),
         datasets=uploads,
+        files=files,
+        uploads=in_parts,
+        fine_tuning=FineTuning(service),
         cluster=Cluster(store, backend, telemetry, settings.dashboard_url),
     )
     _assemble(app, settings, kinds, telemetry)
@@ -90,10 +106,11 @@ def _roots(settings: Settings) -> Roots:
 
 def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, ServedKind], telemetry: Telemetry) -> None:
     problems.install(app)
-    for module in (jobs, history, datasets, system):
+    for module in (jobs, history, datasets, file_routes, upload_routes, fine_tuning, system):
         app.include_router(module.router, dependencies=[Depends(only_known_query)])
     openapi.install(app, kinds)
-    app.add_middleware(BodyLimit, settings.body_bytes, settings.upload_bytes, "/v1/datasets")
+    longer = {"/v1/(datasets|files)": settings.upload_bytes, "/v1/uploads/[^/]+/parts": PART_BYTES + _FORM_BYTES}
+    app.add_middleware(BodyLimit, settings.body_bytes, longer)
     app.add_middleware(Measured, telemetry)
     if WEB.is_dir():
         app.mount("/", PageFiles(directory=WEB, html=True), name="web")

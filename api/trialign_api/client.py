@@ -8,9 +8,10 @@ with Client("http://127.0.0.1:8000", key) as plane:
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent
 from pydantic import BaseModel
 
+from trialign_api.openai_errors import OpenAiRefusal, speaks
+from trialign_api.openai_shapes import CursorPage, FileDeletedOut, FileOut, UploadOut, UploadPartOut
 from trialign_api.schemas import (
     Artifact,
     Checkpoint,
@@ -36,6 +39,7 @@ from trialign_api.schemas import (
     Problem,
     Validated,
 )
+from trialign_api.services.archive import Packed
 from trialign_ray.errors import ClusterError, TrialignError
 
 T = TypeVar("T")
@@ -46,6 +50,8 @@ _PAUSE_SECONDS = 0.2
 """Before the second try; twice as long before each further one."""
 _BUSY = (429, 503)
 """What the service answers while it, or its database, cannot do what it is asked."""
+_PART_BYTES = 16 << 20
+"""Of a file that is sent in parts."""
 _AGAIN_SECONDS = 1.0
 """Before a log stream that ended too early is opened again."""
 
@@ -59,6 +65,30 @@ class RefusedError(TrialignError):
         self.problem = problem
         faults = "".join(f"\n  {fault.pointer}: {fault.detail}" for fault in problem.errors)
         super().__init__(f"{problem.detail} ({problem.code}){faults}")
+
+
+def _problem(answer: httpx.Response) -> Problem:
+    """What a route of OpenAI's shape says, as the other routes say it."""
+    error = OpenAiRefusal.model_validate_json(answer.content).error
+    return Problem(
+        type=f"urn:trialign:problem:{error.code}",
+        title=answer.reason_phrase,
+        status=answer.status_code,
+        detail=error.message,
+        code=error.code,
+    )
+
+
+def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in pieces of `size`, the last one shorter."""
+    held = bytearray()
+    for chunk in chunks:
+        held += chunk
+        while len(held) >= size:
+            yield bytes(held[:size])
+            del held[:size]
+    if held:
+        yield bytes(held)
 
 
 class _BusyError(Exception):
@@ -103,10 +133,17 @@ class Client:
         self._http.close()
 
     def submit(
-        self, spec: Mapping[str, Any], *, labels: Mapping[str, str] | None = None, retries: int | None = None
+        self,
+        spec: Mapping[str, Any],
+        *,
+        labels: Mapping[str, str] | None = None,
+        retries: int | None = None,
+        priority: int = 0,
+        max_seconds: int | None = None,
     ) -> JobOut:
         """Submit a job; raises RefusedError."""
         body = {"spec": dict(spec), "labels": dict(labels or {}), "retries": retries}
+        body |= {"priority": priority, "max_seconds": max_seconds}
         return self._post("/v1/jobs", JobOut, json=body)
 
     def validate(self, spec: Mapping[str, Any]) -> Validated:
@@ -141,9 +178,10 @@ class Client:
         """What happened behind event number `after`."""
         return list(self._pages(f"/v1/jobs/{job_id}/events", Page[EventOut], {"after": after, "limit": 500}))
 
-    def metrics(self, job_id: str, after: int = -1) -> MetricsPage:
-        """Metrics behind a step."""
-        return self._get(f"/v1/jobs/{job_id}/metrics", MetricsPage, after=after)
+    def metrics(self, job_id: str, after: int = -1, points: int | None = None) -> MetricsPage:
+        """Metrics behind a step; with `points` about so many of them, spread over the run."""
+        spread = {} if points is None else {"points": points}
+        return self._get(f"/v1/jobs/{job_id}/metrics", MetricsPage, after=after, **spread)
 
     def groups(self, job_id: str, after: int = -1) -> Groups:
         """Every group over the steps behind a step."""
@@ -185,10 +223,17 @@ class Client:
 
     def download(self, job_id: str, name: str, target: Path) -> None:
         """Write one artifact to `target`, whole or not at all; raises RefusedError."""
+        self._download(f"/v1/jobs/{job_id}/artifacts/{name}", target)
+
+    def _part(self, upload_id: str, data: bytes) -> str:
+        files = {"data": ("data", data)}
+        return self._post(f"/v1/uploads/{upload_id}/parts", UploadPartOut, files=files).id
+
+    def _download(self, path: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            self._repeated(lambda: self._save(f"/v1/jobs/{job_id}/artifacts/{name}", part))
+            self._repeated(lambda: self._save(path, part))
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -219,6 +264,61 @@ class Client:
     def delete_dataset(self, dataset_id: str) -> Deleted:
         """Delete a dataset that no job reads any more; raises RefusedError."""
         return self._change("DELETE", f"/v1/datasets/{dataset_id}", Deleted)
+
+    def rejects(self, dataset_id: str, target: Path) -> None:
+        """Write the rows that an import set aside to `target`; raises RefusedError where there are none."""
+        self._download(f"/v1/datasets/{dataset_id}/rejects", target)
+
+    def send(
+        self,
+        source: Packed,
+        name: str,
+        purpose: str,
+        *,
+        upload_id: str | None = None,
+        begun: Callable[[str], None] = lambda _: None,
+    ) -> UploadOut:
+        """Upload a file in parts, each repeated until it is there; `upload_id` goes on with what was begun.
+
+        `begun` is told the upload's id before the first part is sent.
+
+        Of a begun upload the parts that are here, by their checksum, are not sent again. Raises RefusedError.
+        """
+        if upload_id is None:
+            about = {"bytes": source.size, "filename": name, "mime_type": "", "purpose": purpose}
+            upload = self._post("/v1/uploads", UploadOut, json=about)
+        else:
+            upload = self._get(f"/v1/uploads/{upload_id}", UploadOut)
+        begun(upload.id)
+        there, whole, part_ids = {part.sha256: part.id for part in upload.parts}, hashlib.sha256(), []
+        for data in _pieces(source.chunks, _PART_BYTES):
+            whole.update(data)
+            known = there.pop(hashlib.sha256(data).hexdigest(), None)
+            part_ids.append(known or self._part(upload.id, data))
+        body = {"part_ids": part_ids, "sha256": whole.hexdigest()}
+        return self._post(f"/v1/uploads/{upload.id}/complete", UploadOut, json=body, timeout=None)
+
+    def files(self) -> Iterator[FileOut]:
+        """Every uploaded file, the newest first."""
+        query: dict[str, Any] = {"limit": 200}
+        while True:
+            page = self._get("/v1/files", CursorPage[FileOut], **query)
+            yield from page.data
+            if not page.has_more:
+                return
+            query["after"] = page.last_id
+
+    def delete_file(self, file_id: str) -> FileDeletedOut:
+        """Delete a file that no job reads any more; raises RefusedError."""
+        return self._change("DELETE", f"/v1/files/{file_id}", FileDeletedOut)
+
+    def content(self, file_id: str, target: Path) -> None:
+        """Write a file's bytes to `target`; raises RefusedError."""
+        self._download(f"/v1/files/{file_id}/content", target)
+
+    def adapter(self, job_id: str, target: Path) -> None:
+        """Write a run's adapter, as a tar archive, to `target`; raises RefusedError."""
+        self._download(f"/v1/jobs/{job_id}/adapter", target)
 
     def cluster(self) -> ClusterOut:
         """The cluster now."""
@@ -275,6 +375,9 @@ class Client:
         answer.read()
         if answer.headers.get("content-type", "").startswith("application/problem+json"):
             refused = RefusedError(Problem.model_validate_json(answer.content))
+            raise _BusyError(refused) if answer.status_code in _BUSY else refused
+        if speaks(answer.url.path):
+            refused = RefusedError(_problem(answer))
             raise _BusyError(refused) if answer.status_code in _BUSY else refused
         raise self._unreachable(f"{answer.url.path}: HTTP {answer.status_code}, not from this service")
 

@@ -21,8 +21,11 @@ from trialign_api.schemas import InvalidField
 from trialign_api.services import idempotency
 from trialign_api.services.cluster import Cluster
 from trialign_api.services.datasets import Datasets
+from trialign_api.services.files import Files
+from trialign_api.services.fine_tuning import FineTuning
 from trialign_api.services.history import History
 from trialign_api.services.jobs import Jobs
+from trialign_api.services.uploads import Uploads
 from trialign_api.services.watch import Watch
 from trialign_api.store.engine import Store
 from trialign_api.store.models import Job
@@ -39,6 +42,9 @@ class Services:
     history: History
     watch: Watch
     datasets: Datasets
+    files: Files
+    uploads: Uploads
+    fine_tuning: FineTuning
     cluster: Cluster
 
 

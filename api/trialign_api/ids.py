@@ -7,6 +7,12 @@ import time
 
 JOB_ID = r"^job-[0-9a-f]{28}$"
 DATASET_ID = r"^ds-[0-9a-f]{28}$"
+FILE_ID = r"^file-[0-9a-f]{28}(-(adapter|metrics|report))?$"
+"""An upload's, or that of a job with what is downloaded of its run."""
+TRAINING_FILE_ID = r"^file-[0-9a-f]{28}$"
+FINE_TUNING_JOB_ID = r"^ftjob-[0-9a-f]{28}$"
+UPLOAD_ID = r"^upload-[0-9a-f]{28}$"
+PART_ID = r"^part-[0-9a-f]{28}$"
 
 
 def new_job_id() -> str:
@@ -17,6 +23,21 @@ def new_job_id() -> str:
 def new_dataset_id() -> str:
     """As a job's, with its own prefix."""
     return f"ds-{_stamp()}"
+
+
+def new_upload_id() -> str:
+    """As a job's, with its own prefix."""
+    return f"upload-{_stamp()}"
+
+
+def new_part_id() -> str:
+    """As a job's, with its own prefix."""
+    return f"part-{_stamp()}"
+
+
+def renamed(identifier: str, prefix: str) -> str:
+    """The same with another prefix: OpenAI's clients call a job `ftjob-...` and an upload `file-...`."""
+    return f"{prefix}-{identifier.partition('-')[2]}"
 
 
 def submission_id(job_id: str, attempt: int) -> str:

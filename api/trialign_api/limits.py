@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -76,18 +77,20 @@ class AtOnce:
 class BodyLimit:
     """ASGI middleware: refuses a body that is too long before and while it arrives, and one that stops arriving."""
 
-    def __init__(self, app: ASGIApp, most: int, uploads: int, upload_path: str) -> None:
-        self._app, self._most, self._uploads, self._upload_path = app, most, uploads, upload_path
+    def __init__(self, app: ASGIApp, most: int, longer: Mapping[str, int]) -> None:
+        """`longer`: most bytes of a body by a pattern of paths, elsewhere `most`."""
+        self._app, self._most = app, most
+        self._longer = [(re.compile(pattern), bytes_) for pattern, bytes_ in longer.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a counted body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._uploads if scope["path"] == self._upload_path else self._most
+        most = next((most for path, most in self._longer if path.fullmatch(scope["path"])), self._most)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
-            await _too_large(most).response()(scope, receive, send)
+            await _too_large(most).response(scope["path"])(scope, receive, send)
             return
         await self._app(scope, _counted(receive, most), send)
 

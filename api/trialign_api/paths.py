@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from trialign_api.problems import escape
 from trialign_api.schemas import InvalidField
 
-_DATASET = re.compile(r"datasets/(ds-[0-9a-f]{28})")
+_DATASET = re.compile(r"(?:datasets/ds|files/file)-([0-9a-f]{28})")
 _OWNER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,78}[a-z0-9])?")
 """One folder name on every file system: some do not tell 'Ada' from 'ada', nor 'ada.' from 'ada'."""
 
@@ -63,7 +63,9 @@ class Roots:
                 f"'{path}' is outside the folders that may be {how}. Use a path in the workspace or a dataset's name."
             )
         if _within(found, self.data) and all(_within(self.data, root) for root in around):
-            raise Refused(f"'{path}' lies in the service's own folder. Name an uploaded dataset 'datasets/ds-...'.")
+            raise Refused(
+                f"'{path}' lies in the service's own folder. Name an upload 'datasets/ds-...' or 'files/file-...'."
+            )
         return found
 
 
@@ -86,9 +88,9 @@ def is_owner(name: str) -> bool:
 
 
 def dataset_of(path: str) -> str | None:
-    """The dataset's id where `path` names an uploaded one."""
+    """The upload's id where `path` names one, as `datasets/ds-...` or `files/file-...`."""
     found = _DATASET.fullmatch(path)
-    return found[1] if found else None
+    return f"ds-{found[1]}" if found else None
 
 
 def _uri(text: str) -> str:

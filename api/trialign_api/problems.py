@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from trialign_api import text
+from trialign_api import openai_errors, text
 from trialign_api.schemas import InvalidField, Problem
 from trialign_ray.config.base import worded
 from trialign_ray.errors import TrialignError
@@ -62,8 +62,10 @@ class ApiError(Exception):
         """The answer also for what belongs to another owner."""
         return cls(404, "not_found", f"There is no {what} that this key may see.")
 
-    def response(self) -> JSONResponse:
-        """The HTTP answer."""
+    def response(self, path: str = "") -> JSONResponse:
+        """The HTTP answer to a request of `path`."""
+        if openai_errors.speaks(path):
+            return openai_errors.response(self.status, self.code, self.detail, self.errors, self.headers)
         problem = Problem(
             type=f"urn:trialign:problem:{self.code}",
             title=HTTPStatus(self.status).phrase,
@@ -110,9 +112,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_crash)
 
 
-async def _on_api_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)  # noqa: S101 the handler is registered for it
-    return error.response()
+    return error.response(request.url.path)
 
 
 async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
@@ -120,7 +122,7 @@ async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, TrialignError)  # noqa: S101 the handler is registered for it
     if request.method == "GET":
         return await _on_away(request, error)
-    return ApiError.of(error).response()
+    return ApiError.of(error).response(request.url.path)
 
 
 async def _on_database(request: Request, error: Exception) -> JSONResponse:
@@ -138,33 +140,42 @@ async def _on_away(request: Request, error: Exception) -> JSONResponse:
     if _is_full(error):
         _LOG.error("%s %s: the disk is full", request.method, request.url.path)
         detail = "The service's disk is full. Delete jobs or datasets, or tell the operator."
-        return ApiError(507, "storage_full", detail).response()
+        return ApiError(507, "storage_full", detail).response(request.url.path)
     _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
     detail = "The database, the storage or the cluster does not answer. Try again."
-    return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"}).response()
+    return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"}).response(request.url.path)
 
 
-async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 the handler is registered for it
     faults = faults_of(list(error.errors()))
-    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response()
+    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response(
+        request.url.path
+    )
 
 
-async def _on_broken_text(_: Request, error: Exception) -> JSONResponse:
+def _invalid(faults: list[InvalidField]) -> ApiError:
+    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults)
+
+
+async def _on_broken_text(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, text.BrokenTextError)  # noqa: S101 the handler is registered for it
     faults = [
         InvalidField(pointer="/" + "/".join(map(escape, ("body", *pointer))), code="bad_text", detail=reason)
         for pointer, reason in error.faults
     ]
-    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response()
+    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response(
+        request.url.path
+    )
 
 
-async def _on_http(_: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 the handler is registered for it
     code = _HTTP_CODES.get(error.status_code, "error")
-    return ApiError(error.status_code, code, str(error.detail), headers=dict(error.headers or {})).response()
+    refused = ApiError(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+    return refused.response(request.url.path)
 
 
 async def _on_crash(request: Request, error: Exception) -> JSONResponse:
     _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return ApiError(500, "error", "The service failed; the cause is in its log.").response()
+    return ApiError(500, "error", "The service failed; the cause is in its log.").response(request.url.path)

@@ -75,6 +75,10 @@ class JobCreate(Body):
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra=_NO_OTHER_KEYS)] = {}
     retries: Annotated[int, Field(ge=0, le=20, strict=True), BeforeValidator(_whole)] | None = None
     """Automatic retries after a failure that a retry may cure; the service's default without it."""
+    priority: Annotated[int, Field(ge=-100, le=100, strict=True), BeforeValidator(_whole)] = 0
+    """Higher ones of the same owner start first. Owners take turns whatever their jobs' priorities."""
+    max_seconds: Annotated[int, Field(ge=1, le=31_536_000, strict=True), BeforeValidator(_whole)] | None = None
+    """How long one attempt may run, at most what the service allows, before it is stopped after a checkpoint."""
 
 
 class JobError(Out):
@@ -103,9 +107,14 @@ class JobOut(Out):
     retry_of: str | None
     attempt: int
     """1 for the first; automatic retries and resumes count up."""
+    priority: int
+    max_seconds: int | None
+    """How long one attempt may run; the service's limit without it."""
     retries: int
     """How many automatic retries it may use."""
     retries_used: int
+    paused: bool
+    """Stopped to be resumed, or about to be."""
     resumable: bool
     """Whether jobs of this kind write checkpoints, so that a resume goes on where it stopped."""
     submission_id: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -45,6 +45,12 @@ class Settings(Strict):
     """Jobs that Ray holds at once; the others wait in the queue."""
     owner_active_jobs: int = Field(default=3, ge=1, le=10_000)
     """Of those, most of one owner. Fewer than `active_jobs` leave a place to others, whatever one owner submits."""
+    owner_shares: dict[str, Annotated[float, Field(gt=0, le=1000)]] = {}
+    """Owner -> how many times the others' share of the places it gets while all wait; 1 of one that is not named."""
+    keep_runs_days: float = Field(default=0.0, ge=0)
+    """After so long a job that is over is deleted with its run, its log and its metrics; 0 keeps them."""
+    keep_uploads_days: float = Field(default=0.0, ge=0)
+    """After so long an upload that no job which is not over reads is deleted; 0 keeps them."""
     owner_jobs: int = Field(default=200, ge=1)
     """Most jobs of one owner that are not over."""
     owner_bytes: int = Field(default=100 << 30, ge=1)
@@ -79,6 +85,8 @@ class Settings(Strict):
     """Most bytes of a request's body."""
     upload_bytes: int = Field(default=8 << 30, ge=1 << 10)
     """Most bytes of an uploaded dataset."""
+    upload_seconds: int = Field(default=86_400, ge=60)
+    """How long an upload in parts may take from its first request to its last."""
     check_bytes: int = Field(default=2 << 30, ge=1 << 29)
     """Memory of the process that opens the files of one specification, or one upload."""
     check_seconds: int = Field(default=30, ge=1, le=3600)
@@ -112,6 +120,8 @@ class Settings(Strict):
         for name in ("roots", "endpoints", "proxies"):
             if name in given:
                 given[name] = tuple(part for part in given[name].split(",") if part)
+        if "owner_shares" in given:
+            given["owner_shares"] = dict(part.partition("=")[::2] for part in given["owner_shares"].split(",") if part)
         return parse(cls, {**given, **changes}, f"environment {_PREFIX}*")
 
 

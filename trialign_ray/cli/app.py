@@ -20,6 +20,7 @@ from trialign_ray.cli import (
     doctor,
     evaluate,
     export,
+    files,
     jobs,
     keys,
     logs,
@@ -83,6 +84,7 @@ app.command("openapi")(openapi.command)
 app.add_typer(keys.app, name="keys")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(files.app, name="files")
 
 
 def _version(wanted: bool) -> None:

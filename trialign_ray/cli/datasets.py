@@ -75,6 +75,19 @@ def show_dataset(dataset: Named, key: options.Key, url: options.Url = options.LO
         typer.echo(json.dumps(client.dataset(_id(dataset)).model_dump(mode="json"), indent=2))
 
 
+@app.command("rejects")
+def save_rejects(
+    dataset: Named,
+    output: Annotated[Path, typer.Option(help="File to write the rows to, as JSON lines.")],
+    key: options.Key,
+    url: options.Url = options.LOCAL_URL,
+) -> None:
+    """Download the rows that the import set aside, each with what is wrong with it."""
+    with _client(url, key) as client:
+        client.rejects(_id(dataset), output)
+    typer.echo(str(output))
+
+
 @app.command("delete")
 def delete_dataset(dataset: Named, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """Delete a dataset that no job reads any more."""

@@ -33,13 +33,18 @@ def submit_job(
         typer.Option(help="Automatic retries after a failure that a retry may cure; default: the service's."),
     ] = None,
     settings: Settings = None,
+    priority: Annotated[int, typer.Option(help="Higher ones of yours start first; -100 to 100.")] = 0,
+    max_seconds: Annotated[
+        int | None, typer.Option(help="Stop an attempt after so long, with a checkpoint; default: the service's.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the log until the end.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Submit a job and print its id."""
     labels = _labels(label or [])
     with _client(url, key) as client:
-        job = client.submit(_spec(spec, settings), labels=labels, retries=retries)
+        how: dict[str, Any] = {"labels": labels, "retries": retries, "priority": priority, "max_seconds": max_seconds}
+        job = client.submit(_spec(spec, settings), **how)
         typer.echo(_json(job) if as_json else job.id)
         if follow:
             _follow(client, job.id)
@@ -163,6 +168,35 @@ def delete_job(
     """Delete a job that is over, with its log and metrics."""
     with _client(url, key) as client:
         typer.echo(f"{client.delete(job_id, run=run).id} is deleted")
+
+
+@app.command("adapter")
+def save_adapter(
+    job_id: str,
+    output: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
+    key: options.Key,
+    url: options.Url = options.LOCAL_URL,
+) -> None:
+    """Download the adapter that a training job made, as PEFT loads it."""
+    import tarfile
+    import tempfile
+
+    from trialign_ray.errors import SpecError
+
+    if output.exists():
+        raise SpecError(f"{output}: exists already. Name a folder that does not.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder,
+        _client(url, key) as client,
+    ):
+        archive = Path(folder) / "adapter.tar"
+        client.adapter(job_id, archive)
+        whole = Path(folder) / "adapter"
+        with tarfile.open(archive) as opened:
+            opened.extractall(whole, filter="data")
+        whole.rename(output)
+    typer.echo(str(output))
 
 
 @app.command("retry")

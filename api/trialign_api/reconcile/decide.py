@@ -32,6 +32,8 @@ class JobView:
     ours: bool = True
     """Whether the service can submit it; False for what came by `ray job submit`."""
     missing_since: datetime | None = None
+    longest: timedelta | None = None
+    """How long one attempt may run, where its owner has said so."""
     changed_at: datetime | None = None
     """By the service's clock, as `now` of an observation; Ray's may differ."""
 
@@ -105,7 +107,7 @@ def decide(job: JobView, observation: Observation, patience: Patience) -> Decisi
     if record.status is RayStatus.PENDING and observation.now - (job.changed_at or observation.now) >= patience.grace:
         return Decision(event="delayed", message=record.message.strip() or "Ray has not started the job yet.")
     ran = observation.now - (record.started_at or observation.now)
-    if record.status is RayStatus.RUNNING and job.ours and ran > patience.longest:
+    if record.status is RayStatus.RUNNING and job.ours and ran > min(patience.longest, job.longest or patience.longest):
         told = f"The job has run for {round(ran.total_seconds())} s, which is as long as one may; it is stopped."
         return Decision(Status.CANCELLING, Act.STOP, TIME_LIMIT, told, TIME_LIMIT)
     return _active(job, record, observation.log_tail)
@@ -180,4 +182,5 @@ def _reason(record: Record, log_tail: Sequence[str]) -> str:
 def view(job: Job) -> JobView:
     """What a decision needs of a row."""
     left = max(0, job.retries - job.retries_used)
-    return JobView(Status(job.status), left, job.kind != EXTERNAL, job.missing_since, job.updated_at)
+    longest = None if job.max_seconds is None else timedelta(seconds=job.max_seconds)
+    return JobView(Status(job.status), left, job.kind != EXTERNAL, job.missing_since, longest, job.updated_at)

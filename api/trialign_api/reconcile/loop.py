@@ -17,6 +17,7 @@ from trialign_api.reconcile.decide import Patience
 from trialign_api.reconcile.import_external import ExternalImporter
 from trialign_api.reconcile.lease import Lease
 from trialign_api.reconcile.reconcile_job import JobReconciler, Reachability
+from trialign_api.reconcile.retention import Retention
 from trialign_api.reconcile.start import JOB_KEY, Starter
 from trialign_api.services.history import History
 from trialign_api.services.jobs import Jobs
@@ -58,6 +59,7 @@ class Reconciler:
         kinds: Mapping[str, ServedKind],
         settings: Settings,
         telemetry: Telemetry,
+        retention: Retention,
     ) -> None:
         self._store, self._backend = store, backend
         self._settings, self._telemetry = settings, telemetry
@@ -72,6 +74,8 @@ class Reconciler:
         )
         copier, run_of = Copier(backend, history), self._importer.run_of
         self._job_reconciler = JobReconciler(store, backend, history, copier, self._starter, run_of, patience)
+        self._retention = retention
+        self._retiring: asyncio.Task[None] | None = None
         self._reconciling: dict[str, asyncio.Task[bool]] = {}
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._ray = Reachability(True, now())
@@ -111,6 +115,9 @@ class Reconciler:
         for task_of_job in self._reconciling.values():
             task_of_job.cancel()
         await asyncio.gather(task, *self._reconciling.values(), return_exceptions=True)
+        if self._retiring is not None:
+            self._retiring.cancel()
+            await asyncio.gather(self._retiring, return_exceptions=True)
         await self._starter.drain()
         await self._lease.drop()
 
@@ -129,7 +136,7 @@ class Reconciler:
 
     async def tick(self) -> bool:
         """One round; False where a job could not be brought in step."""
-        await self._forget_answers()
+        await self._forget_old()
         async with self._store.reads() as session:
             active = list(await rows.in_status(session, ON_RAY))
         records = await self._look()
@@ -158,17 +165,20 @@ class Reconciler:
         self._beat = time.monotonic()
         return done
 
-    async def _forget_answers(self) -> None:
-        """Delete answers that no client repeats any more."""
+    async def _forget_old(self) -> None:
+        """Delete answers that no client repeats any more, and beside the round what has been kept long enough."""
         if time.monotonic() - self._forgot < _FORGET_SECONDS:
             return
+        self._retiring = asyncio.create_task(self._retention.enforce())
         async with self._store.writes() as session:
             await other_rows.forget_answers(session, now() - _ANSWERS_KEPT)
         self._forgot = time.monotonic()
 
     async def settle(self) -> None:
-        """Wait until the checks of new jobs are done."""
+        """Wait until the checks of new jobs are done, and what is deleted is gone."""
         await self._starter.settle()
+        if self._retiring is not None:
+            await asyncio.gather(self._retiring, return_exceptions=True)
 
     async def _look(self) -> list[Record] | None:
         try:
@@ -205,5 +215,5 @@ class Reconciler:
         except ClusterError as error:
             _LOG.info("jobs wait, for what the cluster has is not known: %s", error)
             return
-        places = Places(settings.active_jobs, settings.owner_active_jobs, resources)
+        places = Places(settings.active_jobs, settings.owner_active_jobs, resources, settings.owner_shares)
         await self._starter.start(admit(queued, active, places, moment))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from trialign_api import ids
 from trialign_api.deps import Changing, Limit, Reader, Svc
@@ -17,6 +18,7 @@ from trialign_api.services.datasets import Format, Reading
 from trialign_ray.data.field_paths import paths_of
 
 router = APIRouter(prefix="/v1", tags=["datasets"])
+_REJECTS: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
 _BODY = {
     "requestBody": {
         "required": True,
@@ -77,6 +79,16 @@ async def list_datasets(
 ) -> Page[DatasetOut]:
     """Uploaded datasets, the newest first."""
     return await svc.datasets.list(who, after, limit)
+
+
+@router.get("/datasets/{dataset_id}/rejects", responses={**_REJECTS, **ANY}, response_class=StreamingResponse)
+async def get_rejects(
+    svc: Svc, who: Reader, dataset_id: Annotated[str, Path(pattern=ids.DATASET_ID)]
+) -> StreamingResponse:
+    """The rows that were set aside, each with what is wrong with it, as JSON lines; 404 where all were good."""
+    found = await svc.datasets.rejects(who, dataset_id)
+    headers = {"Content-Length": str(found.size), "Content-Disposition": "attachment"}
+    return StreamingResponse(found.chunks, media_type="application/x-ndjson", headers=headers)
 
 
 @router.get("/datasets/{dataset_id}", responses=ANY)

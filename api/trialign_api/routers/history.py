@@ -10,6 +10,7 @@ from sse_starlette import EventSourceResponse
 
 from trialign_api import threads
 from trialign_api.deps import SeenJob, Svc
+from trialign_api.problems import ApiError
 from trialign_api.routers.responses import ANY
 from trialign_api.schemas import Artifact, Checkpoint, Groups, ListOf, MetricsPage
 from trialign_api.services import metrics, runs
@@ -31,6 +32,10 @@ _FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
 After = Annotated[int, Query(ge=-1, le=2**31 - 1, description="The last step that is known.")]
+Points = Annotated[
+    int | None,
+    Query(ge=2, le=5000, description="At most so many rows, spread over the run: a long run's first chart is cheap."),
+]
 Tail = Annotated[int | None, Query(ge=1, le=10_000, description="Last lines only.")]
 _SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
@@ -41,16 +46,17 @@ async def get_metrics(
     svc: Svc,
     after: After = -1,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    points: Points = None,
 ) -> MetricsPage:
     """Training metrics by optimizer step."""
-    found = await threads.call(svc.history.metrics, job.id)
+    found = await threads.call(svc.history.spread_metrics, job.id, after, points)
     return metrics.page(found, after, limit)
 
 
 @router.get("/groups", responses=ANY)
-async def get_groups(job: SeenJob, svc: Svc, after: After = -1) -> Groups:
+async def get_groups(job: SeenJob, svc: Svc, after: After = -1, points: Points = None) -> Groups:
     """Utility, fairness weight and accuracy of every group over the steps."""
-    return await threads.call(lambda: metrics.groups(svc.history.metrics(job.id), after))
+    return await threads.call(lambda: metrics.groups(svc.history.spread_metrics(job.id, after, points), after))
 
 
 @router.get("/logs", responses={**_TEXT, **ANY}, response_class=PlainTextResponse)
@@ -93,6 +99,16 @@ async def get_report(job: SeenJob) -> JSONResponse:
 async def list_artifacts(job: SeenJob) -> ListOf[Artifact]:
     """The files of the run that can be downloaded."""
     return ListOf[Artifact](data=await threads.call(runs.artifacts, job.run, storage=job.run))
+
+
+@router.get("/adapter", responses={**_FILE, **ANY}, response_class=StreamingResponse)
+async def get_adapter(job: SeenJob) -> StreamingResponse:
+    """The adapter as one tar archive, or those of all groups; an upload takes it as it is."""
+    found = await threads.call(runs.adapter, job.run, storage=job.run)
+    if found is None:
+        raise ApiError.not_found("adapter")
+    headers = {"Content-Length": str(found.size), "Content-Disposition": "attachment", **_SANDBOX}
+    return StreamingResponse(found.chunks, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/artifacts/{name:path}", responses={**_FILE, **ANY}, response_class=StreamingResponse)

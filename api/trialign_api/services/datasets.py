@@ -23,6 +23,7 @@ from trialign_api.disk import require_room
 from trialign_api.ids import new_dataset_id
 from trialign_api.problems import ApiError, escape
 from trialign_api.schemas import DatasetOut, Deleted, InvalidField, Page
+from trialign_api.services import archive
 from trialign_api.services.idempotency import Action
 from trialign_api.states import ENDED, Status
 from trialign_api.store import jobs, records
@@ -50,6 +51,8 @@ class Upload:
     file: Path
     sha256: str
     size: int
+    announced_as: str | None = None
+    """The upload in parts that it was, whose bytes the quota holds already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,15 @@ class Datasets:
     owner_bytes: int
     """Most bytes of one owner's uploads."""
 
-    async def receive(self, who: Principal, body: AsyncIterator[bytes], ending: str) -> Upload:
+    async def receive(
+        self, who: Principal, body: AsyncIterator[bytes], ending: str, announced_as: str | None = None
+    ) -> Upload:
         """Write the body to disk as it arrives; nothing of it stays where it breaks off.
 
         Raises ApiError 409 where the owner's quota ends, OSError where the disk is nearly full.
         """
         async with self.store.reads() as session:
-            left = self.owner_bytes - await records.stored_bytes(session, who.owner)
+            left = self.owner_bytes - await records.stored_bytes(session, who.owner, besides=announced_as)
         dataset_id = new_dataset_id()
         file, digest, size = self.folder / dataset_id / f"upload.{ending}", hashlib.sha256(), 0
         try:
@@ -97,7 +102,7 @@ class Datasets:
         except BaseException:
             await self.discard(dataset_id)
             raise
-        return Upload(dataset_id, file, digest.hexdigest(), size)
+        return Upload(dataset_id, file, digest.hexdigest(), size, announced_as)
 
     async def check(self, upload: Upload, reading: Reading, *, strict: bool) -> dict[str, Any]:
         """Import the upload next to itself; the report. Raises ApiError; nothing stays then."""
@@ -125,13 +130,17 @@ class Datasets:
 
     async def store_row(self, session: AsyncSession, who: Principal, upload: Upload, row: DatasetRow) -> DatasetRow:
         """Store what was uploaded and checked as `row`; raises ApiError 409 where others have taken the room since."""
-        if await records.stored_bytes(session, who.owner) + upload.size > self.owner_bytes:
-            raise _quota(self.owner_bytes)
+        await self.within_quota(session, who.owner, upload.size, besides=upload.announced_as)
         row.id, row.owner, row.created_at = upload.dataset_id, who.owner, now()
         row.sha256, row.size = upload.sha256, upload.size
         session.add(row)
         await session.flush()
         return row
+
+    async def within_quota(self, session: AsyncSession, owner: str, size: int, *, besides: str | None = None) -> None:
+        """Raises ApiError 409 where so much more is too much; `besides` is an upload in parts that it replaces."""
+        if await records.stored_bytes(session, owner, besides=besides) + size > self.owner_bytes:
+            raise _quota(self.owner_bytes)
 
     async def list(self, who: Principal, after: str | None, limit: int) -> Page[DatasetOut]:
         """A page, the newest first."""
@@ -147,6 +156,14 @@ class Datasets:
         if row.purpose != LOGS:
             raise ApiError.not_found("dataset")
         return DatasetOut.of(row)
+
+    async def rejects(self, who: Principal, dataset_id: str) -> archive.Packed:
+        """The rows that its import set aside; raises ApiError 404 where there are none."""
+        await self.get(who, dataset_id)
+        found = await threads.call(archive.of, f"{self.logs(dataset_id)}.rejects.jsonl")
+        if found is None:
+            raise ApiError(404, "not_found", f"{dataset_id}: no row of it was set aside.")
+        return found
 
     async def row(self, who: Principal, dataset_id: str) -> DatasetRow:
         """One upload, whatever it is for; raises ApiError 404."""

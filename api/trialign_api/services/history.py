@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trialign_api.disk import require_room
-from trialign_api.services.metrics import TAIL_BYTES, Rows, read_behind
+from trialign_api.services.metrics import SAMPLED_BYTES, TAIL_BYTES, Rows, read_behind, sample, spread
 from trialign_ray.io.metrics_file import JoinedParts, metric_parts
 from trialign_ray.io.storage import atomic_file, locate
 
@@ -132,6 +132,15 @@ class History:
     def metrics(self, job_id: str) -> list[dict[str, Any]]:
         """One row an optimizer step, in order; of a step that was done again after a restart, the last."""
         return self._rows.of(self._metrics(job_id))
+
+    def spread_metrics(self, job_id: str, after: int, points: int | None) -> list[dict[str, Any]]:
+        """The rows behind step `after`; with `points` at most so many, spread over them."""
+        path = self._metrics(job_id)
+        if points is None:
+            return self.metrics(job_id)
+        long = path.exists() and path.stat().st_size > SAMPLED_BYTES
+        rows = sample(path, points) if long else self.metrics(job_id)
+        return spread([row for row in rows if row["step"] > after], points)
 
     def discard(self, job_id: str) -> None:
         """Delete the copies."""

@@ -59,8 +59,9 @@ class Jobs:
         """What `create` would make and what the job would do; raises ApiError and TrialignError."""
         resolved = await self.specs.resolve(body.spec, who, new_job_id())
         plan = await self.plan(resolved.effective)
-        found = await exactness.warnings_of(self.confined, self.specs.parse(resolved.effective)[1])
-        plan = plan.model_copy(update={"warnings": [*plan.warnings, *found]})
+        longest = plan.data.get("longest_tokens", 0)
+        found = await exactness.of(self.confined, self.specs.parse(resolved.effective)[1], longest)
+        plan = plan.model_copy(update={"warnings": [*plan.warnings, *found.warnings], "memory": found.memory})
         return Validated(effective=resolved.effective, plan=plan)
 
     async def plan(self, effective: dict[str, Any]) -> Plan:
@@ -93,16 +94,21 @@ class Jobs:
         cursor = str(page[-1].seq) if more else None
         return Page[EventOut](data=[EventOut.of(event) for event in page], has_more=more, next_cursor=cursor)
 
-    async def cancel(self, session: AsyncSession, who: Principal, job_id: str) -> JobOut:
-        """Stop a job after its checkpoint. One that is ending or cancelled stays as it is; raises ApiError 409."""
+    async def cancel(self, session: AsyncSession, who: Principal, job_id: str, *, pause: bool = False) -> JobOut:
+        """Stop a job after its checkpoint. One that is ending or cancelled stays as it is; raises ApiError 409.
+
+        `pause` says that it will be resumed; to cancel a paused job is to say that it will not.
+        """
         job = self._seen(await rows.get(session, job_id, lock=True), who)
         if job.status in (Status.CANCELLING, Status.CANCELLED):
+            if job.paused and not pause:
+                await rows.note(session, job, paused=False)
             return JobOut.of(job)
-        event = NewEvent("cancel_requested", f"{who.owner} asked to stop the job.")
+        event = NewEvent("cancel_requested", f"{who.owner} asked to {'pause' if pause else 'stop'} the job.")
         if job.status in UNBORN:
-            await self._move(session, job, event, Status.CANCELLED, ended_at=now())
+            await self._move(session, job, event, Status.CANCELLED, ended_at=now(), paused=pause)
         else:
-            await self._move(session, job, event, Status.CANCELLING)
+            await self._move(session, job, event, Status.CANCELLING, paused=pause)
         return JobOut.of(job)
 
     async def resume(self, who: Principal, job_id: str) -> Action:
@@ -119,7 +125,7 @@ class Jobs:
             await self._within_quota(session, job.owner)
             ran = job.submission_id is not None
             fields: dict[str, Any] = {"resume": job.resume or ran, "attempt": job.attempt + ran, "retries_used": 0}
-            fields |= {"checks": 0, "due_at": None}
+            fields |= {"checks": 0, "due_at": None, "paused": False}
             fields |= {"error_code": None, "error_message": None, "log_tail": None, "ended_at": None}
             event = NewEvent("resume_requested", f"{who.owner} asked to resume the job from its last checkpoint.")
             await self._move(session, job, event, Status.VALIDATING, submission_id=None, missing_since=None, **fields)
@@ -136,7 +142,8 @@ class Jobs:
             old = self._seen(await rows.get(session, job_id), who)
             _can_run_again(old, seen, "retried")
             assert resolved is not None  # noqa: S101 the job has not changed since it was found to be over
-            body = JobCreate(spec=old.spec, labels=old.labels, retries=old.retries)
+            same = {name: getattr(old, name) for name in ("labels", "retries", "priority", "max_seconds")}
+            body = JobCreate(spec=old.spec, **same)
             job = _row(new_id, old.owner, body, resolved, self.default_retries)
             job.retry_of = old.id
             await self._within_quota(session, job.owner)
@@ -209,6 +216,8 @@ def _row(job_id: str, owner: str, body: JobCreate, resolved: Resolved, retries: 
         resume=False,
         retries=retries if body.retries is None else body.retries,
         retries_used=0,
+        priority=body.priority,
+        max_seconds=body.max_seconds,
         created_at=moment,
         updated_at=moment,
         events=0,

@@ -11,12 +11,14 @@ from pyarrow import fs
 from trialign_api import text
 from trialign_api.problems import ApiError
 from trialign_api.schemas import Artifact, Checkpoint
+from trialign_api.services import archive
 from trialign_ray.io.metrics_file import metric_parts
 from trialign_ray.io.storage import Location, locate, reading
 
 _CHUNK = 1 << 18
 _REPORT_BYTES = 32 << 20
-_METRICS = "metrics.jsonl"
+_METRICS, _ADAPTER = "metrics.jsonl", "adapter/"
+_STATE_BYTES = 1 << 20
 _ARTIFACT = re.compile(
     r"(spec\.json|metrics\.jsonl|report\.(json|html)|adapter/([a-z0-9_]{1,40}/)?[A-Za-z0-9_-]{1,80}\.(safetensors|json|md))"
 )
@@ -38,6 +40,35 @@ def checkpoints(run: str | None) -> list[Checkpoint]:
             Checkpoint(name=info.base_name, modified_at=info.mtime, bytes=_size(location, info.path))
             for info in folders
         ]
+
+
+def steps(run: str | None) -> list[tuple[int, Checkpoint]]:
+    """The checkpoints whose step is known, the newest first: their own files say it."""
+    found = []
+    for one in checkpoints(run):
+        state = locate(run or "").child("checkpoints").child(one.name).child("state.json")
+        try:
+            with state.filesystem.open_input_stream(state.path) as stream:
+                found.append((int(text.loads(stream.read(_STATE_BYTES))["step"]), one))
+        except (OSError, ValueError, KeyError, TypeError):  # it is being written, or deleted
+            continue
+    return sorted(found, key=lambda pair: pair[0], reverse=True)
+
+
+def adapter(run: str | None) -> archive.Packed | None:
+    """The adapter's files as one archive; None while there are none."""
+    inside = [one for one in artifacts(run) if one.name.startswith(_ADAPTER)]
+    if run is None or not inside:
+        return None
+    root = locate(run)
+    members = [archive.Member(one.name.removeprefix(_ADAPTER), root.child(one.name), one.bytes) for one in inside]
+    return archive.tar(members)
+
+
+def packed(run: str | None, name: str) -> archive.Packed | None:
+    """A file of the run and its length; None while there is none."""
+    found = next((one for one in artifacts(run) if one.name == name), None)
+    return None if found is None else archive.Packed(found.bytes, chunks(open_artifact(run, name)))
 
 
 def artifacts(run: str | None) -> list[Artifact]:

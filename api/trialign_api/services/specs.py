@@ -16,10 +16,19 @@ from trialign_api.paths import Refused, Roots
 from trialign_api.problems import ApiError, escape, faults_of, where
 from trialign_api.schemas import InvalidField
 from trialign_api.store.engine import Store
-from trialign_api.store.models import DatasetRow
+from trialign_api.store.models import LOGS, DatasetRow
 from trialign_ray.config.base import Strict
 from trialign_ray.config.endpoint import KEY_ENV, EndpointSpec
 
+PURPOSE_OF = {
+    "logs": LOGS,
+    "unasked_in": LOGS,
+    "questions": "questions",
+    "groups": "groups",
+    "model": "model",
+    "adapter": "adapter",
+}
+"""Purpose of the upload that a field may name, by the last part of the field; any other may name any."""
 _IMPORT = "import_path"
 """Field and name with which a specification of the library names code of the user's own."""
 
@@ -92,32 +101,39 @@ class Specs:
             effective = paths.put(effective, field, path)
         return self._with_run(kind, spec, effective, job_id)
 
-    async def _datasets(self, who: Principal, named: Sequence[str]) -> dict[str, str]:
-        """Id -> folder of the uploaded datasets among `named` that the caller may use."""
+    async def _datasets(self, who: Principal, named: Sequence[str]) -> dict[str, DatasetRow]:
+        """Those uploads among `named` that the caller may use, by id."""
         wanted = [dataset for path in named if (dataset := paths.dataset_of(path)) is not None]
         if not wanted:
             return {}
         async with self.store.reads() as session:
             rows = await session.scalars(select(DatasetRow).where(DatasetRow.id.in_(wanted)))
-            return {row.id: row.path for row in rows if who.sees in (None, row.owner)}
+            return {row.id: row for row in rows if who.sees in (None, row.owner)}
 
     def _confine(
-        self, kind: ServedKind, named: Mapping[str, str], datasets: Mapping[str, str], owner: str
+        self, kind: ServedKind, named: Mapping[str, str], datasets: Mapping[str, DatasetRow], owner: str
     ) -> dict[str, str | Refused]:
         """Field -> absolute path, or why it may not be used. Blocking."""
-        return {field: self._allowed(path, datasets, owner, field in kind.writes) for field, path in named.items()}
+        return {
+            field: self._allowed(path, datasets, owner, None if field in kind.writes else field.rpartition(".")[2])
+            for field, path in named.items()
+        }
 
-    def _allowed(self, path: str, datasets: Mapping[str, str], owner: str, writes: bool) -> str | Refused:
+    def _allowed(self, path: str, datasets: Mapping[str, DatasetRow], owner: str, read_as: str | None) -> str | Refused:
+        """`read_as` is the last part of the field that is read; None of one that is written."""
         dataset = paths.dataset_of(path)
         try:
             if dataset is None:
                 roots = self.roots.of(owner)
-                return roots.writing(path) if writes else roots.reading(path)
+                return roots.writing(path) if read_as is None else roots.reading(path)
         except Refused as refused:
             return refused
-        if writes or dataset not in datasets:
-            return Refused(f"'{path}' is not a dataset that can be used here")
-        return datasets[dataset]
+        if read_as is None or dataset not in datasets:
+            return Refused(f"'{path}' is not an upload that can be used here")
+        row = datasets[dataset]
+        if PURPOSE_OF.get(read_as, row.purpose) != row.purpose:
+            return Refused(f"'{path}' was uploaded as '{row.purpose}'. Upload it for '{PURPOSE_OF[read_as]}'.")
+        return row.path
 
     def _with_run(self, kind: ServedKind, spec: Strict, effective: dict[str, Any], job_id: str) -> Resolved:
         """Run folders lie in a folder of the job's own: equal names of two jobs do not meet."""

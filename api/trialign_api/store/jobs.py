@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 from sqlalchemy.orm.attributes import set_committed_value
 
-from trialign_api.states import MOVES, Status
+from trialign_api.states import ENDED, MOVES, Status
 from trialign_api.store.models import Event, Job, JobLabel, now
 
 
@@ -74,12 +74,23 @@ async def in_status(session: AsyncSession, statuses: Iterable[Status], limit: in
 
 
 async def queued(session: AsyncSession, of_owner: int, moment: datetime) -> Sequence[Job]:
-    """Queued jobs that are due, the oldest first, and of each owner at most the first `of_owner`."""
-    place = func.row_number().over(partition_by=Job.owner, order_by=Job.id)
+    """Queued jobs that are due, and of each owner at most the first `of_owner`: by priority, then by age."""
+    place = func.row_number().over(partition_by=Job.owner, order_by=(Job.priority.desc(), Job.id))
     due = (Job.status == Status.QUEUED.value) & (Job.due_at.is_(None) | (Job.due_at <= moment))
     heads = select(Job.id, place.label("place")).where(due).subquery()
-    query = select(Job).join(heads, Job.id == heads.c.id).where(heads.c.place <= of_owner).order_by(Job.id)
+    query = (
+        select(Job)
+        .join(heads, Job.id == heads.c.id)
+        .where(heads.c.place <= of_owner)
+        .order_by(Job.priority.desc(), Job.id)
+    )
     return (await session.scalars(query)).all()
+
+
+async def ended_before(session: AsyncSession, moment: datetime, limit: int) -> Sequence[str]:
+    """Jobs that were over then, the oldest first."""
+    over = (Job.ended_at < moment) & Job.status.in_([status.value for status in ENDED]) & Job.deleted_at.is_(None)
+    return (await session.scalars(select(Job.id).where(over).order_by(Job.id).limit(limit))).all()
 
 
 async def erase(session: AsyncSession, job: Job, event: NewEvent) -> None:

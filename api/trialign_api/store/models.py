@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -50,6 +62,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+LOGS = "fine-tune"
+"""Purpose of an upload that is a log dataset."""
+
+
 class Base(DeclarativeBase):
     """Base of every table."""
 
@@ -92,6 +108,12 @@ class Job(Base):
     """Checks of its inputs that were begun since it was submitted or resumed."""
     needs: Mapped[dict[str, float] | None] = mapped_column(JSON)
     """What it reserves on the cluster, by Ray's name; None until its inputs are checked."""
+    priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Higher ones of the same owner start first."""
+    max_seconds: Mapped[int | None] = mapped_column(Integer)
+    """How long one attempt may run, where its owner said less than the service allows."""
+    paused: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Stopped to be resumed; a cancelled job otherwise."""
     due_at: Mapped[datetime | None] = mapped_column(Instant)
     """Before which it is not tried again."""
     deleted_at: Mapped[datetime | None] = mapped_column(Instant)
@@ -159,7 +181,7 @@ class IdempotencyRow(Base):
 
 
 class DatasetRow(Base):
-    """An uploaded and validated log dataset."""
+    """An upload that was checked: a log dataset, or another input of jobs."""
 
     __tablename__ = "datasets"
     __table_args__ = (Index("datasets_by_owner", "owner", "id"),)
@@ -167,11 +189,50 @@ class DatasetRow(Base):
     id: Mapped[str] = mapped_column(Line(40), primary_key=True)
     owner: Mapped[str] = mapped_column(Line(80))
     name: Mapped[str] = mapped_column(Line(120))
+    purpose: Mapped[str] = mapped_column(Line(40), default=LOGS, server_default=LOGS)
+    """What it is for."""
     path: Mapped[str] = mapped_column(Prose)
+    """What a specification that names it gets."""
     sha256: Mapped[str] = mapped_column(Line(64))
     """Of the uploaded bytes."""
     size: Mapped[int] = mapped_column(BigInteger)
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    expires_at: Mapped[datetime | None] = mapped_column(Instant)
+    """When it is deleted, where its owner said so."""
+
+
+class UploadRow(Base):
+    """A file that arrives in parts."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("uploads_by_owner", "owner", "status"),)
+
+    id: Mapped[str] = mapped_column(Line(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(Line(80))
+    name: Mapped[str] = mapped_column(Line(120))
+    purpose: Mapped[str] = mapped_column(Line(40))
+    size: Mapped[int] = mapped_column(BigInteger)
+    """Bytes that were announced; the owner's quota holds them until it is completed or over."""
+    status: Mapped[str] = mapped_column(Line(20))
+    """pending, completed, cancelled, expired."""
+    file_id: Mapped[str | None] = mapped_column(Line(40))
+    """The upload that it became."""
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    expires_at: Mapped[datetime] = mapped_column(Instant)
+    file_expires_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class PartRow(Base):
+    """One part of a file, on the service's disk."""
+
+    __tablename__ = "upload_parts"
+    __table_args__ = (Index("parts_by_upload", "upload_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Line(40), primary_key=True)
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"))
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(Line(64))
     created_at: Mapped[datetime] = mapped_column(Instant)
 
 

@@ -10,7 +10,17 @@ from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from trialign_api.store.models import ApiKey, AuditRecord, Base, DatasetRow, IdempotencyRow, LeaseRow, now
+from trialign_api.store.models import (
+    ApiKey,
+    AuditRecord,
+    Base,
+    DatasetRow,
+    IdempotencyRow,
+    LeaseRow,
+    PartRow,
+    UploadRow,
+    now,
+)
 
 
 async def insert_once(session: AsyncSession, table: type[Base], values: dict[str, Any]) -> bool:
@@ -90,20 +100,51 @@ async def drop_lease(session: AsyncSession, name: str, holder: str) -> None:
 
 
 async def datasets_of(
-    session: AsyncSession, owner: str | None, *, after: str | None, limit: int
+    session: AsyncSession,
+    owner: str | None,
+    *,
+    purpose: str | None = None,
+    after: str | None,
+    limit: int,
+    oldest_first: bool = False,
 ) -> Sequence[DatasetRow]:
-    """The newest first; of every owner with None."""
-    query = select(DatasetRow).order_by(DatasetRow.id.desc()).limit(limit)
+    """The newest first; of every owner, or for every purpose, with None."""
+    query = select(DatasetRow).order_by(DatasetRow.id if oldest_first else DatasetRow.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(DatasetRow.owner == owner)
+    if purpose is not None:
+        query = query.where(DatasetRow.purpose == purpose)
     if after is not None:
-        query = query.where(DatasetRow.id < after)
+        query = query.where(DatasetRow.id > after if oldest_first else DatasetRow.id < after)
     return (await session.scalars(query)).all()
 
 
-async def stored_bytes(session: AsyncSession, owner: str) -> int:
-    """Bytes of an owner's uploads."""
-    return await session.scalar(select(func.sum(DatasetRow.size)).where(DatasetRow.owner == owner)) or 0
+async def expired_uploads(
+    session: AsyncSession, moment: datetime, created_before: datetime | None, limit: int
+) -> Sequence[str]:
+    """Uploads whose own time is over, and those that were made before a moment; the oldest first."""
+    due = DatasetRow.expires_at < moment
+    if created_before is not None:
+        due |= DatasetRow.created_at < created_before
+    return (await session.scalars(select(DatasetRow.id).where(due).order_by(DatasetRow.id).limit(limit))).all()
+
+
+async def parts_of(session: AsyncSession, upload_id: str) -> Sequence[PartRow]:
+    """The parts of an upload in the order of their arrival."""
+    return (await session.scalars(select(PartRow).where(PartRow.upload_id == upload_id).order_by(PartRow.id))).all()
+
+
+async def forget_parts(session: AsyncSession, upload_id: str) -> None:
+    """Delete the rows of an upload's parts."""
+    await session.execute(delete(PartRow).where(PartRow.upload_id == upload_id))
+
+
+async def stored_bytes(session: AsyncSession, owner: str, *, besides: str | None = None) -> int:
+    """Bytes of an owner's uploads, and those that are announced by parts that still come, but for one of these."""
+    stored = select(func.sum(DatasetRow.size)).where(DatasetRow.owner == owner)
+    pending = (UploadRow.owner == owner) & (UploadRow.status == "pending")
+    announced = select(func.sum(UploadRow.size)).where(pending, UploadRow.id != (besides or ""))
+    return (await session.scalar(stored) or 0) + (await session.scalar(announced) or 0)
 
 
 _LONG_AGO = datetime.fromtimestamp(0, tz=now().tzinfo)

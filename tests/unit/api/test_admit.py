@@ -15,12 +15,25 @@ TRAIN = {"CPU": 1.96}
 AUDIT = {"CPU": 1.0}
 
 
-def job(number: int, owner: str = "ada", needs: Mapping[str, float] | None = None, since: datetime = NOW) -> Job:
-    return Job(id=f"job-{number:03}", owner=owner, needs=dict(needs or {}), updated_at=since)
+def job(
+    number: int,
+    owner: str = "ada",
+    needs: Mapping[str, float] | None = None,
+    since: datetime = NOW,
+    priority: int = 0,
+) -> Job:
+    return Job(id=f"job-{number:03}", owner=owner, needs=dict(needs or {}), updated_at=since, priority=priority)
 
 
-def started(queued: list[Job], active: list[Job], jobs: int = 4, of_owner: int = 3, **resources: float) -> list[str]:
-    found = admit(queued, active, Places(jobs, of_owner, resources or {"CPU": 2.0}), NOW)
+def started(
+    queued: list[Job],
+    active: list[Job],
+    jobs: int = 4,
+    of_owner: int = 3,
+    shares: Mapping[str, float] | None = None,
+    **resources: float,
+) -> list[str]:
+    found = admit(queued, active, Places(jobs, of_owner, resources or {"CPU": 2.0}, shares or {}), NOW)
     return [one.id[-1] for one in found]
 
 
@@ -46,6 +59,19 @@ def test_a_small_job_overtakes_one_that_does_not_fit_but_not_for_ever() -> None:
     large.updated_at = NOW - timedelta(minutes=11)
     assert started([large, small], [running]) == []
     assert started([large, small], []) == ["2"]
+
+
+def test_priorities_count_among_an_owners_own_jobs_and_never_against_others() -> None:
+    queue = [job(1, "bob"), job(2, priority=-5), job(3, priority=100), job(4, priority=100)]
+    assert started(queue, [], jobs=3) == ["1", "3", "4"]
+    assert started(queue, [job(9, "bob")], jobs=2) == ["3"]
+
+
+def test_an_owner_gets_its_share_of_the_places() -> None:
+    queue = [job(number, "bob") for number in range(1, 5)] + [job(number) for number in range(5, 9)]
+    names = started(queue, [], jobs=6, of_owner=6, shares={"ada": 2.0})
+    assert sum(name in "5678" for name in names) == 4
+    assert sum(name in "5678" for name in started(queue, [], jobs=6, of_owner=6)) == 3
 
 
 @pytest.mark.parametrize("needs", [{"CPU": 64.0}, {"GPU": 1.0}])

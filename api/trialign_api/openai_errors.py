@@ -1,0 +1,67 @@
+"""Refusals as OpenAI's clients read them, on the routes that have OpenAI's shape; every other route answers problems.
+
+The routes are outside of the contract of problem details (RFC 9457) on purpose: their clients look for `error`, with
+`param` naming the field, and for 400 where a field is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from trialign_api import text
+from trialign_api.schemas import InvalidField
+
+_PREFIXES = ("/v1/files", "/v1/uploads", "/v1/fine_tuning")
+_RETRIED = (409, 429)
+"""What OpenAI's clients send again."""
+_PASSING = ("conflict", "rate_limited", "too_many_at_once")
+"""Those of them that may go better a moment later."""
+_MESSAGE_FAULTS = 5
+
+
+class OpenAiError(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
+    param: str | None = Field(description="The field that is wrong, such as hyperparameters.n_epochs.")
+    code: str = Field(description="stable, for programs")
+
+
+class OpenAiRefusal(BaseModel):
+    """A refusal on a route of OpenAI's shape."""
+
+    error: OpenAiError
+
+
+def speaks(path: str) -> bool:
+    """Whether the route of that path has OpenAI's shape."""
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in _PREFIXES)
+
+
+def response(
+    status: int, code: str, detail: str, faults: Sequence[InvalidField], headers: Mapping[str, str]
+) -> JSONResponse:
+    """The HTTP answer. What a retry cannot cure says so, since the clients send again what is answered 409 or 429."""
+    if status == 422 or (status == 409 and code not in _PASSING):
+        status = 400
+    told = "; ".join(f"{param_of(fault)}: {fault.detail}" for fault in faults[:_MESSAGE_FAULTS])
+    error = OpenAiError(
+        message=told or detail,
+        type="server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error",
+        param=param_of(faults[0]) if faults else None,
+        code=code,
+    )
+    final = {"x-should-retry": "false"} if status in _RETRIED and code not in _PASSING else {}
+    body = text.clean(OpenAiRefusal(error=error).model_dump())
+    return JSONResponse(body, status, {**headers, **final})
+
+
+def param_of(fault: InvalidField) -> str:
+    """The field as OpenAI names it: dotted, without the place that it was sent in."""
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in fault.pointer.split("/")[1:]]
+    return ".".join(parts[1:] or parts)

@@ -1,0 +1,254 @@
+"""Files that arrive in parts, so that a connection that breaks costs one part and not the file.
+
+<data>/uploads/<upload>/<part>   until the upload is completed, cancelled or expired
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from trialign_api import ids, threads
+from trialign_api.auth import Principal
+from trialign_api.disk import require_room
+from trialign_api.openai_shapes import UploadOut, UploadPartOut, seconds
+from trialign_api.problems import ApiError
+from trialign_api.schemas import Body
+from trialign_api.services.files import Files, Incoming, Purpose, Wanted, file_out, refused
+from trialign_api.services.idempotency import Action
+from trialign_api.store import records
+from trialign_api.store.models import DatasetRow, PartRow, UploadRow, now
+
+PART_BYTES = 64 << 20
+"""Longest part, as OpenAI has it."""
+_MOST_PARTS = 10_000
+_CHUNK = 1 << 20
+_Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ExpiresAfter(Body):
+    """When a file is deleted."""
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Field(ge=3600, le=2_592_000)]
+
+
+class UploadCreate(Body):
+    """A file that will come in parts."""
+
+    bytes: Annotated[int, Field(ge=1, le=1 << 50)]
+    """Of the whole file."""
+    filename: Annotated[str, Field(min_length=1, max_length=120)]
+    mime_type: Annotated[str, Field(max_length=200)]
+    """Not read: the purpose says what the file is."""
+    purpose: Purpose
+    expires_after: ExpiresAfter | None = None
+
+
+class UploadComplete(Body):
+    """The parts in their order, and what they should be together."""
+
+    part_ids: Annotated[list[Annotated[str, Field(pattern=ids.PART_ID)]], Field(min_length=1, max_length=_MOST_PARTS)]
+    md5: _Md5 | None = None
+    sha256: _Sha256 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Uploads in parts, under `folder`; a completed one is a file like any other."""
+
+    files: Files
+    folder: Path
+    lifetime: timedelta
+    most_bytes: int
+    """Of one file."""
+
+    async def create(self, who: Principal, body: UploadCreate) -> Action:
+        """What announces a file; raises ApiError, also where the owner's quota does not hold it."""
+        wanted = Wanted(body.purpose, body.filename)
+        if body.bytes > self.most_bytes:
+            raise refused("bytes", f"is more than the {self.most_bytes} that one file may have")
+        moment, after = now(), body.expires_after
+        row = UploadRow(
+            id=ids.new_upload_id(),
+            owner=who.owner,
+            name=wanted.name,
+            purpose=wanted.purpose,
+            size=body.bytes,
+            status="pending",
+            created_at=moment,
+            expires_at=moment + self.lifetime,
+            file_expires_at=moment + timedelta(seconds=after.seconds) if after else None,
+        )
+
+        async def store(session: AsyncSession) -> UploadOut:
+            await self.files.datasets.within_quota(session, who.owner, body.bytes)
+            session.add(row)
+            await session.flush()
+            return _out(row, (), None)
+
+        return store
+
+    async def get(self, who: Principal, upload_id: str) -> UploadOut:
+        """One upload and what has arrived of it; raises ApiError 404."""
+        async with self.files.datasets.store.reads() as session:
+            return await self._described(session, await self._row(session, who, upload_id))
+
+    async def receive(self, who: Principal, upload_id: str, body: AsyncIterator[bytes]) -> PartRow:
+        """Write a part to disk; the row to store. Raises ApiError and, where the disk is nearly full, OSError."""
+        async with self.files.datasets.store.reads() as session:
+            row = _pending(await self._row(session, who, upload_id))
+            parts = await records.parts_of(session, upload_id)
+        left = min(PART_BYTES, row.size - sum(part.size for part in parts))
+        part = PartRow(id=ids.new_part_id(), upload_id=upload_id, created_at=now(), size=0)
+        file, digest = self.folder / upload_id / part.id, hashlib.sha256()
+        await threads.call(lambda: file.parent.mkdir(parents=True, exist_ok=True))
+        try:
+            with await asyncio.to_thread(file.open, "xb") as stream:
+                async for chunk in body:
+                    digest.update(chunk)
+                    part.size += len(chunk)
+                    if part.size > left or len(parts) >= _MOST_PARTS:
+                        raise refused("data", f"is more than may still come: {left} bytes of {row.size} announced")
+                    await threads.call(require_room, self.folder, len(chunk))
+                    await threads.call(stream.write, chunk)
+        except BaseException:
+            await self.drop(part)
+            raise
+        part.sha256 = digest.hexdigest()
+        return part
+
+    async def add(self, session: AsyncSession, who: Principal, part: PartRow) -> UploadPartOut:
+        """Store a part that has arrived; raises ApiError where others have arrived in its place."""
+        row = _pending(await self._row(session, who, part.upload_id, lock=True))
+        others = await records.parts_of(session, row.id)
+        if sum(other.size for other in others) + part.size > row.size:
+            raise refused("data", f"is more than the {row.size} bytes that were announced")
+        session.add(part)
+        await session.flush()
+        return _part_out(part)
+
+    async def drop(self, part: PartRow) -> None:
+        """Delete what was written of a part."""
+        await threads.call(lambda: (self.folder / part.upload_id / part.id).unlink(missing_ok=True))
+
+    async def assemble(self, who: Principal, upload_id: str, body: UploadComplete, arriving: Incoming) -> Wanted:
+        """Join the parts into a file; raises ApiError where they are not the file that was announced."""
+        async with self.files.datasets.store.reads() as session:
+            row = _pending(await self._row(session, who, upload_id))
+            known = {part.id: part for part in await records.parts_of(session, upload_id)}
+        if unknown := next((one for one in body.part_ids if one not in known), None):
+            raise refused("part_ids", f"names '{unknown}', which is no part of this upload")
+        if len(set(body.part_ids)) != len(body.part_ids):
+            raise refused("part_ids", "names a part twice")
+        if (size := sum(known[one].size for one in body.part_ids)) != row.size:
+            raise refused("part_ids", f"names parts of {size} bytes together; {row.size} were announced")
+        md5 = hashlib.md5(usedforsecurity=False)
+        await arriving.receive(row.name, self._joined(upload_id, body.part_ids, md5.update))
+        whole = arriving.upload.sha256 if arriving.upload else ""
+        if body.md5 not in (None, md5.hexdigest()) or body.sha256 not in (None, whole):
+            field = "md5" if body.md5 not in (None, md5.hexdigest()) else "sha256"
+            raise refused(field, "is not that of the parts together; send again what was damaged")
+        return Wanted(_purpose(row.purpose), row.name, row.file_expires_at)
+
+    async def closing(self, who: Principal, upload_id: str, arriving: Incoming, wanted: Wanted) -> Action:
+        """What stores the file that was joined, once its check has let it pass; raises ApiError."""
+        upload = arriving.upload
+        assert upload is not None  # noqa: S101 `assemble` has received it
+        row = await self.files.check(upload, wanted)
+
+        async def store(session: AsyncSession) -> UploadOut:
+            await self.files.add(session, who, upload, row)
+            return await self.close(session, who, upload_id, row)
+
+        return store
+
+    async def close(self, session: AsyncSession, who: Principal, upload_id: str, file: DatasetRow | None) -> UploadOut:
+        """Mark a pending upload completed as `file`, or without one cancelled; its parts are not stored any more."""
+        row = _pending(await self._row(session, who, upload_id, lock=True))
+        row.status, row.file_id = ("completed", file.id) if file else ("cancelled", None)
+        await records.forget_parts(session, upload_id)
+        return _out(row, (), file)
+
+    async def discard(self, upload_id: str) -> None:
+        """Delete the parts' bytes."""
+        await threads.call(lambda: shutil.rmtree(self.folder / upload_id, ignore_errors=True))
+
+    async def expire(self) -> list[str]:
+        """End the pending uploads whose time is over; their ids."""
+        store = self.files.datasets.store
+        async with store.writes() as session:
+            over = (UploadRow.status == "pending") & (UploadRow.expires_at < now())
+            rows = (await session.scalars(select(UploadRow).where(over).limit(1000))).all()
+            for row in rows:
+                row.status = "expired"
+                await records.forget_parts(session, row.id)
+        for row in rows:
+            await self.discard(row.id)
+        return [row.id for row in rows]
+
+    async def _joined(
+        self, upload_id: str, part_ids: Sequence[str], seen: Callable[[bytes], None]
+    ) -> AsyncIterator[bytes]:
+        for part_id in part_ids:
+            with await asyncio.to_thread((self.folder / upload_id / part_id).open, "rb") as stream:
+                while chunk := await threads.call(stream.read, _CHUNK):
+                    seen(chunk)
+                    yield chunk
+
+    async def _row(self, session: AsyncSession, who: Principal, upload_id: str, *, lock: bool = False) -> UploadRow:
+        row = await session.get(UploadRow, upload_id, with_for_update=lock or None)
+        if row is None or who.sees not in (None, row.owner):
+            raise ApiError.not_found("upload")
+        return row
+
+    async def _described(self, session: AsyncSession, row: UploadRow) -> UploadOut:
+        file = None if row.file_id is None else await session.get(DatasetRow, row.file_id)
+        return _out(row, await records.parts_of(session, row.id), file)
+
+
+def _pending(row: UploadRow) -> UploadRow:
+    """Raises ApiError 409 of an upload that is over."""
+    status = "expired" if row.status == "pending" and row.expires_at < now() else row.status
+    if status != "pending":
+        raise ApiError(409, "wrong_status", f"The upload is {status}. Create a new one.")
+    return row
+
+
+def _purpose(stored: str) -> Purpose:
+    return stored  # type: ignore[return-value]  # it was one when it was stored
+
+
+def _out(row: UploadRow, parts: Sequence[PartRow], file: DatasetRow | None) -> UploadOut:
+    return UploadOut(
+        id=row.id,
+        bytes=row.size,
+        created_at=seconds(row.created_at),
+        expires_at=seconds(row.expires_at),
+        filename=row.name,
+        purpose=row.purpose,
+        status=row.status,
+        file=None if file is None else file_out(file),
+        parts=[_part_out(part) for part in parts],
+    )
+
+
+def _part_out(part: PartRow) -> UploadPartOut:
+    return UploadPartOut(
+        id=part.id,
+        created_at=seconds(part.created_at),
+        upload_id=part.upload_id,
+        bytes=part.size,
+        sha256=part.sha256,
+    )
