@@ -82,7 +82,7 @@ def _train(
         learned = LearnerOutcome(run.plan.derived.steps, True) if done else run_learners(run, progress)
         if evaluation is None or base is None or not learned.finished:
             return TrainingOutcome(folder.root.uri, learned.step, learned.finished, None)
-        adapters = {None: None} if full else folder.adapters(run.own_adapters)
+        adapters: Mapping[str | None, Location | None] = {None: None} if full else folder.adapters(run.own_adapters)
         model = folder.part("model") if full else run.model_uri
         trained = evaluation.answers("answers/trained", adapters, progress, model)
     report = evaluation.report(base, trained, elapsed.seconds())

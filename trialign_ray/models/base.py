@@ -114,7 +114,7 @@ class CausalLM(Protocol):
         """Evaluation mode: no dropout."""
 
     def save_pretrained(
-        self, folder: str, /, *, safe_serialization: bool, state_dict: Mapping[str, Tensor] | None = None
+        self, folder: str, /, *, safe_serialization: bool, state_dict: dict[str, Tensor] | None = None
     ) -> None:
         """Write the model's folder; an adapted model writes the adapter alone. state_dict: its weights elsewhere."""
 
@@ -140,7 +140,7 @@ class AdaptedLM(CausalLM, Protocol):
         /,
         *,
         safe_serialization: bool,
-        state_dict: Mapping[str, Tensor] | None = None,
+        state_dict: dict[str, Tensor] | None = None,
         selected_adapters: list[str] | None = None,
     ) -> None:
         """Write the adapters alone: 'default' into the folder, others into folders in it by their names."""

@@ -71,7 +71,7 @@ def _trainer(spec: TrainSpec, folder: RunFolder, inputs: LoopInputs) -> TorchTra
         train_loop_config={"inputs": inputs},
         torch_config=TorchConfig(backend="nccl" if learner.gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=learner.workers if learner.min_workers is None else (learner.min_workers, learner.workers),
+            num_workers=learner.workers if learner.min_workers is None else (learner.min_workers, learner.workers),  # type: ignore[arg-type]
             use_gpu=learner.gpu,
             resources_per_worker={"CPU": learner.cpus_per_worker} | ({"GPU": 1.0} if learner.gpu else {}),
         ),

@@ -102,7 +102,7 @@ class FullPolicy(Policy):
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write a model's folder, with its tokenizer where there is one."""
-        made = self.model.state_dict()
+        made = dict(self.model.state_dict())
         if weights is not None:  # under ZeRO 3 a module's own weights are a rank's part; buffers are whole
             parameters = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
             made = {name: each for name, each in made.items() if name not in parameters} | dict(weights)

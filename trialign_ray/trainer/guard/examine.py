@@ -50,8 +50,7 @@ def examine(config: object, attention: AttentionBackend, trained: Trained | None
         base = _adapted(model, trained).get_base_model() if isinstance(trained, LoraSpec) else model
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
-        lora = isinstance(trained, LoraSpec)
-        where = f" with an adapter on '{trained.targets}' ('lora.targets' may be the cause)" if lora else ""
+        where = _of_adapter(trained) if isinstance(trained, LoraSpec) else ""
         return Examined(f"its own forward cannot run{where}: {_line(error)}")
     try:
         return _compared(base, attention, graded=trained is not None)
@@ -130,6 +129,10 @@ def _adapted(model: CausalLM, lora: LoraSpec) -> AdaptedLM:
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1, generator=rng)
     return adapted.eval()
+
+
+def _of_adapter(lora: LoraSpec) -> str:
+    return f" with an adapter on '{lora.targets}' ('lora.targets' may be the cause)"
 
 
 def _largest(values: Tensor) -> float:
