@@ -299,6 +299,8 @@ class ClusterOut(Out):
     nodes: int | None
     resources: dict[str, float]
     """All of it, by Ray's name: CPU, GPU, memory."""
+    reserved: dict[str, float] = {}
+    """Of these, what the service's jobs on Ray reserve; what else runs there is not counted."""
     dashboard: str | None
     """Ray's dashboard, null where browsers do not reach it."""
     jobs: dict[str, int]

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from trialign_api.callers import CallerOut, KeyOut
 from trialign_api.deps import Admin, Limit, Reader, Svc
 from trialign_api.routers.responses import ANY
 from trialign_api.schemas import AuditOut, ClusterOut, Health, ListOf
@@ -21,6 +22,20 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "descripti
 async def get_cluster(svc: Svc, _: Reader) -> ClusterOut:
     """What the cluster has now."""
     return await svc.cluster.look()
+
+
+@router.get("/v1/me", responses=ANY)
+async def get_caller(who: Reader) -> CallerOut:
+    """Whose key the request has, and what it may."""
+    return CallerOut.of(who)
+
+
+@router.get("/v1/keys", responses=ANY)
+async def list_keys(svc: Svc, _: Admin) -> ListOf[KeyOut]:
+    """Every key without its secret, the oldest first. For admins; `trialign keys` makes and revokes them."""
+    async with svc.store.reads() as session:
+        rows = await records.api_keys(session)
+    return ListOf[KeyOut](data=[KeyOut.of(row) for row in rows])
 
 
 @router.get("/v1/audit", responses=ANY)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from trialign_api.backend import JobsBackend
 from trialign_api.schemas import ClusterOut, Health
-from trialign_api.states import Status
+from trialign_api.states import ON_RAY, Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
 from trialign_api.telemetry import Telemetry
@@ -50,6 +51,7 @@ class Cluster:
             ray_version=state.ray_version,
             nodes=state.nodes,
             resources=dict(state.resources),
+            reserved=await self._reserved(),
             dashboard=self._dashboard(),
             jobs=counts,
         )
@@ -86,6 +88,13 @@ class Cluster:
         for status in Status:
             self.telemetry.jobs.labels(status.value).set(counts.get(status.value, 0))
         return self.telemetry.render()
+
+    async def _reserved(self) -> dict[str, float]:
+        taken = Counter[str]()
+        async with self.store.reads() as session:
+            for job in await rows.in_status(session, ON_RAY):
+                taken.update(job.needs or {})
+        return dict(taken)
 
     async def _counts(self) -> dict[str, int]:
         async with self.store.reads() as session:

@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { announce, confirmed, h, keyed } from "./dom.js";
 import { isActive } from "./format.js";
+import { may } from "./session.js";
 
 /** A job that came by `ray job submit` has no specification that the service could run again. */
 const again = (job) => ["failed", "cancelled"].includes(job.status) && job.kind !== "external";
@@ -43,6 +44,17 @@ const ACTIONS = {
     text: () => "A new job with the same specification starts from the beginning.",
     yes: "Start a new job",
   },
+  remove: {
+    label: "Delete",
+    busy: "Deleting …",
+    danger: true,
+    fits: (job) => !isActive(job),
+    title: "Delete this job?",
+    text: () => "Its log and its metrics go, and it leaves the list. Its events stay, as the audit does.",
+    option: "Its run folder too: checkpoints, adapter, report",
+    yes: "Delete the job",
+    run: (job, chosen) => api.remove(job.id, chosen),
+  },
 };
 
 /** The buttons; `update(job, hasReport)` shows those that fit. `onchange(job)` gets the server's answer. */
@@ -50,12 +62,14 @@ export function actionButtons({ signal, onstart, onchange, onerror }) {
   const element = h("div", { class: "actions" });
   let job = null;
   const act = async (name, button) => {
-    if (!(await confirmed({ ...ACTIONS[name], text: ACTIONS[name].text(job) }, signal))) return;
+    const answer = await confirmed({ ...ACTIONS[name], text: ACTIONS[name].text(job) }, signal);
+    if (answer === null) return;
     onstart();
     button.disabled = true;
     button.textContent = ACTIONS[name].busy;
     try {
-      onchange(await api.act(job.id, name));
+      const { run = () => api.act(job.id, name) } = ACTIONS[name];
+      onchange(await run(job, answer.chosen));
       announce(`${ACTIONS[name].label}: done.`);
     } catch (error) {
       onerror(error);
@@ -79,15 +93,15 @@ export function actionButtons({ signal, onstart, onchange, onerror }) {
 }
 
 function offered(job, hasReport) {
-  const actions = Object.keys(ACTIONS)
-    .filter((name) => ACTIONS[name].fits(job))
-    .map((name) => ({ key: name }));
-  return hasReport ? [{ key: "report" }, ...actions] : actions;
+  const links = [hasReport && { key: "report" }, may("submit") && job.kind !== "external" && { key: "clone" }];
+  const actions = may("submit") ? Object.keys(ACTIONS).filter((name) => ACTIONS[name].fits(job)) : [];
+  return [...links.filter(Boolean), ...actions.map((name) => ({ key: name }))];
 }
 
 function make({ key }, act, job) {
   if (key === "report")
     return h("a", { class: "button primary", href: `#/jobs/${encodeURIComponent(job.id)}/report` }, "Read the report");
+  if (key === "clone") return h("a", { class: "button", href: `#/new?from=${encodeURIComponent(job.id)}` }, "Clone");
   const { label, danger } = ACTIONS[key];
   return h(
     "button",

@@ -38,13 +38,23 @@ export const api = {
   metrics: (id, { after, limit }, signal) => get(job(id, `/metrics?after=${after}&limit=${limit}`), signal),
   checkpoints: (id, signal) => get(job(id, "/checkpoints"), signal),
   report: (id, signal) => get(job(id, "/report"), signal),
+  me: (signal) => get("/me", signal),
+  keys: (signal) => get("/keys", signal),
+  audit: (signal) => get("/audit?limit=200", signal),
+  datasets: (signal) => get("/datasets?limit=200", signal),
   cluster: (signal) => get("/cluster", signal),
   artifacts: (id, signal) => get(job(id, "/artifacts"), signal),
   artifact: async (id, name, signal) =>
     (await request(job(id, `/artifacts/${name.split("/").map(encodeURIComponent).join("/")}`), { signal })).blob(),
   /** `action`: cancel, resume or retry. */
-  act: async (id, action) =>
-    (await ask(job(id, `/${action}`), { method: "POST", headers: { "Idempotency-Key": nonce() } })).json(),
+  act: (id, action) => change("POST", job(id, `/${action}`)),
+  /** `body`: { spec, labels }. */
+  submit: (body) => change("POST", "/jobs", body),
+  /** A dry run: { effective, plan }. */
+  validate: (body) => change("POST", "/jobs:validate", body),
+  /** `run`: its run folder too. */
+  remove: (id, run) => change("DELETE", job(id, run ? "?run=true" : "")),
+  removeDataset: (id) => change("DELETE", `/datasets/${encodeURIComponent(id)}`),
   /** The last lines of a job's log, as text. */
   logTail: async (id, lines, signal) => (await ask(job(id, `/logs?tail=${lines}`), { signal })).text(),
   /** The open stream of a job's log, behind an event or else from its last lines on; it lasts until the signal. */
@@ -57,6 +67,11 @@ export const api = {
 
 async function get(path, signal) {
   return (await ask(path, { signal })).json();
+}
+
+async function change(method, path, body) {
+  const headers = { "Idempotency-Key": nonce(), ...(body ? { "Content-Type": "application/json" } : {}) };
+  return (await ask(path, { method, headers, body: body && JSON.stringify(body) })).json();
 }
 
 function ask(path, { signal, ...options } = {}) {

@@ -1,13 +1,19 @@
-/** The page: `#/` lists the jobs, `#/jobs/ID` shows one, `#/jobs/ID/report` its report. */
+/**
+ * The page: `#/` lists the jobs, `#/jobs/ID` shows one, `#/jobs/ID/report` its report, `#/compare?jobs=A,B` several,
+ * `#/new` submits one; `#/datasets`, `#/keys` and `#/audit` list those.
+ */
 
 import { api, Problem } from "./api.js";
 import { clusterLine } from "./cluster.js";
-import { say } from "./dom.js";
+import { comparePage } from "./compare.js";
+import { h, put, say } from "./dom.js";
 import { askForKey } from "./keyform.js";
 import { jobPage } from "./job.js";
 import { jobList } from "./list.js";
 import { reportPage } from "./report.js";
-import { forget, keep, key } from "./session.js";
+import { forget, isKnown, keep, key, know, may } from "./session.js";
+import { submitPage } from "./submit.js";
+import { SECTIONS, tablePage } from "./tables.js";
 
 const main = document.getElementById("main");
 const signOut = document.getElementById("sign-out");
@@ -18,10 +24,35 @@ function route() {
   leaving = new AbortController();
   takeKeyFromAddress();
   signOut.hidden = key() === null;
-  const view = key() === null ? askForKey({ told: "", then: route }) : page(leaving.signal);
+  if (key() === null) return show(askForKey({ told: "", then: route }));
+  if (isKnown()) return show(page(leaving.signal));
+  return learn(leaving.signal);
+}
+
+/** Asks once what the key may. Where no answer comes the page shows what it can read, and offers no change. */
+async function learn(signal) {
+  try {
+    know((await api.me(signal)).scopes);
+  } catch (error) {
+    if (signal.aborted || refused(error)) return;
+  }
+  if (!signal.aborted) show(page(signal));
+}
+
+function show(view) {
+  put(document.getElementById("nav"), ...sections());
   main.replaceChildren(view);
   view.querySelector("h1")?.focus({ preventScroll: true });
   window.scrollTo(0, 0);
+}
+
+function sections() {
+  const here = location.hash.split(/[/?]/)[1] ?? "";
+  const shown = SECTIONS.filter(({ scope }) => may(scope));
+  if (shown.length === 0) return [];
+  return [{ name: "", title: "Jobs" }, ...shown].map(({ name, title }) =>
+    h("a", { href: `#/${name}`, "aria-current": here === name ? "page" : null }, title),
+  );
 }
 
 function page(signal) {
@@ -30,6 +61,9 @@ function page(signal) {
   clusterLine(document.getElementById("cluster"), { signal, refused });
   if (section === "jobs" && id && part === "report") return reportPage(id, { signal, refused });
   if (section === "jobs" && id) return jobPage(id, { signal, refused });
+  if (section === "compare") return comparePage(new URLSearchParams(query), { signal, refused });
+  if (section === "new" && may("submit")) return submitPage(new URLSearchParams(query), { signal, refused });
+  if (SECTIONS.some(({ name, scope }) => name === section && may(scope))) return tablePage(section, { signal, refused });
   return jobList(new URLSearchParams(query), { signal, refused });
 }
 
@@ -55,6 +89,7 @@ function takeKeyFromAddress() {
 signOut.addEventListener("click", () => {
   forget();
   say(document.getElementById("cluster"), "");
+  put(document.getElementById("nav"));
   location.hash = "#/";
   route();
 });

@@ -8,9 +8,10 @@ import { whole } from "./format.js";
 import { decimals, extent, linear, nearest, ticks } from "./scale.js";
 
 const HEIGHT = 230;
+const MOST_NAMES = 24;
 const TOP = 10;
 const BOTTOM = 26;
-const LEFT = 46;
+const LEFT = 54;
 const LABEL_HEIGHT = 14;
 const LABEL_WIDTH = 136;
 const WIDE = 460;
@@ -73,6 +74,7 @@ export function lineChart({
     floor,
     ceiling,
     height: small ? 150 : HEIGHT,
+    small,
     steps: [],
     series: [],
     at: null,
@@ -142,6 +144,7 @@ function move(chart, event) {
 function draw(chart) {
   const width = Math.floor(chart.plot.clientWidth);
   if (width === 0 || chart.steps.length === 0) return;
+  if (!chart.small) chart.height = Math.max(HEIGHT, roomForNames(chart, width));
   chart.view = viewOf(chart, width);
   const { svg, height } = chart;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -152,8 +155,15 @@ function draw(chart) {
   point(chart, chart.at);
 }
 
+/** Beyond so many names the legend alone tells which line is whose. */
+const isLabelled = (series, width) => width >= WIDE && series.length > 1 && series.length <= MOST_NAMES;
+
+/** The height at which the names at the lines' ends stand apart. */
+const roomForNames = ({ series }, width) =>
+  isLabelled(series, width) ? TOP + BOTTOM + LABEL_HEIGHT * (series.length + 1) : 0;
+
 function viewOf({ steps, series, reference, floor, ceiling, height }, width) {
-  const labelled = width >= WIDE && series.length > 1;
+  const labelled = isLabelled(series, width);
   const right = width - (labelled ? LABEL_WIDTH : 12);
   const values = series.flatMap(({ values }) => values).concat(reference ?? []);
   const yTicks = ticks(...extent(values, floor, ceiling), height < 200 ? 3 : 5);

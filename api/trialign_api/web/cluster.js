@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { say } from "./dom.js";
 import { poll } from "./poll.js";
-import { whole } from "./format.js";
+import { amount, whole } from "./format.js";
 
 const SECONDS = 15;
 
@@ -20,13 +20,17 @@ export function clusterLine(element, { signal, refused }) {
   poll(show, SECONDS, { signal, onerror: (error) => refused(error) || say(element, "Ray cannot be reached") });
 }
 
-/** 'Ray: 2 nodes, 8 CPUs, 1 GPU'; a resource that the cluster does not have is left out. */
-function line({ reachable, nodes, resources }) {
+/** 'Ray: 2 nodes, 6 of 8 CPUs free, 1 GPU'; what the cluster does not have is left out, and so is what is all free. */
+function line({ reachable, nodes, resources, reserved = {} }) {
   if (!reachable) return "Ray cannot be reached";
   const parts = [
-    [nodes, "node"],
-    [resources.CPU, "CPU"],
-    [resources.GPU, "GPU"],
+    [nodes, "node", 0],
+    [resources.CPU, "CPU", reserved.CPU ?? 0],
+    [resources.GPU, "GPU", reserved.GPU ?? 0],
   ].filter(([count]) => count > 0);
-  return `Ray: ${parts.map(([count, unit]) => `${whole(count)} ${unit}${count === 1 ? "" : "s"}`).join(", ")}`;
+  const told = parts.map(([count, unit, taken]) => {
+    const all = `${whole(count)} ${unit}${count === 1 ? "" : "s"}`;
+    return taken > 0 ? `${amount(Math.max(0, count - taken))} of ${all} free` : all;
+  });
+  return `Ray: ${told.join(", ")}`;
 }

@@ -30,7 +30,7 @@ const GROUP_CHARTS = [
     floor: 0,
   },
 ];
-const SINGLE_CHARTS = [
+export const SINGLE_CHARTS = [
   {
     field: "penalty",
     title: "Inconsistency penalty",
@@ -38,6 +38,20 @@ const SINGLE_CHARTS = [
     write: thousandths,
   },
   { field: "kl", title: "Distance to the reference", note: "KL divergence, in nats.", write: thousandths },
+  {
+    field: "learning_rate",
+    title: "Learning rate",
+    note: "Of the optimizer, after warm-up and decay.",
+    write: (value) => (isNumber(value) ? value.toExponential(1).replace("-", "−") : "–"),
+  },
+  { field: "grad_norm", title: "Gradient norm", note: "Before it is clipped.", write: thousandths, floor: 0 },
+  {
+    field: "tokens_per_second",
+    title: "Tokens a second",
+    note: "Response tokens that are trained, over all workers.",
+    write: whole,
+    floor: 0,
+  },
   { field: "loss", title: "Loss", note: "Of the whole objective.", write: thousandths },
 ].map((chart) => ({ ...chart, small: true }));
 
@@ -112,7 +126,7 @@ function show(panel) {
 
 const orNull = (value) => (isNumber(value) ? value : null);
 
-function everyLast(steps) {
+export function everyLast(steps) {
   const stretch = Math.ceil(steps.length / MOST_POINTS);
   return steps.filter((_, i) => i % stretch === stretch - 1 || i === steps.length - 1);
 }

@@ -63,9 +63,13 @@ export function announce(message) {
   say(document.getElementById("announcer"), message);
 }
 
-/** Asks before something is done. Resolves to whether to go on; Escape, a click outside and the signal mean no. */
-export function confirmed({ title, text, yes, no = "Back", danger = false }, signal) {
+/**
+ * Asks before something is done. Resolves to null where the answer is no, as Escape, a click outside and the signal
+ * mean, and to { chosen } where it is yes: whether the box of `option` is ticked.
+ */
+export function confirmed({ title, text, yes, no = "Back", danger = false, option = null }, signal) {
   return new Promise((resolve) => {
+    const box = h("input", { type: "checkbox" });
     const back = h("button", { type: "button", onclick: () => dialog.close() }, no);
     const go = h(
       "button",
@@ -80,12 +84,13 @@ export function confirmed({ title, text, yes, no = "Back", danger = false }, sig
         { class: "inside" },
         h("h2", { id: "dialog-title" }, title),
         h("p", {}, text),
+        option && h("label", { class: "check option" }, box, option),
         h("div", { class: "actions" }, back, go),
       ),
     );
     dialog.addEventListener("close", () => {
       dialog.remove();
-      resolve(dialog.returnValue === "yes");
+      resolve(dialog.returnValue === "yes" ? { chosen: box.checked } : null);
     });
     signal.addEventListener("abort", () => dialog.close(), { once: true });
     document.body.append(dialog);

@@ -26,6 +26,9 @@ export const signed = (value, digits = 1) => (Number(value.toFixed(digits)) > 0 
 /** '1,234'. */
 export const whole = (value) => (isNumber(value) ? Math.round(value).toLocaleString("en") : NONE);
 
+/** '1,234' or '0.5': a count of what may be shared. */
+export const amount = (value) => (Number.isInteger(value) ? whole(value) : number(value, 1));
+
 /** '8 s', '4 min 10 s', '2 h 05 min', '3 d 4 h'. */
 export function duration(seconds) {
   if (!isNumber(seconds) || seconds < 0) return NONE;

@@ -14,6 +14,8 @@ import { logTail } from "./log.js";
 import { outcome } from "./outcome.js";
 import { poll } from "./poll.js";
 import { problemBox } from "./problem.js";
+import { specPanel } from "./spec.js";
+import { splitPanel } from "./split.js";
 
 const SECONDS = 2;
 const RECENT_STEPS = 20;
@@ -38,6 +40,9 @@ export function jobPage(id, { signal, refused }) {
     bar: h("progress", { max: "1", "aria-labelledby": "left" }),
     left: h("p", { class: "left", id: "left" }),
     outcome: outcome(),
+    split: splitPanel(),
+    unread: problemBox(),
+    spec: specPanel(),
     curves: curves(),
     events: eventList(),
     checkpoints: checkpointList(),
@@ -47,7 +52,11 @@ export function jobPage(id, { signal, refused }) {
   };
   view.actions = actionButtons({
     signal,
-    onchange: (job) => (job.id === id ? view.polling.now() : (location.hash = `#/jobs/${encodeURIComponent(job.id)}`)),
+    onchange: (changed) => {
+      if (changed.object === "deleted") location.hash = "#/";
+      else if (changed.id === id) view.polling.now();
+      else location.hash = `#/jobs/${encodeURIComponent(changed.id)}`;
+    },
     onstart: () => view.refusal.clear(),
     onerror: (error) => refused(error) || view.refusal.show(error),
   });
@@ -68,7 +77,9 @@ function layout(view) {
     { class: "rest", hidden: true },
     view.failure.element,
     view.progress,
+    view.unread.element,
     view.outcome.element,
+    view.split.element,
     view.curves.element,
     h("div", { class: "pair" }, view.events.element, view.log.element),
     h(
@@ -82,6 +93,7 @@ function layout(view) {
         view.details,
       ),
     ),
+    view.spec.element,
   );
   return h(
     "article",
@@ -133,7 +145,24 @@ async function readRun(view, job) {
   view.checkpoints.update(checkpoints.data);
   view.artifacts.update(artifacts.data);
   view.files = new Set(artifacts.data.map(({ name }) => name));
-  if (!isActive(job) && view.files.has("report.json")) view.outcome.update(await api.report(view.id, view.signal));
+  if (!isActive(job) && view.files.has("report.json")) await readReport(view);
+}
+
+/** A report that cannot be read, or is not what a report is, hides nothing else. */
+async function readReport(view) {
+  view.unread.clear();
+  const failed = (error) => {
+    if (view.signal.aborted) throw error;
+    if (!view.refused(error))
+      view.unread.show(new Problem({ title: "The report cannot be shown", detail: Problem.of(error).detail }));
+  };
+  const report = await api.report(view.id, view.signal).catch(failed);
+  for (const panel of report ? [view.outcome, view.split] : [])
+    try {
+      panel.update(report);
+    } catch (error) {
+      failed(error);
+    }
 }
 
 /** Only the rows that are new, but all again after a new attempt, which may have gone back to a checkpoint. */
@@ -170,6 +199,7 @@ function show(view, job) {
   else view.failure.clear();
   showProgress(view, job);
   showDetails(view);
+  view.spec.update(job, view.happened);
   document.title = `${isActive(job) && done(job) !== null ? `${percent(done(job))} ` : ""}${job.name}, ${job.status} · TriAlign`;
 }
 

@@ -6,11 +6,15 @@ import { ACTIVE, STATUSES, ago, done, duration, elapsed, isActive, moment, perce
 import { chip, setChip } from "./chip.js";
 import { poll } from "./poll.js";
 import { problemBox } from "./problem.js";
+import { MOST_RUNS } from "./compare.js";
+import { may } from "./session.js";
+import { COLUMNS, direction, sorted, turned } from "./sort.js";
 
 const SECONDS = 4;
 const PAGE = 50;
 const SOME_ACTIVE = "active";
 const TYPING_MS = 250;
+const KINDS = ["train", "audit", "collect", "external"];
 
 export function jobList(params, { signal, refused }) {
   const parts = skeleton(params);
@@ -18,7 +22,8 @@ export function jobList(params, { signal, refused }) {
   const refresh = async () => {
     const { jobs, more } = await load(asked(parts), pages, signal);
     parts.problem.clear();
-    show(parts, jobs, more);
+    Object.assign(parts, { jobs, hasMore: more });
+    show(parts);
   };
   const polling = poll(refresh, SECONDS, { signal, onerror: (error) => refused(error) || parts.problem.show(error) });
   const changed = () => {
@@ -28,6 +33,12 @@ export function jobList(params, { signal, refused }) {
   };
   let typing;
   parts.status.addEventListener("change", changed);
+  parts.kind.addEventListener("change", changed);
+  parts.reorder = (name) => {
+    parts.order = turned(parts.order, name);
+    remember(parts);
+    show(parts);
+  };
   parts.text.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(changed, TYPING_MS);
@@ -41,7 +52,7 @@ export function jobList(params, { signal, refused }) {
 }
 
 /** What the server is asked for: `owner:ann` and `label:team=truth` of the text go there, other words filter its answer. */
-function asked({ status, text }) {
+function asked({ status, kind, text }) {
   const all = text.value.trim().split(/\s+/).filter(Boolean);
   const statuses = status.value === SOME_ACTIVE ? ACTIVE : [status.value].filter(Boolean);
   const named = all.flatMap((word) => {
@@ -50,7 +61,8 @@ function asked({ status, text }) {
     return value ? [["label", `${key}:${value}`]] : [];
   });
   const words = all.filter((word) => !/^(owner|label):/.test(word)).map((word) => word.toLowerCase());
-  return { query: [...statuses.map((name) => ["status", name]), ...named], words };
+  const kinds = kind.value ? [["kind", kind.value]] : [];
+  return { query: [...statuses.map((name) => ["status", name]), ...kinds, ...named], words };
 }
 
 async function load({ query, words }, pages, signal) {
@@ -78,6 +90,13 @@ function skeleton(params) {
     STATUSES.map((name) => h("option", { value: name }, capital(name))),
   );
   status.value = [SOME_ACTIVE, ...STATUSES].includes(params.get("status")) ? params.get("status") : "";
+  const kind = h(
+    "select",
+    { id: "kind" },
+    h("option", { value: "" }, "Every kind"),
+    KINDS.map((name) => h("option", { value: name }, capital(name))),
+  );
+  kind.value = KINDS.includes(params.get("kind")) ? params.get("kind") : "";
   const text = h("input", {
     id: "text",
     type: "search",
@@ -88,6 +107,12 @@ function skeleton(params) {
   });
   const parts = {
     status,
+    kind,
+    jobs: [],
+    hasMore: false,
+    order: params.get("sort") ?? "",
+    ticked: new Set(),
+    compare: h("a", { class: "button", hidden: true }),
     text,
     body: h("tbody"),
     empty: h("div", { class: "empty", hidden: true }),
@@ -104,7 +129,14 @@ function skeleton(params) {
       h(
         "tr",
         {},
-        ["Job", "Status", "Progress", "Owner", "Created", "Time"].map((title) => h("th", { scope: "col" }, title)),
+        h("th", { scope: "col" }, h("span", { class: "hidden" }, "Compare")),
+        COLUMNS.map(([name, title]) =>
+          h(
+            "th",
+            { scope: "col", "data-column": name },
+            h("button", { type: "button", class: "sort", onclick: () => parts.reorder(name) }, title),
+          ),
+        ),
       ),
     ),
     parts.body,
@@ -121,6 +153,10 @@ function skeleton(params) {
       text,
       h("label", { for: "status", class: "hidden" }, "Filter by status"),
       status,
+      h("label", { for: "kind", class: "hidden" }, "Filter by kind"),
+      kind,
+      parts.compare,
+      may("submit") && h("a", { class: "button", href: "#/new" }, "New job"),
     ),
     parts.problem.element,
     parts.table,
@@ -132,13 +168,22 @@ function skeleton(params) {
 
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
-function remember({ status, text }) {
-  const kept = Object.entries({ status: status.value, text: text.value.trim() }).filter(([, value]) => value);
+function remember({ status, kind, text, order }) {
+  const now = { status: status.value, kind: kind.value, text: text.value.trim(), sort: order };
+  const kept = Object.entries(now).filter(([, value]) => value);
   history.replaceState(null, "", kept.length ? `#/?${new URLSearchParams(kept)}` : "#/");
 }
 
-function show(parts, jobs, more) {
-  keyed(parts.body, jobs, (job) => job.id, row, updateRow);
+function show(parts) {
+  const { hasMore: more, order } = parts;
+  const jobs = sorted(parts.jobs, order);
+  keyed(parts.body, jobs, (job) => job.id, (job) => row(job, parts), updateRow);
+  for (const head of parts.table.querySelectorAll("[data-column]")) {
+    const way = direction(order, head.dataset.column);
+    if (way) head.setAttribute("aria-sort", way);
+    else head.removeAttribute("aria-sort");
+  }
+  showTicked(parts);
   parts.table.hidden = jobs.length === 0;
   parts.more.hidden = !more;
   say(parts.count, count(jobs, more));
@@ -153,8 +198,21 @@ function count(jobs, more) {
   return jobs.length ? `${shown}${active ? `, ${active} active` : ""}` : "";
 }
 
-function showEmpty({ empty, status, text }, more) {
-  const filtered = status.value || text.value.trim();
+function tick({ ticked }, id, on) {
+  if (on) ticked.add(id);
+  else ticked.delete(id);
+}
+
+/** The way to the comparison, for the ticked jobs that the list still has. */
+function showTicked({ ticked, jobs, compare }) {
+  const there = jobs.filter(({ id }) => ticked.has(id)).map(({ id }) => id);
+  compare.hidden = there.length < 2;
+  compare.href = `#/compare?jobs=${there.slice(0, MOST_RUNS).join(",")}`;
+  say(compare, there.length > MOST_RUNS ? `Compare the first ${MOST_RUNS}` : `Compare ${there.length}`);
+}
+
+function showEmpty({ empty, status, kind, text }, more) {
+  const filtered = status.value || kind.value || text.value.trim();
   if (more) return put(empty, h("p", {}, "None of the jobs loaded so far has these words."));
   if (filtered) return put(empty, h("p", {}, "No job fits this filter."));
   return put(
@@ -165,8 +223,18 @@ function showEmpty({ empty, status, text }, more) {
   );
 }
 
-function row(job) {
+function row(job, parts) {
+  const box = h("input", {
+    type: "checkbox",
+    "aria-label": `Compare ${job.name}`,
+    onchange: () => {
+      tick(parts, job.id, box.checked);
+      showTicked(parts);
+    },
+  });
+  box.checked = parts.ticked.has(job.id);
   const cells = {
+    tick: h("td", { class: "tick" }, box),
     job: h(
       "td",
       { class: "name" },

@@ -2,6 +2,7 @@
 
 import { api } from "./api.js";
 import { h, say } from "./dom.js";
+import { LEVELS, fits, parsed } from "./logline.js";
 import { pause, visible } from "./poll.js";
 import { events } from "./sse.js";
 
@@ -26,7 +27,17 @@ export function logTail(id, { signal, refused, onstatus }) {
     lines: h("div", { class: "lines" }),
     state: h("p", { class: "muted state" }),
     toggle: h("button", { type: "button", class: "small", "aria-pressed": "true" }, "Pause"),
+    search: h("input", { id: "log-search", type: "search", placeholder: "Search the log", autocomplete: "off" }),
+    level: h(
+      "select",
+      { id: "log-level" },
+      Object.keys(LEVELS).map((name) => h("option", { value: name }, LEVELS[name].label)),
+    ),
+    count: h("p", { class: "muted", role: "status" }),
+    before: null,
   };
+  log.search.addEventListener("input", () => sift(log));
+  log.level.addEventListener("change", () => sift(log));
   log.view = h(
     "div",
     { class: "log", role: "log", "aria-live": "off", "aria-label": "Log of the job", tabindex: "0" },
@@ -48,6 +59,15 @@ export function logTail(id, { signal, refused, onstatus }) {
     "section",
     { class: "logs", "aria-labelledby": "log-title" },
     h("div", { class: "head" }, h("h2", { id: "log-title" }, "Log"), log.state, log.toggle),
+    h(
+      "div",
+      { class: "filters" },
+      h("label", { for: "log-search", class: "hidden" }, "Search the log"),
+      log.search,
+      h("label", { for: "log-level", class: "hidden" }, "Level"),
+      log.level,
+      log.count,
+    ),
     log.view,
   );
   return { element, update: (job, active) => update(log, active) };
@@ -117,17 +137,42 @@ function take(log, text) {
 function paint(log) {
   log.painting = false;
   if (!log.following) return say(log.toggle, `Follow (${log.waiting.length} new)`);
-  log.lines.append(...log.waiting.splice(0).map(line));
+  const wanted = asked(log);
+  log.lines.append(
+    ...log.waiting.splice(0).map((text) => {
+      log.before = parsed(text, log.before);
+      return line(log.before, wanted);
+    }),
+  );
   while (log.lines.childElementCount > MOST_LINES) log.lines.firstElementChild.remove();
+  tellCount(log, wanted);
   log.view.scrollTop = log.view.scrollHeight;
 }
 
-const COLOURS = /\u001b\[[0-9;]*[A-Za-z]/g;
+const asked = ({ search, level }) => ({ words: search.value.trim().toLowerCase(), level: level.value });
 
-function line(text) {
-  const plain = text.replace(COLOURS, "");
-  const level = /\b(ERROR|CRITICAL|Traceback)\b/.test(plain) ? "bad" : /\bWARN(ING)?\b/.test(plain) ? "warn" : null;
-  return h("div", { class: level }, plain || " ");
+function line(found, wanted) {
+  const element = h(
+    "div",
+    { class: LEVELS[found.level]?.mark, hidden: !fits(found, wanted) },
+    found.time && [h("time", {}, found.time), " "],
+    found.text || " ",
+  );
+  element.found_ = found;
+  return element;
+}
+
+/** Shows the lines that fit what is asked, of all that are loaded. */
+function sift(log) {
+  const wanted = asked(log);
+  for (const element of log.lines.children) element.hidden = !fits(element.found_, wanted);
+  tellCount(log, wanted);
+}
+
+function tellCount(log, { words, level }) {
+  const lines = [...log.lines.children];
+  const shown = lines.filter(({ hidden }) => !hidden).length;
+  say(log.count, words || level ? `${shown} of ${lines.length} lines` : "");
 }
 
 function follow(log, on) {

@@ -4,7 +4,7 @@ import { h, put, s } from "./dom.js";
 import { isNumber, number, percent, signed } from "./format.js";
 import { extent, linear } from "./scale.js";
 
-const METRICS = [
+export const METRICS = [
   {
     name: "correct_unanimity",
     label: "Right for everyone",
@@ -55,7 +55,7 @@ const METRICS = [
     meaning: "How well the form of the response follows what was asked for.",
   },
 ];
-const VERDICTS = { better: "better", worse: "worse", unclear: "no clear change" };
+export const VERDICTS = { better: "better", worse: "worse", unclear: "no clear change" };
 const WIDTH = 280;
 const ROW = 16;
 
@@ -73,6 +73,7 @@ export function outcome() {
   return {
     element,
     update: (report) => {
+      element.hidden = true;
       const sides = sidesOf(report);
       const shown = METRICS.filter(({ name }) => sides.some(({ audit }) => audit[name]));
       const { questions, groups, closed_set: scored } = sides.at(-1).audit;
@@ -88,7 +89,8 @@ export function outcome() {
   };
 }
 
-function sidesOf(report) {
+/** [{ side, label, audit }] of a report: one of an audit, two of a training run. */
+export function sidesOf(report) {
   if (report.audit) return [{ side: "measured", label: "Measured", audit: report.audit }];
   return [
     { side: "base", label: "Before", audit: report.base },
@@ -119,11 +121,14 @@ function tile(metric, sides, difference) {
   );
 }
 
+/** Whether the interval says nothing: it has no width, as of too few questions, or it holds 0. */
+export const isUnclear = ({ low, high }) => !(low < high) || (low <= 0 && high >= 0);
+
 /** The verdict is the interval's; p, which the gap and the worst group have, tests that training changed nothing. */
 function change({ name, better }, difference) {
   const { value, low, high } = difference[name];
   const p = difference[`${name}_p`];
-  const verdict = low <= 0 && high >= 0 ? "unclear" : Math.sign(value) === better ? "better" : "worse";
+  const verdict = isUnclear(difference[name]) ? "unclear" : Math.sign(value) === better ? "better" : "worse";
   return h(
     "p",
     { class: `change ${verdict}` },

@@ -13,7 +13,9 @@ export function extent(values, floor, ceiling) {
   const found = values.filter((value) => value !== null);
   if (found.length === 0) return [0, 1];
   const [low, high] = found.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
-  const air = 0.06 * (high - low) || 0.05 * Math.abs(high) || 0.5;
+  // What differs by rounding alone is flat: its ticks would need ten decimals.
+  const width = high - low > 1e-6 * Math.abs(high) ? high - low : 0;
+  const air = 0.06 * width || 0.05 * Math.abs(high) || 0.5;
   return [Math.max(low >= 0 ? 0 : -Infinity, floor, low - air), Math.min(ceiling, high + air)];
 }
 

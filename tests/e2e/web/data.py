@@ -38,13 +38,16 @@ def job(job_id: str, name: str, status: str, **changes: Any) -> dict[str, Any]:
         "name": name,
         "owner": "ann",
         "status": status,
-        "spec": {"kind": "train", "name": name},
+        "spec": spec(name),
         "labels": {"team": "truth"},
         "run": f"runs/{name}",
         "retry_of": None,
         "attempt": 1,
         "retries": 2,
         "retries_used": 0,
+        "paused": False,
+        "priority": 0,
+        "max_seconds": None,
         "resumable": changes.get("kind", "train") == "train",
         "submission_id": f"{job_id}-a1",
         "progress": {"step": STEPS, "steps": STEPS},
@@ -54,6 +57,60 @@ def job(job_id: str, name: str, status: str, **changes: Any) -> dict[str, Any]:
         "started_at": ago(hours=2.9),
         "ended_at": ago(hours=2.2),
     } | changes
+
+
+def spec(name: str) -> dict[str, Any]:
+    return {
+        "kind": "train",
+        "name": name,
+        "model": "/data/models/smollm2",
+        "epochs": 3.0,
+        "algorithm": {"name": "trialign", "kl": 0.05 if "lambda" in name else 0.0},
+        "lora": {"rank": 16},
+    }
+
+
+def plan() -> dict[str, Any]:
+    return {
+        "kind": "train",
+        "data": {"rows": 360, "questions": 45, "groups": 8},
+        "derived": {"steps": STEPS},
+        "needs": {"CPU": 3.5},
+        "memory": {"process": 9e8, "weights": 5e8, "optimizer": 1e7, "activations": 1.1e9, "total": 2.51e9},
+        "warnings": [],
+    }
+
+
+def caller(scopes: tuple[str, ...]) -> dict[str, Any]:
+    return {"object": "caller", "owner": "ann", "key_id": "0123456789ab", "scopes": list(scopes)}
+
+
+def datasets() -> list[dict[str, Any]]:
+    report = {"rows_imported": 12_480, "rows_rejected": 3}
+    return [
+        {"object": "dataset", "id": "ds-1", "path": "datasets/ds-1", "name": "chat-june", "owner": "ann",
+         "bytes": 48_000_000, "sha256": "0" * 64, "report": report, "created_at": ago(days=2)},
+        {"object": "dataset", "id": "ds-2", "path": "datasets/ds-2", "name": "chat-july", "owner": "ben",
+         "bytes": 51_000_000, "sha256": "0" * 64, "report": report, "created_at": ago(days=1)},
+    ]  # fmt: skip
+
+
+def keys() -> list[dict[str, Any]]:
+    return [
+        {"id": "0123456789ab", "owner": "ann", "scopes": ["admin"], "created_at": ago(days=9), "revoked_at": None},
+        {"id": "ba9876543210", "owner": "ben", "scopes": ["submit"], "created_at": ago(days=8),
+         "revoked_at": ago(days=1)},
+    ]  # fmt: skip
+
+
+def audit() -> list[dict[str, Any]]:
+    return [
+        {"at": ago(minutes=4), "owner": "ann", "key_id": "0123456789ab", "action": "POST /v1/jobs", "target": RUNNING,
+         "remote": "192.0.2.7"}
+    ]  # fmt: skip
+
+
+LISTS = {"/v1/datasets": datasets, "/v1/keys": keys, "/v1/audit": audit}
 
 
 def jobs() -> list[dict[str, Any]]:
@@ -76,20 +133,21 @@ def jobs() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def metrics(steps: int) -> list[dict[str, Any]]:
+def metrics(steps: int, groups: int | None = None, seed: int = 1) -> list[dict[str, Any]]:
     """Groups that start apart and come together while the penalty falls."""
-    rng = np.random.default_rng(5)
-    start = 0.32 + 0.26 * rng.random(len(GROUPS))
-    return [_metrics_row(rng, step, start) for step in range(1, steps + 1)]
+    rng = np.random.default_rng(4 + seed)
+    names = GROUPS if groups is None else tuple(f"group_{number:02}" for number in range(groups))
+    start = 0.32 + 0.26 * rng.random(len(names))
+    return [_metrics_row(rng, step, start, names) for step in range(1, steps + 1)]
 
 
-def _metrics_row(rng: Generator, step: int, start: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _metrics_row(rng: Generator, step: int, start: np.ndarray[Any, Any], names: tuple[str, ...]) -> dict[str, Any]:
     learned = 1 - np.exp(-step / 40)
     true = start + (0.66 - start) * learned
     raw = 1 / (0.05 + true)
-    weights, seen = raw / raw.mean(), np.clip(true + 0.05 * rng.standard_normal(len(GROUPS)), 0, 1)
+    weights, seen = raw / raw.mean(), np.clip(true + 0.05 * rng.standard_normal(len(names)), 0, 1)
     columns = {"utility": true, "weight": weights, "accuracy": seen, "mass_right": true}
-    groups = {name: {field: float(column[g]) for field, column in columns.items()} for g, name in enumerate(GROUPS)}
+    groups = {name: {field: float(column[g]) for field, column in columns.items()} for g, name in enumerate(names)}
     noise = 0.02 * rng.standard_normal(3)
     return {
         "step": step, "steps": STEPS, "epoch": step / 40, "loss": float(1.1 - 0.5 * learned + noise[0]),
@@ -111,7 +169,13 @@ def events(status: str) -> list[dict[str, Any]]:
         (status, f"The job is {status}."),
     ]
     return [
-        {"seq": seq, "at": ago(minutes=13 - seq), "type": kind, "message": message, "data": {}}
+        {
+            "seq": seq,
+            "at": ago(minutes=13 - seq),
+            "type": kind,
+            "message": message,
+            "data": {"plan": plan()} if kind == "validated" else {},
+        }
         for seq, (kind, message) in enumerate(told, 1)
     ]
 
@@ -149,6 +213,7 @@ def cluster() -> dict[str, Any]:
         "ray_version": "2.60.0",
         "nodes": 2,
         "resources": {"CPU": 16.0, "GPU": 1.0, "memory": 1e11},
+        "reserved": {"CPU": 4.0},
         "dashboard": "http://127.0.0.1:8265",
         "jobs": {"running": 1, "queued": 1},
     }

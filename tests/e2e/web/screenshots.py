@@ -14,6 +14,13 @@ from .stub import KEY, World, serving
 
 DESK, PHONE = (1280, 860), (390, 844)
 Scheme = Literal["light", "dark"]
+_PARTS = (
+    ("compare", f"/compare?jobs={data.RUNNING},{data.DONE}", "What was asked differently"),
+    ("clone", f"/new?from={data.DONE}", "Clone with changes"),
+    ("datasets", "/datasets", "chat-june"),
+    ("keys", "/keys", "revoked"),
+    ("audit", "/audit", "192.0.2.7"),
+)
 
 
 def main(folder: Path) -> None:
@@ -21,7 +28,12 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with serving(World()) as world, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        for name, size, scheme in (("light", DESK, "light"), ("dark", DESK, "dark"), ("phone", PHONE, "light")):
+        for name, size, scheme in (
+            ("light", DESK, "light"),
+            ("dark", DESK, "dark"),
+            ("phone", PHONE, "light"),
+            ("phone-dark", PHONE, "dark"),
+        ):
             _pictures(browser, world, folder, name, size, scheme)  # type: ignore[arg-type]
         browser.close()
 
@@ -36,6 +48,11 @@ def _pictures(browser: Browser, world: World, folder: Path, name: str, size: tup
     page.goto(f"{world.url}#/jobs/{data.DONE}/report")
     page.frame_locator("iframe").locator("svg.plot").first.wait_for()
     page.screenshot(path=folder / f"report-{name}.png")
+    for part, route, ready in _PARTS:
+        page.goto(f"{world.url}#{route}")
+        page.get_by_text(ready).first.wait_for()
+        page.wait_for_timeout(300)
+        page.screenshot(path=folder / f"{part}-{name}.png", full_page=True)
     page.close()
 
 

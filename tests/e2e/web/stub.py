@@ -47,6 +47,13 @@ class World:
     refusal: Answer | None = None
     """What every request but that for the cluster is answered instead."""
     page_size: int = 50
+    scopes: tuple[str, ...] = ("read", "submit", "admin")
+    report: dict[str, Any] | None = None
+    """What the report of every job is instead of the canned one."""
+    groups: int | None = None
+    """How many groups the metrics have instead of the usual ones."""
+    bodies: list[Any] = field(default_factory=list)
+    """Of every POST that had one."""
     url: str = ""
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -107,10 +114,24 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._get(url.path, parse_qs(url.query))
 
+    def do_DELETE(self) -> None:
+        self.world.posts.append((self.path, self.headers["Idempotency-Key"]))
+        gone = urlsplit(self.path).path.rsplit("/", 1)[1]
+        self.world.jobs = [job for job in self.world.jobs if job["id"] != gone]
+        self._json(200, {"object": "deleted", "id": gone})
+
     def do_POST(self) -> None:
         self.world.posts.append((self.path, self.headers["Idempotency-Key"]))
+        if length := int(self.headers["Content-Length"] or 0):
+            self.world.bodies.append(json.loads(self.rfile.read(length)))
         if self.world.refusal:
             return self._json(*self.world.refusal)
+        if self.path == "/v1/jobs:validate":
+            return self._json(200, {"object": "validation", "effective": {}, "plan": data.plan()})
+        if self.path == "/v1/jobs":
+            job = data.job("job-" + "f" * 28, self.world.bodies[-1]["spec"]["name"], "validating", progress=None)
+            self.world.jobs.insert(0, job)
+            return self._json(201, job)
         found = _JOB.fullmatch(self.path)
         assert found is not None
         job = self.world.job(found["id"])
@@ -124,8 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _get(self, path: str, query: dict[str, list[str]]) -> None:
         if path == "/v1/cluster":
             return self._json(200, data.cluster())
+        if path == "/v1/me":
+            return self._json(200, data.caller(self.world.scopes))
         if self.world.refusal:
             return self._json(*self.world.refusal)
+        if path in data.LISTS:
+            return self._json(200, {"object": "list", "data": data.LISTS[path]()})
         found = _JOB.fullmatch(path)
         if found is None:
             return self._json(200, self._list(query))
@@ -139,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, query: dict[str, list[str]]) -> dict[str, Any]:
         jobs = [job for job in self.world.jobs if job["status"] in query.get("status", [job["status"]])]
-        jobs = [job for job in jobs if job["owner"] in query.get("owner", [job["owner"]])]
+        jobs = [job for job in jobs if all(job[key] in query.get(key, [job[key]]) for key in ("owner", "kind"))]
         start = int(query.get("after", ["0"])[0])
         end = start + self.world.page_size
         more = end < len(jobs)
@@ -147,7 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _part(self, job: dict[str, Any], rest: str | None, query: dict[str, list[str]]) -> Answer:
         after = int(query.get("after", ["0"])[0])
-        rows = data.metrics(self.world.steps)[max(after, 0) :] if job["kind"] == "train" else []
+        if rest == "report" and job["status"] != "succeeded":
+            return problem(404, "not_found", "Not Found", "The run has no report.json.")
+        seed = int(job["id"][-1], 16)
+        rows = data.metrics(self.world.steps, self.world.groups, seed) if job["kind"] == "train" else []
         parts = {
             None: job,
             "events": {
@@ -156,11 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
                 "has_more": False,
                 "next_cursor": None,
             },
-            "metrics": {"object": "metrics", "data": rows, "next": self.world.steps},
+            "metrics": {"object": "metrics", "data": rows[max(after, 0) :], "next": self.world.steps},
             "checkpoints": {"object": "list", "data": data.checkpoints()},
             "artifacts": {"object": "list", "data": data.artifacts(job["status"])},
         }
-        return 200, _report()[0] if rest == "report" else parts[rest]
+        return 200, (self.world.report or _report()[0]) if rest == "report" else parts[rest]
 
     def _stream(self) -> None:
         last = self.headers["Last-Event-ID"]

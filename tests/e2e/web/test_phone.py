@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from trialign_api.schemas import Artifact, Checkpoint, ClusterOut, EventOut, JobOut
+from trialign_api.callers import CallerOut, KeyOut
+from trialign_api.schemas import Artifact, AuditOut, Checkpoint, ClusterOut, DatasetOut, EventOut, JobOut, Plan
 
 from . import data
 from .conftest import sign_in
@@ -27,6 +28,10 @@ _WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clien
         (f"/jobs/{data.DONE}", "Right for everyone"),
         (f"/jobs/{data.FAILED}", "out_of_memory"),
         (f"/jobs/{data.DONE}/report", "Truth report"),
+        (f"/compare?jobs={data.RUNNING},{data.DONE}", "What was asked differently"),
+        (f"/new?from={data.DONE}", "Clone with changes"),
+        ("/datasets", "chat-june"),
+        ("/audit", "192.0.2.7"),
     ],
 )
 def test_nothing_is_wider_than_a_phone(phone: Page, world: World, route: str, ready: str) -> None:
@@ -73,3 +78,8 @@ def test_the_canned_answers_are_those_of_the_api() -> None:
     for artifact in data.artifacts("succeeded"):
         Artifact.model_validate(artifact, extra="forbid")
     ClusterOut.model_validate(data.cluster(), extra="forbid")
+    Plan.model_validate(data.plan(), extra="forbid")
+    CallerOut.model_validate(data.caller(("read",)), extra="forbid")
+    for shape, rows in ((DatasetOut, data.datasets()), (KeyOut, data.keys()), (AuditOut, data.audit())):
+        for row in rows:
+            shape.model_validate(row, extra="forbid")

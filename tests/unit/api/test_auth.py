@@ -50,6 +50,25 @@ async def test_a_reader_cannot_submit(control: Plane) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
+@pytest.mark.parametrize(("scope", "held"), [("read", 1), ("submit", 2), ("admin", 3)])
+async def test_a_key_says_whose_it_is_and_what_it_may(control: Plane, scope: str, held: int) -> None:
+    ada = await control.key("ada", scope)
+    told = (await control.client.get("/v1/me", headers=ada)).json()
+    assert (told["owner"], told["scopes"]) == ("ada", ["read", "submit", "admin"][:held])
+    assert told["key_id"] == ada["Authorization"].split("_")[1]
+
+
+async def test_only_an_admin_lists_the_keys_and_none_shows_its_secret(control: Plane) -> None:
+    ada, admin = await control.key("ada", "submit"), await control.key("root", "admin")
+    assert (await control.client.get("/v1/keys", headers=ada)).status_code == 403
+    answer = await control.client.get("/v1/keys", headers=admin)
+    assert [(key["owner"], key["scopes"]) for key in answer.json()["data"]] == [
+        ("ada", ["submit"]),
+        ("root", ["admin"]),
+    ]
+    assert ada["Authorization"].rpartition("_")[2] not in answer.text
+
+
 async def test_only_an_admin_reads_the_audit_which_names_who_changed_what(control: Plane) -> None:
     ada, admin = await control.key("ada", "submit"), await control.key("root", "admin")
     job = await control.submit(ada)
