@@ -171,12 +171,15 @@ class Page(Out, Generic[Item]):
 
 
 class MemoryEstimate(Out):
-    """Bytes that one learner worker needs, as far as they can be known beforehand."""
+    """Bytes that one learner worker needs at least, by the model's configuration: the figures of `trialign plan`."""
 
+    process: int
+    """Python and its libraries, or a CUDA context."""
     weights: int
-    adapter: int
-    """Trainable parameters with gradients and optimizer states, in float32, partitioned by the ZeRO stage."""
+    optimizer: int
+    """Gradient of what is trained, and a part of its float32 copies and optimizer states."""
     activations: int
+    """Of a pass of `learner.tokens_per_pass`, or of the longest response; a worker with more memory takes more."""
     total: int
 
 

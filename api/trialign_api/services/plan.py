@@ -8,7 +8,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from trialign_api.schemas import MemoryEstimate, Plan
+from trialign_api.schemas import Plan
 from trialign_ray.config.derived import derive, reserved
 from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
@@ -20,11 +20,8 @@ from trialign_ray.errors import ModelError, naming
 from trialign_ray.evaluation.gates import gates_of
 from trialign_ray.io.storage import locate, reading
 
-_BYTES = {"bfloat16": 2, "float32": 4}
 _OWN = {"CPU": 1.0}
 """Of the own process of an audit or a collection (`cpus` in the table of kinds)."""
-_TRAINED_BYTES = 16
-"""A trainable parameter: float32 master weight, gradient and the two moments of AdamW."""
 
 
 def nothing(spec: Any) -> Plan:
@@ -33,25 +30,25 @@ def nothing(spec: Any) -> Plan:
 
 
 def train(spec: TrainSpec) -> Plan:
-    """Steps, batch and memory of a training run. Raises DataError, ModelError and SpecError."""
+    """Steps and batch of a training run. Raises DataError, ModelError and SpecError."""
     with naming("logs"):
         dataset = open_dataset(spec.logs)
         found = training_set(spec, dataset)
         groups, questions = found.groups, found.questions
-        longest = longest_tokens(dataset)
+        data = {"rows": dataset.manifest.rows, "groups": list(groups), "training_questions": len(questions)}
+        data |= {"longest_tokens": longest_tokens(dataset)}
     numbers = derive(spec, len(questions), len(groups))
     if spec.evaluation is not None:
         held_out, _ = _game(spec.evaluation.questions, spec.evaluation.groups, "evaluation.")
         with naming("logs"):
             refuse_held_out(questions, spec.logs, held_out, spec.evaluation.questions)
-    shape = _model_shape(spec.model)
+    _check_model(spec.model)
     derived = {name: getattr(numbers, name) for name in numbers.__slots__}
     return Plan(
         kind=spec.kind,
-        data={"rows": dataset.manifest.rows, "groups": list(groups), "training_questions": len(questions)},
+        data=data,
         derived=derived,
         needs=reserved(spec.learner, len(groups)),
-        memory=_memory(spec, shape, numbers.most_responses_per_step, longest),
         warnings=_train_warnings(spec, groups),
     )
 
@@ -61,7 +58,7 @@ def audit(spec: AuditSpec) -> Plan:
     questions, groups = _game(spec.questions, spec.groups)
     gates_of(spec, groups)
     if spec.model is not None:
-        _model_shape(spec.model)
+        _check_model(spec.model)
     asked = asked_questions(questions, spec.split, spec.questions)
     return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, 1, _needs(spec))
 
@@ -70,7 +67,7 @@ def collect(spec: CollectSpec) -> Plan:
     """Prompts of a collection. Raises DataError, ModelError and SpecError."""
     questions, groups = _game(spec.questions, spec.groups)
     if spec.endpoint is None:  # else the folder holds a tokenizer, and perhaps no weights
-        _model_shape(spec.model)
+        _check_model(spec.model)
     asked = asked_questions(questions, spec.split, spec.questions)
     return _prompts(spec.kind, len(asked), len(groups.names), spec.samples, spec.turns, _needs(spec))
 
@@ -101,22 +98,20 @@ def _prompts(kind: str, questions: int, groups: int, samples: int, turns: int, n
     return Plan(kind=kind, data={"questions": questions, "groups": groups}, derived=derived, needs=dict(needs))
 
 
-def _model_shape(model: str) -> dict[str, Any]:
-    """The model's config.json with the bytes of its weights as 'weight_bytes'; raises ModelError."""
+def _check_model(model: str) -> None:
+    """Raises ModelError where the folder holds no model."""
     folder = locate(model)
     with naming("model"), reading(folder.uri):
         if not folder.child("config.json").exists():
             raise ModelError(f"{model}: no config.json. Give a folder that holds a Hugging Face model.")
         with folder.filesystem.open_input_stream(folder.child("config.json").path) as stream:
-            shape = _shape(model, stream.read())
+            _check_shape(model, stream.read())
         files = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
-        weights = sum(file.size for file in files if file.base_name.endswith(".safetensors"))
-        if not weights:
+        if not any(file.size for file in files if file.base_name.endswith(".safetensors")):
             raise ModelError(f"{model}: no .safetensors file. Save the model with save_pretrained().")
-    return {**shape, "weight_bytes": weights}
 
 
-def _shape(model: str, text: bytes) -> dict[str, Any]:
+def _check_shape(model: str, text: bytes) -> None:
     try:
         shape = json.loads(text)
         sizes = [shape.get(name, 0) for name in ("hidden_size", "num_hidden_layers")]
@@ -124,26 +119,6 @@ def _shape(model: str, text: bytes) -> dict[str, Any]:
         sizes = [None]
     if not all(isinstance(size, int) for size in sizes):
         raise ModelError(f"{model}: config.json is not that of a Hugging Face model. Save it with save_pretrained().")
-    return {**shape}
-
-
-def _memory(spec: TrainSpec, shape: dict[str, Any], responses: int, length: int) -> MemoryEstimate:
-    """Per worker, in bytes.
-
-    Activations: 34 bytes a hidden unit, token and layer (Korthikanti et al. 2022, without attention scores), of which
-    checkpointing keeps 2.
-    """
-    size, workers = _BYTES[spec.learner.dtype], spec.learner.workers
-    hidden, layers = shape.get("hidden_size", 0), shape.get("num_hidden_layers", 0)
-    stored = _BYTES.get(str(shape.get("dtype", shape.get("torch_dtype"))), 2)
-    weights = shape["weight_bytes"] * size // stored // (workers if spec.learner.zero_stage == 3 else 1)
-    adapter = 14 * layers * hidden * spec.lora.rank * _TRAINED_BYTES // workers
-    per_token = 2 if spec.learner.activation_checkpointing else 34
-    tokens = responses * length // workers
-    activations = per_token * tokens * hidden * layers * size // 2
-    return MemoryEstimate(
-        weights=weights, adapter=adapter, activations=activations, total=weights + adapter + activations
-    )
 
 
 def _train_warnings(spec: TrainSpec, groups: tuple[str, ...]) -> list[str]:
