@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, get_args
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -40,10 +40,10 @@ async def create_file(request: Request, svc: Svc, change: Changing) -> Response:
     async with svc.files.incoming(change.who) as arriving:
         form = await read_form(request, "file", arriving.receive)
         purpose = _purpose(form.fields.pop("purpose", ""))
-        expires_at = _expiry(form.fields)
+        lifetime = _lifetime(form.fields)
         if form.fields:
             raise refused(min(form.fields), "is not known here; leave it out")
-        return await keep(change, arriving, Wanted(purpose, form.file, expires_at))
+        return await keep(change, arriving, Wanted(purpose, form.file, lifetime))
 
 
 @router.get("/files", responses=ANY)
@@ -89,7 +89,7 @@ async def keep(change: Change, arriving: Incoming, wanted: Wanted) -> Response:
     assert upload is not None  # noqa: S101 the form had a file
     row = await files.check(upload, wanted)
     fingerprint = hashlib.sha256(f"{upload.sha256} {wanted.name} {wanted.purpose}".encode()).hexdigest()
-    answer = await change.do(200, lambda session: files.add(session, change.who, upload, row), fingerprint)
+    answer = await change.do(200, lambda session: files.add(session, arriving, row, wanted), fingerprint)
     arriving.kept = "idempotency-replayed" not in answer.headers
     return answer
 
@@ -112,7 +112,7 @@ def _purpose(given: str) -> Purpose:
     raise refused("purpose", f"must be one of {', '.join(PURPOSES)}")
 
 
-def _expiry(fields: dict[str, str]) -> datetime | None:
+def _lifetime(fields: dict[str, str]) -> timedelta | None:
     """Takes the two fields of `expires_after` out of the form."""
     anchor, given = fields.pop("expires_after[anchor]", None), fields.pop("expires_after[seconds]", None)
     if anchor is None and given is None:
@@ -121,4 +121,4 @@ def _expiry(fields: dict[str, str]) -> datetime | None:
         raise refused("expires_after.anchor", "must be 'created_at'")
     if given is None or not _WHOLE.fullmatch(given) or not _SHORTEST <= int(given) <= _LONGEST:
         raise refused("expires_after.seconds", f"must be a whole number from {_SHORTEST} to {_LONGEST}")
-    return datetime.now(UTC) + timedelta(seconds=int(given))
+    return timedelta(seconds=int(given))

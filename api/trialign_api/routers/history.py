@@ -103,7 +103,10 @@ async def list_artifacts(job: SeenJob) -> ListOf[Artifact]:
 
 @router.get("/adapter", responses={**_FILE, **ANY}, response_class=StreamingResponse)
 async def get_adapter(job: SeenJob) -> StreamingResponse:
-    """The adapter as one tar archive, or those of all groups; an upload takes it as it is."""
+    """The adapter, those of all groups, or the model where all weights were trained, as one tar archive.
+
+    An upload takes it as it is.
+    """
     found = await threads.call(runs.adapter, job.run, storage=job.run)
     if found is None:
         raise ApiError.not_found("adapter")

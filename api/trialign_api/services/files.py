@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -43,7 +43,8 @@ class Wanted:
 
     purpose: Purpose
     name: str
-    expires_at: datetime | None = None
+    lifetime: timedelta | None = None
+    """After which it is deleted."""
 
     def __post_init__(self) -> None:
         """Raises ApiError."""
@@ -110,7 +111,7 @@ class Files:
         """Open the upload, confined, and put what it holds in its place; the row to store. Raises ApiError."""
         file = upload.file.with_name(f"upload.{wanted.ending}")
         named = replace(upload, file=upload.file.rename(file))
-        row = DatasetRow(name=wanted.name, purpose=wanted.purpose, expires_at=wanted.expires_at)
+        row = DatasetRow(name=wanted.name, purpose=wanted.purpose)
         if wanted.purpose == LOGS:
             (file.parent / _CONTENT).hardlink_to(file)  # an import deletes the upload
             row.report = await self.datasets.check(named, Reading({}, ()), strict=False)
@@ -122,9 +123,12 @@ class Files:
         row.report, row.path = found["report"], found["path"]
         return row
 
-    async def add(self, session: AsyncSession, who: Principal, upload: Upload, row: DatasetRow) -> FileOut:
+    async def add(self, session: AsyncSession, arriving: Incoming, row: DatasetRow, wanted: Wanted) -> FileOut:
         """Store what `check` has found."""
-        return file_out(await self.datasets.store_row(session, who, upload, row))
+        assert arriving.upload is not None  # noqa: S101 it was checked
+        await self.datasets.store_row(session, arriving.who, arriving.upload, row)
+        row.expires_at = None if wanted.lifetime is None else row.created_at + wanted.lifetime
+        return file_out(row)
 
     async def list(
         self, who: Principal, purpose: str | None, after: str | None, limit: int, *, oldest_first: bool

@@ -17,12 +17,13 @@ from trialign_ray.io.storage import Location, locate, reading
 
 _CHUNK = 1 << 18
 _REPORT_BYTES = 32 << 20
-_METRICS, _ADAPTER = "metrics.jsonl", "adapter/"
+_METRICS, _TRAINED = "metrics.jsonl", ("adapter/", "model/")
 _STATE_BYTES = 1 << 20
 _ARTIFACT = re.compile(
-    r"(spec\.json|metrics\.jsonl|report\.(json|html)|adapter/([a-z0-9_]{1,40}/)?[A-Za-z0-9_-]{1,80}\.(safetensors|json|md))"
+    r"spec\.json|metrics\.jsonl|report\.(json|html)|(adapter/([a-z0-9_]{1,40}/)?|model/)"
+    r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}\.(safetensors|json|md|txt|model|jinja)"
 )
-"""Adapters leave as safetensors: a pickle could run code where it is loaded."""
+"""Adapters and models leave as safetensors: a pickle could run code where it is loaded."""
 _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
@@ -56,13 +57,12 @@ def steps(run: str | None) -> list[tuple[int, Checkpoint]]:
 
 
 def adapter(run: str | None) -> archive.Packed | None:
-    """The adapter's files as one archive; None while there are none."""
-    inside = [one for one in artifacts(run) if one.name.startswith(_ADAPTER)]
+    """The files of the adapter, or of the model where all weights were trained, as one archive; None of no files."""
+    inside = [one for one in artifacts(run) if one.name.startswith(_TRAINED)]
     if run is None or not inside:
         return None
     root = locate(run)
-    members = [archive.Member(one.name.removeprefix(_ADAPTER), root.child(one.name), one.bytes) for one in inside]
-    return archive.tar(members)
+    return archive.tar([archive.Member(one.name.partition("/")[2], root.child(one.name), one.bytes) for one in inside])
 
 
 def packed(run: str | None, name: str) -> archive.Packed | None:
@@ -78,8 +78,9 @@ def artifacts(run: str | None) -> list[Artifact]:
         return []
     with reading(location.uri):
         infos = list(location.filesystem.get_file_info(fs.FileSelector(location.path)))
-        if location.child("adapter").exists():
-            infos += location.filesystem.get_file_info(fs.FileSelector(location.child("adapter").path, recursive=True))
+        for folder in _TRAINED:
+            inside = fs.FileSelector(location.child(folder.rstrip("/")).path, allow_not_found=True, recursive=True)
+            infos += location.filesystem.get_file_info(inside)
         named = {info.path.removeprefix(location.path.rstrip("/") + "/"): info.size for info in infos}
         sizes = {name: size for name, size in sorted(named.items()) if _ARTIFACT.fullmatch(name)}
         if _METRICS in sizes:

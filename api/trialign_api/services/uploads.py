@@ -160,7 +160,8 @@ class Uploads:
         if body.md5 not in (None, md5.hexdigest()) or body.sha256 not in (None, whole):
             field = "md5" if body.md5 not in (None, md5.hexdigest()) else "sha256"
             raise refused(field, "is not that of the parts together; send again what was damaged")
-        return Wanted(_purpose(row.purpose), row.name, row.file_expires_at)
+        lifetime = row.file_expires_at - row.created_at if row.file_expires_at else None
+        return Wanted(_purpose(row.purpose), row.name, lifetime)
 
     async def closing(self, who: Principal, upload_id: str, arriving: Incoming, wanted: Wanted) -> Action:
         """What stores the file that was joined, once its check has let it pass; raises ApiError."""
@@ -169,7 +170,7 @@ class Uploads:
         row = await self.files.check(upload, wanted)
 
         async def store(session: AsyncSession) -> UploadOut:
-            await self.files.add(session, who, upload, row)
+            await self.files.add(session, arriving, row, wanted)
             return await self.close(session, who, upload_id, row)
 
         return store

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +13,12 @@ from typer.testing import CliRunner, Result
 
 from tests.unit.api.test_client import InProcess
 from tests.unit.api.test_datasets import lines
+from tests.unit.api.test_uploads import ADAPTER
 from tests.unit.data.samples import row
 from trialign_api import client
+from trialign_api.client import Client
 from trialign_ray.cli.app import app
+from trialign_ray.errors import ClusterError
 
 
 class Shared(InProcess):
@@ -70,3 +75,77 @@ def test_logs_are_uploaded_listed_shown_and_deleted(trialign: Callable[..., Resu
     assert trialign("datasets", "upload", "mine.jsonl", "--map", "turn").exit_code == 1
     assert trialign("datasets", "upload", "spec.yaml").exit_code == 2
     assert trialign("datasets", "upload", "none.jsonl").exit_code == 2
+
+
+def test_rows_that_were_set_aside_are_downloaded(trialign: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_bytes(lines(row(), row(group="nurse_kenya", turn=0)))
+    path = trialign("datasets", "upload", "mine.jsonl").stdout.strip()
+    assert trialign("datasets", "rejects", path, "--output", "rejects.jsonl").exit_code == 0
+    [rejected] = (tmp_path / "rejects.jsonl").read_text().splitlines()
+    assert "turn" in rejected
+    (tmp_path / "good.jsonl").write_bytes(lines(row()))
+    whole = trialign("datasets", "upload", "good.jsonl").stdout.strip()
+    none = trialign("datasets", "rejects", whole, "--output", "none.jsonl")
+    assert (none.exit_code, "no row of it was set aside" in none.stderr) == (1, True)
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_inputs_are_uploaded_in_parts_listed_downloaded_and_deleted(
+    trialign: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_PART_BYTES", 700)
+    (tmp_path / "mine").mkdir()
+    for name, data in ADAPTER.items():
+        (tmp_path / "mine" / name).write_bytes(data)
+    made = trialign("files", "upload", "mine", "--purpose", "adapter")
+    assert made.exit_code == 0, made.stderr
+    path = made.stdout.strip()
+    [listed] = json.loads(trialign("files", "list", "--json").stdout)
+    assert (path, listed["filename"], listed["purpose"]) == (f"files/{listed['id']}", "mine.tar", "adapter")
+    assert path in trialign("files", "list").stdout
+    assert trialign("files", "download", path, "--output", "back.tar").exit_code == 0
+    with tarfile.open(tmp_path / "back.tar") as archive:
+        assert archive.getnames() == sorted(ADAPTER)
+    assert "is deleted" in trialign("files", "delete", path).stdout
+    for wrong in (("mine", "--purpose", "model"), ("mine", "--purpose", "x"), ("missing", "--purpose", "model")):
+        assert trialign("files", "upload", *wrong).exit_code != 0
+
+
+def test_an_upload_goes_on_behind_the_parts_that_are_there(
+    trialign: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_PART_BYTES", 200)
+    (tmp_path / "mine.jsonl").write_bytes(lines(row(), row(group="nurse_kenya")))
+    real = Client._part
+    sent: list[bytes] = []
+
+    def breaks(self: Client, upload_id: str, data: bytes) -> str:
+        if len(sent) == 2:
+            raise ClusterError("the line is cut")
+        sent.append(data)
+        return real(self, upload_id, data)
+
+    monkeypatch.setattr(Client, "_part", breaks)
+    broken = trialign("files", "upload", "mine.jsonl", "--purpose", "fine-tune")
+    assert (broken.exit_code, "the line is cut" in broken.stderr) == (ClusterError.exit_status, True)
+    upload = re.search(r"upload-[0-9a-f]{28}", broken.stderr)
+    assert upload is not None
+    again: list[bytes] = []
+
+    def counted(self: Client, upload_id: str, data: bytes) -> str:
+        again.append(data)
+        return real(self, upload_id, data)
+
+    monkeypatch.setattr(Client, "_part", counted)
+    done = trialign("files", "upload", "mine.jsonl", "--purpose", "fine-tune", "--resume", upload[0])
+    assert done.stdout.startswith("files/file-"), done.stderr
+    assert b"".join([*sent, *again]) == (tmp_path / "mine.jsonl").read_bytes()
+
+
+def test_a_job_has_a_priority_and_a_time_of_its_own(trialign: Callable[..., Result]) -> None:
+    given = ("--priority", "7", "--max-seconds", "60", "--json")
+    made = json.loads(trialign("jobs", "submit", "spec.yaml", *given).stdout)
+    assert (made["priority"], made["max_seconds"]) == (7, 60)
+    refused = trialign("jobs", "submit", "spec.yaml", "--priority", "101")
+    assert (refused.exit_code, "/body/priority" in refused.stderr) == (1, True)
+    assert "There is no adapter" in trialign("jobs", "adapter", made["id"], "--output", "out").stderr

@@ -304,3 +304,18 @@ async def test_a_request_with_an_idempotency_key_is_done_once(control: Plane, wo
             for _ in range(2)
         ]
         assert jobs[0].id == jobs[1].id
+
+
+async def test_where_all_weights_are_trained_the_model_is_downloaded(control: Plane, world: World) -> None:
+    ada = await control.key("ada", "submit")
+    async with sdk(control, ada) as client:
+        job = await created(client, world)
+        run = (await end(control, ada, "job-" + job.id.removeprefix("ftjob-")))["run"]
+        Path(run, "adapter").rename(Path(run, "model"))
+        Path(run, "model", "model.safetensors.index.json").write_text("{}")
+        Path(run, "model", "pickle.bin").write_text("no")
+        done = await client.fine_tuning.jobs.retrieve(job.id)
+        archive = (await client.files.content(done.result_files[0])).content
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            assert "model.safetensors.index.json" in opened.getnames()
+            assert "pickle.bin" not in opened.getnames()
