@@ -1,4 +1,4 @@
-"""`trialign logs import|validate|show|turns`: import, validate and inspect offline logs."""
+"""`trialign logs import|validate|preview|show|turns`: import, validate and inspect offline logs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Import, validate and inspect offline logs.", no_args_is_help=True)
 
-Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="JSONL, Parquet or log datasets.")]
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders or patterns, or log datasets.")]
 Model = Annotated[str | None, Option(help="Folder of a model: its tokenizer gives token ids to rows without.")]
 Questions = Annotated[str | None, Option(help="Question set: names answers, and scores rows without rewards.")]
 Groups = Annotated[str | None, Option(help="Group set: rows of other groups are bad.")]
@@ -27,6 +27,10 @@ Template = Annotated[
     list[str] | None, Option(metavar="NAME=VALUE", help="With --model: chat template argument, enable_thinking=false.")
 ]
 MaxRejected = Annotated[float, Option(min=0, max=1, help="Fail where a larger share of the rows is bad.")]
+
+Processes = Annotated[
+    int | None, Option(min=1, help="Check rows of the log schema in this many processes; by default one for each core.")
+]
 
 
 @app.command("import")
@@ -43,9 +47,11 @@ def import_command(
     max_rejected: MaxRejected = 0.5,
     reject_file: Annotated[str | None, Option(help="File for bad rows; by default OUTPUT.rejects.jsonl.")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the dataset and the reject file.")] = False,
+    processes: Processes = None,
 ) -> None:
     """Import logs into one dataset. Every row is imported, or rejected with its reason; none is lost."""
     from trialign_ray.data.importers import import_logs
+    from trialign_ray.data.processes import cores
 
     report = import_logs(
         sources,
@@ -56,6 +62,7 @@ def import_command(
         max_rejected=max_rejected,
         reject_file=reject_file,
         overwrite=overwrite,
+        processes=processes or cores(),
     )
     typer.echo(_imported(report, output))
 
@@ -69,9 +76,11 @@ def validate_command(
     groups: Groups = None,
     map_: fields.Map = None,
     ignore: fields.Ignore = None,
+    processes: Processes = None,
 ) -> None:
     """Check logs without writing: one dataset as it stands, or files as `import` with these options takes them."""
     from trialign_ray.data.importers import validate_sources
+    from trialign_ray.data.processes import cores
     from trialign_ray.data.validation import validate_logs
     from trialign_ray.errors import RowError
     from trialign_ray.io.storage import locate
@@ -80,11 +89,36 @@ def validate_command(
         found = validate_logs(sources[0])
     else:
         found = validate_sources(
-            sources, _completion(model, questions, ignore, template, fields.paths(map_)), groups=_names(groups)
+            sources,
+            _completion(model, questions, ignore, template, fields.paths(map_)),
+            groups=_names(groups),
+            processes=processes or cores(),
         )
     typer.echo(_validated(found))
     if not found.ok:
         raise RowError(list(found.problems), f"{found.bad_rows} of {found.rows} rows are bad. Fix the rows.")
+
+
+@app.command("preview")
+def preview_command(
+    sources: Sources,
+    model: Model = None,
+    template: Template = None,
+    questions: Questions = None,
+    groups: Groups = None,
+    map_: fields.Map = None,
+    ignore: fields.Ignore = None,
+    rows: Annotated[int, Option(min=0, help="Show this many rows as they would be stored.")] = 3,
+    most: Annotated[int, Option(min=1, help="Read at most this many rows of the sources.")] = 10_000,
+    as_json: Annotated[bool, Option("--json", help="Write it as JSON.")] = False,
+) -> None:
+    """Say what `import` with these options would make of logs, and write nothing."""
+    from trialign_ray.cli.preview_text import as_object, as_text
+    from trialign_ray.data.preview import preview
+
+    completion = _completion(model, questions, ignore, template, fields.paths(map_))
+    found = preview(sources, completion, groups=_names(groups), shown=rows, most=most)
+    typer.echo(as_object(found) if as_json else as_text(found))
 
 
 @app.command("show")
@@ -162,6 +196,9 @@ def _names(groups: str | None) -> tuple[str, ...] | None:
 
 def _imported(report: ImportReport, output: str) -> str:
     lines = [f"{output}: {report.rows_imported} of {report.rows_in} rows imported"]
+    lines += [
+        f"{rows} rows recognised as {name}: {why}" for name, (why, rows) in report.shapes.items() if name != "log"
+    ]
     if report.rows_rejected:
         lines += [f"{report.rows_rejected} rows rejected, see {report.reject_file}:", *_counts(report.reject_counts)]
     lines += [f"ignored field '{name}' of {rows} rows" for name, rows in report.ignored.items()]

@@ -120,7 +120,7 @@ class ColumnWriter:
             column = table[name].combine_chunks()
             if pa.types.is_string(column.type):
                 self.numbers(f"{name}.given", pc.is_valid(column).to_numpy(zero_copy_only=False))
-                self.lists(name, *_bytes_of(pc.fill_null(column, "")))
+                self.lists(name, *bytes_of(pc.fill_null(column, "")))
             elif pa.types.is_list(column.type):
                 self.lists(name, column.flatten().to_numpy(), pc.list_value_length(column).to_numpy().astype(np.int64))
             else:
@@ -175,7 +175,8 @@ class Columns:
         return np.frombuffer(self._maps[-1], dtype)
 
 
-def _bytes_of(column: pa.Array) -> tuple[Array, Ints]:
+def bytes_of(column: pa.Array) -> tuple[Array, Ints]:
+    """The UTF-8 bytes of texts, one behind the other, and how many each has."""
     large = column.cast(pa.large_binary())
     _, offsets, values = large.buffers()
     offset_r = np.frombuffer(offsets, np.int64)[large.offset : large.offset + len(large) + 1]

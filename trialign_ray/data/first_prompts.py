@@ -44,6 +44,16 @@ class FirstPrompts:
         self._moved += 1
         self._example = self._example or f"{raw.file}:{raw.row}"
 
+    def takes(self, firsts: Mapping[tuple[str, str], Row]) -> bool:
+        """Remember prompts by question and group; False, and none is, where an earlier one is another."""
+        asked = {key: json.dumps(own) for key, own in firsts.items()}
+        for key, own in asked.items():
+            found = self._database.rows('SELECT asked FROM prompt WHERE question = ? AND "group" = ?', *key)
+            if found and found != [(own,)]:
+                return False
+        self._database.insert("prompt", [(*key, own) for key, own in asked.items()])
+        return True
+
     def notes(self) -> tuple[str, ...]:
         """How many rows were put behind another prompt."""
         if not self._moved:

@@ -12,14 +12,19 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trialign_ray.data.fields import FIELD_CHECKS, FieldFault
 from trialign_ray.data.manifest import Manifest, check_groups
 from trialign_ray.data.normalisation import Completer, Completion
-from trialign_ray.data.readers import RawRow, read_rows
+from trialign_ray.data.plain_index import PlainIndex
+from trialign_ray.data.plain_rows import Plain, plain
+from trialign_ray.data.processes import mapped
+from trialign_ray.data.readers import Chunk, RawRow, read_chunks
 from trialign_ray.data.rejects import Rejects
 from trialign_ray.data.row_index import Untrained
 from trialign_ray.data.schema import SCHEMA
+from trialign_ray.data.shapes import AS_LOG, LOG
 from trialign_ray.data.validation import DatasetChecks, Tally, Validation, row_faults
 from trialign_ray.data.writer import LogWriter
 from trialign_ray.errors import DataError, RowProblem
@@ -47,6 +52,8 @@ class ImportReport:
     """Imported rows that can never train."""
     ignored: Mapping[str, int]
     """Field that the caller had ignored -> rows that had it."""
+    shapes: Mapping[str, tuple[str, int]]
+    """Shape of the sources' rows -> by what it was recognised, and how many rows have it."""
     manifest: Manifest
 
 
@@ -60,13 +67,15 @@ def import_logs(
     max_rejected: float = 0.5,
     reject_file: LocationLike | None = None,
     overwrite: bool = False,
+    processes: int = 1,
 ) -> ImportReport:
     """Import `sources` (files or datasets, see `read_rows`) into a new log dataset at `target`.
 
     `groups` names the groups in order, the control first, and rows of others are bad; without it they are those seen,
     the control first. Under `strict` any bad row refuses the import, otherwise a larger share of them than
     `max_rejected`; fewer go to `reject_file`, by default `<target>.rejects.jsonl`. `overwrite` replaces the dataset and
-    the reject file.
+    the reject file. Rows of the schema that need no completing are checked in `processes`; with more than one the
+    caller's main module must be importable, as for any new process of Python.
 
     Raises RowError (too many bad rows, or no good row), DataError (unreadable source, target in use, no rows) and
     SpecError (a path to what is no field); nothing is written then.
@@ -77,8 +86,13 @@ def import_logs(
         Rejects(reject_file, strict=strict, max_share=max_rejected, overwrite=overwrite) as rejects,
         LogWriter(target, overwrite=overwrite) as writer,
     ):
-        for batch in _batches(chain.from_iterable(map(read_rows, sources)), _BATCH_ROWS):
-            writer.write(pa.Table.from_pylist(_good_rows(batch, checker, rejects), schema=SCHEMA))
+        for chunk, table in checker.taken(sources, processes):
+            if table is not None:
+                rejects.tally.rows += table.num_rows
+                writer.write(table)
+                continue
+            for batch in _batches(chunk.rows(), _BATCH_ROWS):
+                writer.write(pa.Table.from_pylist(_good_rows(batch, checker, rejects), schema=SCHEMA))
         _check_counts(rejects.tally, writer.rows, sources)
         written_rejects = rejects.commit()
         manifest = writer.commit(groups)
@@ -86,13 +100,21 @@ def import_logs(
 
 
 def validate_sources(
-    sources: Sequence[LocationLike], completion: Completion | None = None, *, groups: Sequence[str] | None = None
+    sources: Sequence[LocationLike],
+    completion: Completion | None = None,
+    *,
+    groups: Sequence[str] | None = None,
+    processes: int = 1,
 ) -> Validation:
     """What `import_logs` would say of `sources`, writing nothing; raises DataError for an unreadable source."""
     checker, tally = RowChecker(completion or Completion(), groups), Tally()
-    for raw in chain.from_iterable(map(read_rows, sources)):
-        for _, faults in checker.check(raw):
-            tally.add(raw, faults)
+    for chunk, table in checker.taken(sources, processes):
+        if table is not None:
+            tally.rows += table.num_rows
+            continue
+        for raw in chunk.rows():
+            for _, faults in checker.check(raw):
+                tally.add(raw, faults)
     return tally.outcome(checker.warnings(), checker.untrained())
 
 
@@ -110,11 +132,40 @@ class RowChecker:
         self._completer = Completer(completion)
         self._checks = DatasetChecks(names, spared)
         self._spared = spared
+        self._plain = PlainIndex(self._checks.index, self._completer.prompts, names)
+        completes = completion.scorer is not None or completion.paths or completion.ignore or spared
+        self._takes_tables = not completes
+        """Whether rows can be good as they come."""
+
+    def taken(self, sources: Sequence[LocationLike], processes: int) -> Iterator[tuple[Chunk, pa.Table | None]]:
+        """Chunks of the sources, with their rows in SCHEMA where all are whole and good; others are yet to be checked.
+
+        Raises DataError.
+        """
+        chunks = chain.from_iterable(map(read_chunks, sources))
+        if not self._takes_tables:
+            yield from ((chunk, None) for chunk in chunks)
+            return
+        for chunk, found in mapped(plain, chunks, processes):
+            yield chunk, found.table if found is not None and self._take(chunk, found) else None
+
+    def _take(self, chunk: Chunk, found: Plain) -> bool:
+        if not self._plain.takes(found, chunk.file, chunk.first):
+            return False
+        self._checks.groups.update(pc.unique(found.table["group"]).to_pylist())
+        self._completer.shapes[LOG] += found.table.num_rows
+        self._completer.marks.setdefault(LOG, AS_LOG)
+        return True
 
     @property
     def ignored(self) -> Mapping[str, int]:
         """Field that the caller had ignored -> rows that had it."""
         return dict(self._completer.ignored)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[str, int]]:
+        """Shape of rows -> by what the first was recognised, and how many there are; the most frequent first."""
+        return {name: (self._completer.marks[name], rows) for name, rows in self._completer.shapes.most_common()}
 
     def check(self, raw: RawRow) -> Iterator[tuple[dict[str, Any], list[FieldFault]]]:
         """The completed rows that a row of a source holds, one for each response, and what is wrong with each."""
@@ -153,7 +204,7 @@ _SOURCES = {
     "response": ("messages",),
     "response_ids": ("messages", "response"),
     "answer_kind": ("messages", "response", "question_id"),
-    "kind": ("references",),
+    "kind": ("references", "question_id"),
     "sample": ("question_id", "group", "protocol", "turn"),
     "reward_truth": ("messages", "response", "question_id"),
     "reward_preference": ("messages", "response", "preference"),
@@ -216,5 +267,6 @@ def _report(tally: Tally, checker: RowChecker, manifest: Manifest, reject_file: 
         warnings=checker.warnings(),
         untrained=checker.untrained(),
         ignored=checker.ignored,
+        shapes=checker.shapes,
         manifest=manifest,
     )

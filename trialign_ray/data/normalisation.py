@@ -25,7 +25,7 @@ from trialign_ray.data.first_prompts import FirstPrompts
 from trialign_ray.data.readers import RawRow
 from trialign_ray.data.repeats import Repeats
 from trialign_ray.data.row_index import SampleCounter
-from trialign_ray.data.shapes import brought
+from trialign_ray.data.shapes import brought, recognise, unpacked
 from trialign_ray.errors import TrialignError
 from trialign_ray.rewards.verifiers import canonical
 
@@ -93,9 +93,14 @@ class Completer:
         self._completion = completion
         self._samples = SampleCounter()
         self._repeats = Repeats()
-        self._prompts = FirstPrompts()
+        self.prompts = FirstPrompts()
+        """Of the groups' questions."""
         self.ignored: Counter[str] = Counter()
         """Dropped field -> rows that had it."""
+        self.shapes: Counter[str] = Counter()
+        """Shape, see `shapes.SHAPES` -> rows of the source that have it."""
+        self.marks: dict[str, str] = {}
+        """Shape -> by what its first row was recognised."""
 
     def rows(self, raw: RawRow) -> Iterator[tuple[dict[str, Any], list[FieldFault]]]:
         """The rows of one response each that a row of the source holds, completed, and what is wrong with each."""
@@ -105,7 +110,11 @@ class Completer:
         kept = {name: value for name, value in given.items() if name not in ignore}
         self.ignored.update(given.keys() - kept.keys())
         spent = used(raw.value, paths)
-        for each in brought(kept, ignore):
+        kept = unpacked(kept)
+        shape, why = recognise(kept)
+        self.shapes[shape] += 1
+        self.marks.setdefault(shape, why)
+        for each in brought(kept, shape, ignore):
             self.ignored.update(each.left - spent)
             rest = {name: value for name, value in each.row.items() if name not in spent}
             row = rest | {name: value for name, value in found.items() if name in FIELD_CHECKS and name not in rest}
@@ -114,7 +123,7 @@ class Completer:
     def notes(self) -> tuple[str, ...]:
         """What was done to rows that the user should know of, a sentence each."""
         settled = () if self._completion.scorer is None else self._completion.scorer.notes()
-        return (*settled, *self._prompts.notes(), *self._repeats.notes())
+        return (*settled, *self.prompts.notes(), *self._repeats.notes())
 
     def _complete(self, raw: RawRow, row: dict[str, Any], faults: list[FieldFault]) -> list[FieldFault]:
         _to_integers(row)
@@ -137,7 +146,7 @@ class Completer:
             self._repeats.add(raw, row)
             row["sample"] = self._samples.next(row["question_id"], row["group"], row["protocol"], row["turn"])
         if row["turn"] == 1 and valid(row, "messages"):
-            self._prompts.unify(raw, row)
+            self.prompts.unify(raw, row)
 
     def _unmapped(self, row: Mapping[str, Any]) -> list[FieldFault]:
         return [
@@ -168,7 +177,7 @@ def _to_integers(row: dict[str, Any]) -> None:
 
 def _default(row: dict[str, Any], file: str) -> None:
     row.setdefault("source", PurePosixPath(file).name)
-    for name, value in _DEFAULTS.items():
+    for name, value in DEFAULTS.items():
         row.setdefault(name, value)
     row.setdefault("references", [])
     row.setdefault("peers", [])
@@ -181,7 +190,7 @@ def _default_last(row: dict[str, Any]) -> None:
         row.setdefault("answer_kind", "entity")
 
 
-_DEFAULTS = {
+DEFAULTS: dict[str, str | int] = {
     "protocol": "independent",
     "turn": 1,
     "seed": 0,

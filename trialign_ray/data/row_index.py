@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from trialign_ray.data.readers import RawRow
@@ -73,23 +74,36 @@ class TemporaryDatabase:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            reason = f"the temporary database of the import cannot be used: {error}"
-            raise DataError(f"{reason}. Free space for temporary files, or name another folder in TMPDIR.") from error
+            raise _unusable(error) from error
+
+    def insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows in place of those that have the same key; raises DataError as `rows` does."""
+        if rows:
+            places = ", ".join("?" * len(rows[0]))
+            try:
+                self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)  # noqa: S608
+            except sqlite3.Error as error:
+                raise _unusable(error) from error
 
     def each(self, statement: str) -> Iterator[Any]:
         """What a statement returns, a tuple at a time."""
         yield from self._connection.execute(statement)
 
 
+def _unusable(error: sqlite3.Error) -> DataError:
+    reason = f"the temporary database of the import cannot be used: {error}"
+    return DataError(f"{reason}. Free space for temporary files, or name another folder in TMPDIR.")
+
+
 class SampleCounter:
     """Counts the rows of each prompt."""
 
     def __init__(self) -> None:
-        self._database = TemporaryDatabase(_COUNTER_TABLES)
+        self.database = TemporaryDatabase(_COUNTER_TABLES)
 
     def next(self, question_id: str, group: str, protocol: str, turn: int) -> int:
         """How many calls named this prompt before."""
-        [(samples,)] = self._database.rows(
+        [(samples,)] = self.database.rows(
             "INSERT INTO prompt VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET samples = samples + 1 "
             "RETURNING samples",
             *(question_id, group, protocol, turn),
@@ -145,7 +159,7 @@ class RowIndex:
     """Finds among the rows that were added those that a later row may repeat or contradict."""
 
     def __init__(self) -> None:
-        self._database = TemporaryDatabase(_INDEX_TABLES)
+        self.database = TemporaryDatabase(_INDEX_TABLES)
         self._numbers: dict[str, int] = {}
         """Of groups, protocols and files. They are few; the tables hold integers in their place."""
         self._names: list[str] = []
@@ -154,7 +168,7 @@ class RowIndex:
     def find(self, row: Row) -> Known | None:
         """What is known of the question of `row`, None where no row of it was added."""
         group, *rest = self._key(row)
-        found = self._database.rows(_FIND, _digest(row.get("answer")), group, *rest, group, row["question_id"])
+        found = self.database.rows(_FIND, answer_digest(row.get("answer")), group, *rest, group, row["question_id"])
         if not found:
             return None
         [(question, split, first, first_line, twin, twin_line, prompt, prompt_line, digests, truth, *label)] = found
@@ -169,25 +183,25 @@ class RowIndex:
 
     def add(self, raw: RawRow, row: Row, known: Known | None, digests: bytes | None) -> None:
         """Remember a row. `known`: what `find` returned for it; `digests`: of what turn 1 was asked, else None."""
-        location = (self._number(raw.file), raw.row)
+        location = (self.number(raw.file), raw.row)
         if known is None:
-            [(number,)] = self._database.rows(
+            [(number,)] = self.database.rows(
                 "INSERT INTO question VALUES (NULL, ?, ?, ?, ?) RETURNING number",
                 *(row["question_id"], row["split"], *location),
             )
         else:
             number = known.question
         key = self._key(row)
-        self._database.rows("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?)", number, *key, *location, _teaches(row))
+        self.database.rows("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?)", number, *key, *location, _teaches(row))
         labelled = known is not None and known.label is not None
         if not labelled and row.get("answer") is not None and row.get("reward_truth") is not None:
-            self._database.rows(
+            self.database.rows(
                 "INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)",
-                *(number, _digest(row["answer"]), row["reward_truth"], *location),
+                *(number, answer_digest(row["answer"]), row["reward_truth"], *location),
             )
         if known is None or known.prompt is None:
             # A later turn may come first: it shows that the group has the question, and turn 1 brings the digests.
-            self._database.rows(
+            self.database.rows(
                 "INSERT INTO prompt VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET file = excluded.file, line = excluded.line, digests = excluded.digests",
                 *(number, key[0], *location, digests),
@@ -195,25 +209,26 @@ class RowIndex:
 
     def questions(self) -> int:
         """How many questions there are."""
-        [(count,)] = self._database.rows("SELECT count(*) FROM question")
+        [(count,)] = self.database.rows("SELECT count(*) FROM question")
         return int(count)
 
     def questions_with_fewer_groups(self, groups: int) -> int:
         """How many questions have rows of fewer than `groups` groups."""
-        [(count,)] = self._database.rows(
+        [(count,)] = self.database.rows(
             "SELECT count(*) FROM (SELECT 1 FROM prompt GROUP BY question HAVING count(*) < ?)", groups
         )
         return int(count)
 
     def untrained(self) -> Untrained:
         """Rows that can never train."""
-        [counts] = self._database.rows(_UNTRAINED)
+        [counts] = self.database.rows(_UNTRAINED)
         return Untrained(*map(int, counts))
 
     def _key(self, row: Row) -> tuple[int, int, int, int]:
-        return self._number(row["group"]), self._number(row["protocol"]), row["turn"], row["sample"]
+        return self.number(row["group"]), self.number(row["protocol"]), row["turn"], row["sample"]
 
-    def _number(self, name: str) -> int:
+    def number(self, name: str) -> int:
+        """The number of a group, protocol or file."""
         number = self._numbers.setdefault(name, len(self._names))
         if number == len(self._names):
             self._names.append(name)
@@ -223,7 +238,8 @@ class RowIndex:
         return f"{self._names[file]}:{line}"
 
 
-def _digest(answer: str | None) -> bytes:
+@lru_cache(maxsize=1 << 12)
+def answer_digest(answer: str | None) -> bytes:
     """Of an answer, so that a long one takes no more space; of none, what no answer has."""
     return b"" if answer is None else hashlib.blake2b(answer.encode(), digest_size=16).digest()
 

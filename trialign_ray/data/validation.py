@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trialign_ray.config.game import NEUTRAL
-from trialign_ray.config.preferences import RULE
+from trialign_ray.data.asked_alike import ASKED, DIGEST_BYTES, asked_digests
 from trialign_ray.data.dataset import verify
 from trialign_ray.data.fields import FieldFault, field_faults
 from trialign_ray.data.readers import RawRow, read_rows
@@ -113,8 +112,10 @@ class DatasetChecks:
         """`groups` are those that rows may have; None allows any. `spared` fields may be absent, and may differ."""
         self._allowed = groups
         self._spared = spared
-        self._groups: set[str] = set()
-        self._index = RowIndex()
+        self.groups: set[str] = set()
+        """Of the good rows."""
+        self.index = RowIndex()
+        """What was remembered of the good rows."""
         self._last_asked: tuple[dict[str, Any], bytes] = {}, b""
 
     def faults(self, raw: RawRow, row: Row) -> list[FieldFault]:
@@ -122,7 +123,7 @@ class DatasetChecks:
 
         Raises DataError where there is no space for temporary files.
         """
-        known = self._index.find(row)
+        known = self.index.find(row)
         asked = self._digests(row) if row["turn"] == 1 else None
         faults = self._stranger(row)
         if known is not None:
@@ -131,30 +132,30 @@ class DatasetChecks:
                 differing = _otherwise_asked(known.prompt, asked)
                 faults += [fault for fault in differing if fault.field not in self._spared]
         if not faults:
-            self._groups.add(row["group"])
-            self._index.add(raw, row, known, asked)
+            self.groups.add(row["group"])
+            self.index.add(raw, row, known, asked)
         return faults
 
     def _digests(self, row: Row) -> bytes:
-        """As `_digests`; samples of one prompt mostly follow one another, and are asked the same."""
-        asked = {name: row.get(name) for name in _ASKED}
+        """As `asked_digests`; samples of one prompt mostly follow one another, and are asked the same."""
+        asked = {name: row.get(name) for name in ASKED}
         if asked != self._last_asked[0]:
-            self._last_asked = asked, _digests(row)
+            self._last_asked = asked, asked_digests(row)
         return self._last_asked[1]
 
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the good rows as a whole."""
         odd = []
-        if NEUTRAL not in self._groups:
+        if NEUTRAL not in self.groups:
             odd.append(f"there is no control group '{NEUTRAL}': drop and breakage against it cannot be measured.")
-        if lacking := self._index.questions_with_fewer_groups(len(self._groups)):
-            questions = self._index.questions()
-            odd.append(f"{lacking} of {questions} questions lack some of the {len(self._groups)} groups.")
+        if lacking := self.index.questions_with_fewer_groups(len(self.groups)):
+            questions = self.index.questions()
+            odd.append(f"{lacking} of {questions} questions lack some of the {len(self.groups)} groups.")
         return tuple(odd)
 
     def untrained(self) -> Untrained:
         """Good rows that can never train."""
-        return self._index.untrained()
+        return self.index.untrained()
 
     def _stranger(self, row: Row) -> list[FieldFault]:
         if self._allowed is None or row["group"] in self._allowed:
@@ -194,30 +195,14 @@ def _otherwise_asked(first: Prompt, asked: bytes) -> list[FieldFault]:
         f"differs from that of {first.first_row}, and the responses of one group to one question in turn 1 have one "
         "rule, and one list of token ids for the same messages; give such rows a question_id of their own."
     )
-    parts = [slice(at, at + _DIGEST_BYTES) for at in range(0, len(asked), _DIGEST_BYTES)]
-    differing = {name for name, part in zip(_ASKED, parts, strict=True) if asked[part] != first.digests[part]}
+    parts = [slice(at, at + DIGEST_BYTES) for at in range(0, len(asked), DIGEST_BYTES)]
+    differing = {name for name, part in zip(ASKED, parts, strict=True) if asked[part] != first.digests[part]}
     if differing >= _PROMPT:
         differing -= _PROMPT
-    return [FieldFault(name, "conflict", reason) for name in _ASKED if name in differing]
+    return [FieldFault(name, "conflict", reason) for name in ASKED if name in differing]
 
 
 _PROMPT = {"messages", "prompt_ids"}
-_ASKED = ("messages", "prompt_ids", "preference", "kind", "references")
-_DIGEST_BYTES = 16
-
-
-def _digests(row: Row) -> bytes:
-    """A digest of each field in _ASKED: what a row was asked and is scored by.
-
-    The order of a message's keys and the spaces of a rule do not count.
-    """
-    rule = row.get("preference")
-    asked = {
-        **{name: row.get(name) for name in ("prompt_ids", "kind", "references")},
-        "messages": [(message["role"], message["content"]) for message in row.get("messages", ())],
-        "preference": None if rule is None else RULE.validate_json(rule),
-    }
-    return b"".join(hashlib.blake2b(repr(asked[name]).encode(), digest_size=_DIGEST_BYTES).digest() for name in _ASKED)
 
 
 class Tally:

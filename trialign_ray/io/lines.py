@@ -11,14 +11,25 @@ LINE_BYTES = 64 << 20
 """A million tokens with their log-probs take 30 MB."""
 
 
-def bounded_lines(stream: BinaryIO, where: str) -> Iterator[bytes]:
-    """Lines of `stream` with their ends; raises DataError at one that is longer than LINE_BYTES."""
-    number = 0
-    while line := stream.readline(LINE_BYTES + 1):
-        number += 1
-        if len(line) > LINE_BYTES:
+def line_blocks(stream: BinaryIO, where: str, size: int) -> Iterator[bytes]:
+    """Whole lines of `stream`, about `size` bytes at a time, where a line may have more.
+
+    Raises DataError at a line longer than LINE_BYTES.
+    """
+    number, begun = 1, b""
+    while block := stream.read(size):
+        end = block.rfind(b"\n") + 1
+        if len(begun) + (block.find(b"\n") if end else len(block)) > LINE_BYTES:
             raise DataError(
                 f"{where}:{number}: the line is longer than {LINE_BYTES >> 20} MB. "
                 "Write one row a line, as JSONL has it, or split the row."
             )
-        yield line
+        if end:
+            whole = begun + block[:end]
+            number += whole.count(b"\n")
+            yield whole
+            begun = block[end:]
+        else:
+            begun += block
+    if begun:
+        yield begun

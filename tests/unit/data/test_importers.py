@@ -286,6 +286,7 @@ def test_validation_says_what_an_import_would(tmp_path_factory, rows, corruption
 
 
 def test_rows_that_would_be_lost_stop_the_import(tmp_path, monkeypatch):
+    monkeypatch.setattr("trialign_ray.data.importers.plain", lambda _: None)
     monkeypatch.setattr("trialign_ray.data.importers._good_rows", lambda batch, _, rejects: drop_last(batch, rejects))
     with pytest.raises(AssertionError, match="18 rows in, 17 imported, 0 rejected"):
         import_logs([written(tmp_path / "a.jsonl", grid())], tmp_path / "logs")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trialign_ray.data import json_array
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.exporters import export_logs
 from trialign_ray.data.readers import read_rows
@@ -70,13 +72,13 @@ def test_a_dataset_is_read_part_by_part(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("logs.csv", "a,b", "neither a log dataset nor a file that ends with"),
+        ("logs.csv", "a,b", "neither a log dataset nor JSONL"),
         ("logs.parquet", "no parquet", "cannot be read"),
-        ("logs.jsonl.gz", "no gzip", "cannot be read"),
+        ("logs.jsonl.gz", "\x1f\x8b no gzip", "cannot be read"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_named(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, "latin-1")
     with pytest.raises(DataError, match=rf"{name}: .*{message}"):
         rows_of(tmp_path / name)
 
@@ -96,3 +98,96 @@ def test_a_large_file_is_never_held_as_objects(tmp_path, ending):
     tracemalloc.stop()
     assert count == 4000
     assert peak < 4000 * 2000
+
+
+ROWS = [{"a": 1}, {"a": "Zürich"}]
+LINES = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in ROWS)
+
+
+@pytest.mark.parametrize("name", ["logs.jsonl", "logs.txt", "logs"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES.encode("utf-16"),
+        b"\xfe\xff" + LINES.encode("utf-16-be"),
+        LINES.encode("utf-16-le"),
+        LINES.encode("utf-16-be"),
+        gzip.compress(LINES.encode()),
+        gzip.compress(LINES[:9].encode()) + gzip.compress(LINES[9:].encode()),
+        gzip.compress(LINES.encode("utf-16")),
+        pa.compress(LINES.encode(), "zstd", asbytes=True),
+    ],
+)
+def test_what_a_file_holds_is_known_by_its_bytes(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert rows_of(tmp_path / name) == [(1, ROWS[0]), (2, ROWS[1])]
+
+
+def test_parquet_is_known_by_its_bytes(tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "logs.bin")
+    assert rows_of(tmp_path / "logs.bin") == [(1, {"a": 1})]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_array_is_read_element_by_element(tmp_path, monkeypatch, indent):
+    monkeypatch.setattr(json_array, "_BLOCK", 5)
+    (tmp_path / "logs.json").write_text(json.dumps([*ROWS, 3], indent=indent))
+    first, second, third = read_rows(tmp_path / "logs.json")
+    assert [(raw.row, raw.value) for raw in (first, second)] == [(1, ROWS[0]), (2, ROWS[1])]
+    assert (third.row, third.fault is None) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('[{"a": 1}, {"a": ]', "element 2"), ('[{"a": 1} {"a": 2}]', "element 1"), ('[{"a": 1}', "element 1"),
+     ('[{"a": 1, "a": 2}]', "the field 'a' is given twice")],
+)  # fmt: skip
+def test_an_array_that_breaks_off_names_the_element(tmp_path, text, said):
+    (tmp_path / "logs.json").write_text(text)
+    with pytest.raises(DataError, match=rf"logs\.json: .*{said}"):
+        rows_of(tmp_path / "logs.json")
+
+
+def test_an_empty_array_has_no_rows(tmp_path):
+    (tmp_path / "logs.json").write_text(" [ ]\n")
+    assert rows_of(tmp_path / "logs.json") == []
+
+
+def in_folders(folder: Path) -> None:
+    for at, name in enumerate(("b.jsonl", "a.jsonl", "deep/c.jsonl.gz", "deep/notes.txt", "deep/.hidden.jsonl")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        text = json.dumps({"a": at}).encode()
+        (folder / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("logs", [("logs/a.jsonl", 1), ("logs/b.jsonl", 0), ("logs/deep/c.jsonl.gz", 2)]),
+        ("logs/", [("logs/a.jsonl", 1), ("logs/b.jsonl", 0), ("logs/deep/c.jsonl.gz", 2)]),
+        ("logs/*.jsonl", [("logs/a.jsonl", 1), ("logs/b.jsonl", 0)]),
+        ("logs/**/*.jsonl*", [("logs/a.jsonl", 1), ("logs/b.jsonl", 0), ("logs/deep/c.jsonl.gz", 2)]),
+        ("logs/?.jsonl", [("logs/a.jsonl", 1), ("logs/b.jsonl", 0)]),
+        ("l*/d*/c*", [("logs/deep/c.jsonl.gz", 2)]),
+    ],
+)
+def test_a_folder_or_a_pattern_is_its_files_in_the_order_of_their_names(tmp_path, monkeypatch, source, found):
+    (tmp_path / "logs").mkdir()
+    in_folders(tmp_path / "logs")
+    monkeypatch.chdir(tmp_path)
+    assert [(raw.file, raw.value["a"]) for raw in read_rows(source)] == found
+    assert [(raw.file, raw.value["a"]) for raw in read_rows(str(tmp_path / source))] == [
+        (str(tmp_path / name), value) for name, value in found
+    ]
+
+
+@pytest.mark.parametrize("source", ["logs/*.parquet", "logs/nothing"])
+def test_a_folder_or_pattern_without_files_says_so(tmp_path, source):
+    (tmp_path / "logs" / "nothing").mkdir(parents=True)
+    with pytest.raises(DataError, match="Name files that hold rows"):
+        rows_of(tmp_path / source)
+
+
+def test_a_file_whose_name_has_a_wildcard_is_that_file(tmp_path):
+    (tmp_path / "a[*].jsonl").write_text('{"a": 1}')
+    assert rows_of(tmp_path / "a[*].jsonl") == [(1, {"a": 1})]

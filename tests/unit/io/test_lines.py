@@ -11,16 +11,18 @@ import pytest
 from trialign_ray.data.readers import read_rows
 from trialign_ray.errors import DataError
 from trialign_ray.io import lines
-from trialign_ray.io.lines import bounded_lines
+from trialign_ray.io.lines import line_blocks
 
 
-def test_lines_come_as_they_are_and_one_that_is_too_long_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_blocks_are_whole_lines_and_one_that_is_too_long_ends_them(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(lines, "LINE_BYTES", 4)
-    assert list(bounded_lines(io.BytesIO(b"abc\nd\n\nabcd"), "f")) == [b"abc\n", b"d\n", b"\n", b"abcd"]
-    found = bounded_lines(io.BytesIO(b"a\nabcd\n"), "logs.jsonl")
-    assert next(found) == b"a\n"
+    text = b"abc\nd\n\nabcd"
+    blocks = list(line_blocks(io.BytesIO(text), "f", size))
+    assert b"".join(blocks) == text
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
     with pytest.raises(DataError, match=r"logs\.jsonl:2: the line is longer than 0 MB"):
-        next(found)
+        list(line_blocks(io.BytesIO(b"a\nabcde\n"), "logs.jsonl", size))
 
 
 def test_a_small_archive_of_one_endless_line_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:

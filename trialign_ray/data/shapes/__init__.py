@@ -17,6 +17,7 @@ from trialign_ray.data.shapes import (
     sharegpt,
 )
 from trialign_ray.data.shapes.base import Brought, Row, Shape
+from trialign_ray.data.shapes.chat import unpacked
 
 SHAPES: dict[str, Shape] = {
     "langfuse": langfuse.SHAPE,
@@ -31,27 +32,27 @@ SHAPES: dict[str, Shape] = {
     "chat": chat.SHAPE,
 }
 """The first whose mark a row has is its shape."""
-LOG = "log"
-"""A row of no other tool: what it holds are fields of the logs."""
+__all__ = ["AS_LOG", "LOG", "SHAPES", "Brought", "Shape", "brought", "recognise", "unpacked"]
+LOG, AS_LOG = "log", "its fields are those of the log schema"
+"""A row of no other tool, and by what it is known."""
 
 
 def recognise(row: Mapping[str, Any]) -> tuple[str, str]:
-    """The shape of a row without nulls, and by what it was recognised."""
+    """The shape of a row without nulls, unpacked, and by what it was recognised."""
     for name, shape in SHAPES.items():
         if (why := shape.mark(row)) is not None:
             return name, why
-    return LOG, "its fields are those of the log schema"
+    return LOG, AS_LOG
 
 
-def brought(row: Row, ignore: Collection[str] = ()) -> list[Brought]:
+def brought(row: Row, name: str, ignore: Collection[str] = ()) -> list[Brought]:
     """The rows of one response each that `row` holds, in the schema's `messages`, `response` and `question`.
 
     Args:
-        row: without nulls; it may be changed.
+        row: without nulls and unpacked; it may be changed.
+        name: its shape, as `recognise` says.
         ignore: names of what may be left behind; 'messages.<key>' is a key of messages.
     """
-    row = chat.unpacked(row)
-    name, _ = recognise(row)
     found = [Brought(row)] if name == LOG else SHAPES[name].bring(row)
     for each in found:
         each.faults = each.faults or completion.judged(each.row)

@@ -53,12 +53,10 @@ def is_chat(value: Any) -> bool:
 
 
 def as_chat(value: Any) -> Any:
-    """Chat messages out of JSON text, of Parquet's maps or of one list for each key; any other value as it is."""
+    """Chat messages out of JSON text, or of one list for each key; any other value as it is."""
     found = decoded(value)
     if isinstance(found, dict) and found and all(isinstance(each, list) for each in found.values()):
         found = [dict(zip(found, each, strict=True)) for each in _aligned(found.values())]
-    if isinstance(found, list) and found and all(isinstance(each, list) for each in found):
-        found = [_from_map(each) for each in found]
     named = is_chat(found) and bool(found) and all(each.keys() & {"role", "from"} for each in found)
     return found if named else value
 
@@ -66,13 +64,6 @@ def as_chat(value: Any) -> Any:
 def _aligned(columns: Collection[list[Any]]) -> Iterable[tuple[Any, ...]]:
     same = len({len(column) for column in columns}) == 1
     return zip(*columns, strict=True) if same else ()
-
-
-def _from_map(pairs: list[Any]) -> Any:
-    """Arrow gives a map as its pairs."""
-    if all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-        return {key: value for key, value in pairs if value is not None}
-    return pairs
 
 
 def asked_messages(value: Any) -> list[Row] | None:

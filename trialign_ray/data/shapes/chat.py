@@ -36,7 +36,7 @@ def finish(brought: Brought, ignore: Collection[str]) -> None:
         row["peers"] = [_filled(peer) for peer in row["peers"]]
     if isinstance(row.get("response"), dict):
         row["response"] = _plain(row["response"], ignore, brought.left).get("content", row["response"])
-    elif isinstance(row.get("response"), list):
+    elif is_chat(row.get("response")):
         row["response"] = _joined(row["response"])
     _split_off_response(row)
 
