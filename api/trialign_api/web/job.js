@@ -120,10 +120,12 @@ function failed(view, error) {
 async function refresh(view) {
   const job = await api.job(view.id, view.signal);
   await readEvents(view);
-  const mark = `${job.status} ${job.attempt} ${job.progress?.step}`;
-  if (view.seen.mark !== mark) await readRun(view, job);
-  view.seen.mark = mark;
   view.problem.clear();
+  show(view, job);
+  const mark = `${job.status} ${job.attempt} ${job.progress?.step}`;
+  if (view.seen.mark === mark) return;
+  await readRun(view, job);
+  view.seen.mark = mark;
   show(view, job);
 }
 

@@ -102,7 +102,7 @@ export function tablePage(name, { signal, refused }) {
     h(
       "div",
       { class: "card scroll", tabindex: "0", role: "region", "aria-label": title },
-      h("table", {}, h("thead", {}, h("tr", {}, head.map((text) => h("th", { scope: "col" }, text)))), body),
+      h("table", { class: "listed" }, h("thead", {}, h("tr", {}, head.map((text) => h("th", { scope: "col" }, text)))), body),
       nothing,
     ),
   );

@@ -42,6 +42,19 @@ def test_nothing_is_wider_than_a_phone(phone: Page, world: World, route: str, re
     assert scroll <= client == 390
 
 
+@pytest.mark.parametrize(("route", "word"), [("/datasets", "chat-june"), (f"/jobs/{data.DONE}", "professor_germany")])
+def test_words_of_a_wide_table_stay_whole(phone: Page, world: World, route: str, word: str) -> None:
+    sign_in(phone, world)
+    phone.goto(f"{world.url}#{route}")
+    cell = phone.locator("table").get_by_text(word, exact=True).first
+    expect(cell).to_be_visible()
+    line = float(cell.evaluate("cell => parseFloat(getComputedStyle(cell).lineHeight)"))
+    padding = cell.evaluate("cell => 2 * parseFloat(getComputedStyle(cell).paddingTop)")
+    box = cell.bounding_box()
+    assert box is not None
+    assert box["height"] < 1.5 * line + padding
+
+
 def test_charts_drop_the_names_beside_their_lines_and_keep_the_legend(phone: Page, world: World) -> None:
     sign_in(phone, world)
     phone.goto(f"{world.url}#/jobs/{data.RUNNING}")

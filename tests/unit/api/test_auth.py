@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.unit.api.fake import Plane, plane
-from trialign_api.auth import Principal, network
+from trialign_api.auth import Principal, Scope, network
 from trialign_api.store import records
 from trialign_api.store.models import ApiKey
 
@@ -51,7 +51,7 @@ async def test_a_reader_cannot_submit(control: Plane) -> None:
 
 
 @pytest.mark.parametrize(("scope", "held"), [("read", 1), ("submit", 2), ("admin", 3)])
-async def test_a_key_says_whose_it_is_and_what_it_may(control: Plane, scope: str, held: int) -> None:
+async def test_a_key_says_whose_it_is_and_what_it_may(control: Plane, scope: Scope, held: int) -> None:
     ada = await control.key("ada", scope)
     told = (await control.client.get("/v1/me", headers=ada)).json()
     assert (told["owner"], told["scopes"]) == ("ada", ["read", "submit", "admin"][:held])
