@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 """Characters of a field's value that are shown."""
+_PROBLEMS = 5
+"""The first that are shown in full."""
 
 
 def as_text(preview: Preview) -> str:
@@ -20,6 +22,7 @@ def as_text(preview: Preview) -> str:
     lines = [f"{read}; as rows of one response {found.rows}, of which {found.bad_rows} are bad"]
     lines += [f"recognised: {one.name} ({one.what}) in {one.rows} rows: {one.why}" for one in preview.shapes]
     lines += [f"  {rows:>8}  {fault}" for fault, rows in sorted(found.counts.items(), key=lambda item: -item[1])]
+    lines += [f"  {problem}" for problem in found.problems[:_PROBLEMS]]
     lines += [f"left out: '{name}' of {rows} rows" for name, rows in preview.ignored.items()]
     lines += [f"note: {warning}" for warning in found.warnings]
     for row in preview.stored:

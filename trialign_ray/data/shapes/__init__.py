@@ -16,7 +16,7 @@ from trialign_ray.data.shapes import (
     openai_batch,
     sharegpt,
 )
-from trialign_ray.data.shapes.base import Brought, Row, Shape
+from trialign_ray.data.shapes.base import Brought, Row, Shape, is_chat
 from trialign_ray.data.shapes.chat import unpacked
 
 SHAPES: dict[str, Shape] = {
@@ -65,5 +65,5 @@ def brought(row: Row, name: str, ignore: Collection[str] = ()) -> list[Brought]:
 def _question(row: Row) -> None:
     """The user's last message is the question, where nothing else is given."""
     messages = row.get("messages")
-    if messages and chat.is_chat(messages) and isinstance(messages[-1].get("content"), str):
+    if messages and is_chat(messages) and isinstance(messages[-1].get("content"), str):
         row.setdefault("question", messages[-1]["content"])
