@@ -26,7 +26,7 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 MADE_BY_THE_READER = {"docker/.env"}
-MADE_BY_THE_SITE = {"reference/specifications.md", "specifications.md"}
+MADE_BY_THE_SITE = {"reference/rest.md", "reference/specifications.md", "specifications.md"}
 _FOLDERS = "trialign_ray|api|tests|docs|docker|cluster|jobs|demo|bench"
 
 
