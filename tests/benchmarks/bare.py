@@ -13,7 +13,7 @@ from trialign_ray.config.train import OptimizerSpec, TrainSpec
 from trialign_ray.models.loading import load_model
 from trialign_ray.trainer.engine import adamw, cosine
 from trialign_ray.trainer.packing import Tree
-from trialign_ray.trainer.policy import Policy, adapt
+from trialign_ray.trainer.policy import LoraPolicy, Policy, adapt
 
 
 class BareEngine:
@@ -69,6 +69,6 @@ class BareEngine:
         return self._norm
 
 
-def policy_of(spec: TrainSpec) -> Policy:
+def policy_of(spec: TrainSpec) -> LoraPolicy:
     """The policy with the adapter that the run of `spec` starts from."""
     return adapt(load_model(spec.model, spec.learner.dtype, "eager"), spec.lora, spec.learner, spec.seed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from tests.benchmarks.bare import BareEngine
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.objective.step import Objective, step_objective
 from trialign_ray.trainer.collate import assemble
+
+if TYPE_CHECKING:
+    from trialign_ray.models.base import AdaptedLM
 
 MICRO_BATCH = 2048
 """Tokens, padding included: 5 GiB with the demo's model. 4096 take 7 GiB."""
@@ -79,7 +83,7 @@ def micro_batches(sequences: Sequence[Row]) -> list[list[int]]:
 
 def padded_logprobs(engine: BareEngine, sequences: Sequence[Row]) -> Tensor:
     """Log-prob of each response, float32 [sequences]."""
-    model = engine.module.model.get_base_model()
+    model = cast("AdaptedLM", engine.module.model).get_base_model()
     width = max(len(sequence) for sequence in sequences)
     ids_st = torch.zeros(len(sequences), width, dtype=torch.long)
     for row, sequence in enumerate(sequences):

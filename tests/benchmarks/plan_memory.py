@@ -1,4 +1,5 @@
-"""What `trialign plan` tells against what a step takes: three small models of random weights, one rank, float32.
+"""What `trialign plan` tells against what a step takes: three small models of random weights, one rank, float32, under
+an adapter and with all weights trained.
 
 python -m tests.benchmarks.plan_memory
 """
@@ -21,13 +22,13 @@ from tests.benchmarks.learner_speed import RESULTS
 from tests.benchmarks.pass_budget import forget_peak, peak
 from tests.benchmarks.result import machine, write
 from trialign_ray.config.attention import MatmulSpec
-from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec
-from trialign_ray.entrypoints.plan import PROCESS, optimizer_bytes
+from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec, Trained
+from trialign_ray.entrypoints.plan import standing
 from trialign_ray.entrypoints.versions import versions
 from trialign_ray.trainer.memory import footprint
 from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.plain_engine import PlainEngine
-from trialign_ray.trainer.policy import adapt
+from trialign_ray.trainer.policy import adapt, unfreeze
 
 MODELS: dict[str, PreTrainedConfig] = {
     "llama": LlamaConfig(vocab_size=32_000, hidden_size=512, intermediate_size=1408, num_hidden_layers=8,
@@ -43,22 +44,18 @@ TREES = [Tree(list(range(60)), [[k + 1, *range(100, 119)] for k in range(8)])] *
 ROWS, WIDTH = 4, 212
 
 
-def measure(config: PreTrainedConfig) -> dict[str, float]:
+def measure(config: PreTrainedConfig, what: Trained) -> dict[str, float]:
     """Bytes told, and taken at the highest of two steps; in a process of its own."""
     torch.set_num_threads(1)
-    policy = adapt(cast("Any", AutoModelForCausalLM).from_config(config, dtype=torch.float32), LORA, LEARNER, seed=0)
+    model = cast("Any", AutoModelForCausalLM).from_config(config, dtype=torch.float32)
+    policy = unfreeze(model, LEARNER) if what == "full" else adapt(model, what, LEARNER, seed=0)
     engine = PlainEngine(policy, OptimizerSpec(), 2, 1)
     forget_peak()
     for _ in range(2):
         engine.backward(engine(TREES).sum())
         engine.step()
-    taken, told = peak(), footprint(config, LORA, LEARNER)
-    parts = {
-        "process": PROCESS["cpu"],
-        "weights": told.frozen * told.size,
-        "optimizer": optimizer_bytes(told, LEARNER),
-        "activations": told.activations(ROWS, WIDTH),
-    }
+    taken, told = peak(), footprint(config, what, LEARNER)
+    parts = standing(told, LEARNER) | {"activations": told.activations(ROWS, WIDTH)}
     return {"taken": taken, "told": sum(parts.values()), "told_over_taken": sum(parts.values()) / taken, **parts}
 
 
@@ -70,10 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     asked = parser.parse_args(arguments)
     taken: dict[str, Any] = {}
-    for name, config in MODELS.items():
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            taken[name] = pool.submit(measure, config).result()
-        Console().log(name, taken[name])
+    cases: dict[str, Trained] = {"": LORA, ", all weights": "full"}
+    for case, what in cases.items():
+        for name, config in MODELS.items():
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                taken[name + case] = pool.submit(measure, config, what).result()
+            Console().log(name + case, taken[name + case])
     result = {
         "benchmark": "plan_memory",
         "date": datetime.date.today().isoformat(),
