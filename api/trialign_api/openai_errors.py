@@ -6,6 +6,7 @@ The routes are outside of the contract of problem details (RFC 9457) on purpose:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -21,6 +22,8 @@ _RETRIED = (409, 429)
 _PASSING = ("conflict", "rate_limited", "too_many_at_once")
 """Those of them that may go better a moment later."""
 _MESSAGE_FAULTS = 5
+_ALTERNATIVE = re.compile(r"constrained-\w+|literal\[.*\]|\[key\]")
+"""What pydantic adds to the place of a value, which OpenAI's names have not."""
 
 
 class OpenAiError(BaseModel):
@@ -47,7 +50,7 @@ def response(
     status: int, code: str, detail: str, faults: Sequence[InvalidField], headers: Mapping[str, str]
 ) -> JSONResponse:
     """The HTTP answer. What a retry cannot cure says so, since the clients send again what is answered 409 or 429."""
-    if status == 422 or (status == 409 and code not in _PASSING):
+    if status == 422 or (status == 409 and code not in (*_PASSING, "idempotency_conflict")):
         status = 400
     told = "; ".join(f"{param_of(fault)}: {fault.detail}" for fault in faults[:_MESSAGE_FAULTS])
     error = OpenAiError(
@@ -64,4 +67,4 @@ def response(
 def param_of(fault: InvalidField) -> str:
     """The field as OpenAI names it: dotted, without the place that it was sent in."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in fault.pointer.split("/")[1:]]
-    return ".".join(parts[1:] or parts)
+    return ".".join(part for part in parts[1:] or parts if not _ALTERNATIVE.fullmatch(part))

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from trialign_api.kinds import ServedKind
 from trialign_api.schemas import Problem
+from trialign_ray.config.endpoint import KEY_ENV, EndpointSpec
 
 COMMITTED = Path(__file__).with_name("openapi.json")
 """The copy in the repository; `trialign openapi --write` replaces it."""
@@ -81,6 +82,7 @@ def build(app: FastAPI, kinds: Mapping[str, ServedKind]) -> dict[str, Any]:
         "discriminator": {"propertyName": "kind", "mapping": names},
     }
     schemas["JobCreate"]["properties"]["spec"] = union
+    schemas[EndpointSpec.__name__]["properties"]["key_env"]["enum"] = [KEY_ENV]  # another is refused
     for path in ("/v1/jobs", "/v1/jobs:validate"):
         body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         body["examples"] = {name: example for name, example in _EXAMPLES.items() if name in kinds}
