@@ -14,7 +14,7 @@ from trialign_api.deps import Changing, Limit, Reader, Svc
 from trialign_api.problems import ApiError
 from trialign_api.routers.responses import ANY, CHANGE, problems
 from trialign_api.schemas import DatasetOut, Deleted, Page
-from trialign_api.services.datasets import Format, Reading
+from trialign_api.services.datasets import Format, RowPaths
 from trialign_ray.data.field_paths import paths_of
 
 router = APIRouter(prefix="/v1", tags=["datasets"])
@@ -51,7 +51,7 @@ async def upload_dataset(
     if request.headers.get("content-type", "").startswith("multipart/"):
         detail = "Send the file itself as the body, such as `curl --data-binary @logs.jsonl`, and no form."
         raise ApiError(415, "bad_media_type", detail)
-    reading = Reading(paths_of(map), tuple(ignore))
+    reading = RowPaths(paths_of(map), tuple(ignore))
     upload = await svc.datasets.receive(change.who, request.stream(), format)
     report = await svc.datasets.check(upload, reading, strict=strict)
     fingerprint = hashlib.sha256(f"{upload.sha256} {name} {strict} {reading}".encode()).hexdigest()

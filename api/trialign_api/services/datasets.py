@@ -56,7 +56,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RowPaths:
     """Where the fields of an upload's rows lie, and which of them to leave out; as `--map` and `--ignore`."""
 
     paths: dict[str, str]
@@ -104,7 +104,7 @@ class Datasets:
             raise
         return Upload(dataset_id, file, digest.hexdigest(), size, announced_as)
 
-    async def check(self, upload: Upload, reading: Reading, *, strict: bool) -> dict[str, Any]:
+    async def check(self, upload: Upload, reading: RowPaths, *, strict: bool) -> dict[str, Any]:
         """Import the upload next to itself; the report. Raises ApiError; nothing stays then."""
         target = self.logs(upload.dataset_id)
         return await self.confine(upload, _import, file=upload.file, target=target, reading=reading, strict=strict)
@@ -260,7 +260,7 @@ def _row_faults(error: TrialignError) -> list[InvalidField]:
     ]
 
 
-def _import(file: Path, target: Path, reading: Reading, strict: bool) -> dict[str, Any]:
+def _import(file: Path, target: Path, reading: RowPaths, strict: bool) -> dict[str, Any]:
     completion = Completion(ignore=frozenset(reading.ignore), paths=reading.paths)
     done = import_logs([file], target, completion, strict=strict)
     file.unlink()

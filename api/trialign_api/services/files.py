@@ -17,7 +17,7 @@ from trialign_api.openai_shapes import CursorPage, FileDeletedOut, FileOut, seco
 from trialign_api.problems import ApiError
 from trialign_api.schemas import InvalidField
 from trialign_api.services import archive, unpack
-from trialign_api.services.datasets import PLACE, Datasets, Reading, Upload
+from trialign_api.services.datasets import PLACE, Datasets, RowPaths, Upload
 from trialign_api.services.idempotency import Action
 from trialign_api.store import records
 from trialign_api.store.models import LOGS, DatasetRow
@@ -114,7 +114,7 @@ class Files:
         row = DatasetRow(name=wanted.name, purpose=wanted.purpose)
         if wanted.purpose == LOGS:
             (file.parent / _CONTENT).hardlink_to(file)  # an import deletes the upload
-            row.report = await self.datasets.check(named, Reading({}, ()), strict=False)
+            row.report = await self.datasets.check(named, RowPaths({}, ()), strict=False)
             row.path = str(self.datasets.logs(upload.dataset_id))
             return row
         found = await self.datasets.confine(
