@@ -64,7 +64,7 @@ def main() -> None:
     """Measure and write the result."""
     folder, size = Path(sys.argv[1]), Size(int(sys.argv[2]), 4)
     _alone(make, folder, size)
-    runs = [_alone(timed, folder, *how) for how in ((1, False), (1, True), (cores(), True), (1, True), (1, False))]
+    runs = [_alone(timed, folder, *how) for how in ((1, False), (1, True), (cores(), True), (1, True))]
     shutil.rmtree(folder)
     from tests.benchmarks.result import machine, write  # PyTorch, which would count as the import's memory
     from trialign_ray.entrypoints.versions import versions

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from trialign_ray.errors import DataError
 
-_FEW = 8
-"""Chunks that are done before the time that new processes take is worth it."""
+_FEW = 64
+"""Chunks that are done before new processes, whose start takes seconds, are worth it."""
 _AHEAD = 2
 """Chunks that wait for each process: memory does not grow with the log."""
 _In = TypeVar("_In")

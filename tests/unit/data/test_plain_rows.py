@@ -99,6 +99,7 @@ def test_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.Monke
     rows[250] |= {"turn": 0}
     (tmp_path / "a.jsonl").write_text(json_lines(rows))
     monkeypatch.setattr("trialign_ray.data.readers._BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(processes, "_FEW", 2)
     found: list[ImportReport] = []
     for count in (1, 2):
         found.append(import_logs([tmp_path / "a.jsonl"], tmp_path / str(count), overwrite=True, processes=count))
@@ -109,16 +110,20 @@ def test_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.Monke
     assert validate_sources([tmp_path / "a.jsonl"], processes=2).bad_rows == 1
 
 
-def ends_at_three(number: int) -> int:
-    if number == processes._FEW + 3:
+LAST = 11
+
+
+def ends_at_last(number: int) -> int:
+    if number == LAST:
         import os
 
         os._exit(1)
     return number * 2
 
 
-def test_items_keep_their_order_and_a_process_that_ends_is_told() -> None:
-    few = range(processes._FEW + 3)
-    assert list(processes.mapped(ends_at_three, few, 2)) == [(number, 2 * number) for number in few]
+def test_items_keep_their_order_and_a_process_that_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_FEW", 8)
+    few = range(LAST)
+    assert list(processes.mapped(ends_at_last, few, 2)) == [(number, 2 * number) for number in few]
     with pytest.raises(DataError, match="--processes 1"):
-        list(processes.mapped(ends_at_three, range(40), 2))
+        list(processes.mapped(ends_at_last, range(40), 2))
