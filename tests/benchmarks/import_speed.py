@@ -20,6 +20,7 @@ from tests.benchmarks.buffer_speed import RESULTS, Size, _alone, write_made_logs
 from trialign_ray.data import importers
 from trialign_ray.data.dataset import read_logs
 from trialign_ray.data.exporters import export_logs
+from trialign_ray.data.plain_rows import plain
 from trialign_ray.data.processes import cores
 from trialign_ray.io import console
 
@@ -33,7 +34,7 @@ def make(folder: Path, size: Size) -> None:
 def timed(folder: Path, processes: int, by_table: bool) -> dict[str, Any]:
     """Import once; `by_table` as rows go that are whole."""
     target, clock, began = folder / "imported", time.perf_counter(), _processor_seconds()
-    with patch.object(importers, "plain", importers.plain if by_table else _none):
+    with patch.object(importers, "plain", plain if by_table else _none):
         report = importers.import_logs([folder / "rows.jsonl"], target, processes=processes)
     own, children = (now - then for now, then in zip(_processor_seconds(), began, strict=True))
     shutil.rmtree(target)

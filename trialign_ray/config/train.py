@@ -111,9 +111,7 @@ class LearnerSpec(Strict):
         if self.fewest_workers > self.workers:
             raise ValueError(f"'min_workers' is {self.min_workers}, more than 'workers', {self.workers}; lower it")
         if self.offload_optimizer and not self.gpu:
-            raise ValueError(
-                "'offload_optimizer' takes states off a GPU, and 'gpu' is false; leave it out"
-            )
+            raise ValueError("'offload_optimizer' takes states off a GPU, and 'gpu' is false; leave it out")
         return self
 
 

@@ -56,6 +56,15 @@ def test_losses_and_adapter_are_those_of_the_plain_loop(run: ResolvedRun):
     torch.testing.assert_close([each.detach() for each in training.policy.trainable()], adapter, atol=1e-6, rtol=0)
 
 
+def test_what_one_group_knows_reaches_the_others(world: World):
+    learner = {"workers": 1, "dtype": "float32"}
+    run = resolved(world, "spread", epochs=20, learner=learner)
+    right_sg = torch.stack([result.outputs.mass_right_g for result in LocalTraining.of(run).steps()])
+    assert run.plan.groups == ("neutral", "farmer", "professor")
+    risen_g = right_sg[-4:].mean(0) - right_sg[:4].mean(0)
+    assert min(risen_g[0], risen_g[2]) > 0.1, "only the farmer's logs have right answers"
+
+
 def test_answers_compete_in_every_step(run: ResolvedRun):
     facts = [result.outputs.facts for result in LocalTraining.of(run).steps()]
     assert all(found is not None and found.right_short_g.isfinite().all() for found in facts)
