@@ -104,20 +104,20 @@ ROWS = [{"a": 1}, {"a": "Zürich"}]
 LINES = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in ROWS)
 
 
+CONTENTS = {
+    "utf-16 with a mark": LINES.encode("utf-16"),
+    "utf-16-be with a mark": b"\xfe\xff" + LINES.encode("utf-16-be"),
+    "utf-16-le": LINES.encode("utf-16-le"),
+    "utf-16-be": LINES.encode("utf-16-be"),
+    "gzip": gzip.compress(LINES.encode()),
+    "gzip in two parts": gzip.compress(LINES[:9].encode()) + gzip.compress(LINES[9:].encode()),
+    "gzip of utf-16": gzip.compress(LINES.encode("utf-16")),
+    "zstd": pa.compress(LINES.encode(), "zstd", asbytes=True),
+}
+
+
 @pytest.mark.parametrize("name", ["logs.jsonl", "logs.txt", "logs"])
-@pytest.mark.parametrize(
-    "content",
-    [
-        LINES.encode("utf-16"),
-        b"\xfe\xff" + LINES.encode("utf-16-be"),
-        LINES.encode("utf-16-le"),
-        LINES.encode("utf-16-be"),
-        gzip.compress(LINES.encode()),
-        gzip.compress(LINES[:9].encode()) + gzip.compress(LINES[9:].encode()),
-        gzip.compress(LINES.encode("utf-16")),
-        pa.compress(LINES.encode(), "zstd", asbytes=True),
-    ],
-)
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_what_a_file_holds_is_known_by_its_bytes(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     assert rows_of(tmp_path / name) == [(1, ROWS[0]), (2, ROWS[1])]
