@@ -21,8 +21,15 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent
 from pydantic import BaseModel
 
-from trialign_api.openai_errors import OpenAiRefusal, speaks
-from trialign_api.openai_shapes import CursorPage, FileDeletedOut, FileOut, UploadOut, UploadPartOut
+from trialign_api.openai_shapes import (
+    CursorPage,
+    FileDeletedOut,
+    FileOut,
+    OpenAiRefusal,
+    UploadOut,
+    UploadPartOut,
+    speaks,
+)
 from trialign_api.schemas import (
     Artifact,
     Checkpoint,
@@ -39,7 +46,7 @@ from trialign_api.schemas import (
     Problem,
     Validated,
 )
-from trialign_api.services.archive import Packed
+from trialign_api.services.archive import ByteSource
 from trialign_ray.errors import ClusterError, TrialignError
 
 T = TypeVar("T")
@@ -271,7 +278,7 @@ class Client:
 
     def send(
         self,
-        source: Packed,
+        source: ByteSource,
         name: str,
         purpose: str,
         *,

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 
 from trialign_api import text
+from trialign_api.openai_shapes import OpenAiError, OpenAiRefusal
 from trialign_api.schemas import InvalidField
 
-_PREFIXES = ("/v1/files", "/v1/uploads", "/v1/fine_tuning")
 _RETRIED = (409, 429)
 """What OpenAI's clients send again."""
 _PASSING = ("conflict", "rate_limited", "too_many_at_once")
@@ -24,26 +22,6 @@ _PASSING = ("conflict", "rate_limited", "too_many_at_once")
 _MESSAGE_FAULTS = 5
 _ALTERNATIVE = re.compile(r"constrained-\w+|literal\[.*\]|\[key\]")
 """What pydantic adds to the place of a value, which OpenAI's names have not."""
-
-
-class OpenAiError(BaseModel):
-    """What went wrong."""
-
-    message: str
-    type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
-    param: str | None = Field(description="The field that is wrong, such as hyperparameters.n_epochs.")
-    code: str = Field(description="stable, for programs")
-
-
-class OpenAiRefusal(BaseModel):
-    """A refusal on a route of OpenAI's shape."""
-
-    error: OpenAiError
-
-
-def speaks(path: str) -> bool:
-    """Whether the route of that path has OpenAI's shape."""
-    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in _PREFIXES)
 
 
 def response(

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 
+from pydantic import BaseModel, Field
+
 from trialign_api.schemas import Out
+
+_PREFIXES = ("/v1/files", "/v1/uploads", "/v1/fine_tuning")
 
 
 class Identified(Out):
@@ -163,3 +167,23 @@ class FineTuningCheckpointOut(Identified):
 def seconds(moment: datetime) -> int:
     """Since 1970."""
     return int(moment.timestamp())
+
+
+class OpenAiError(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
+    param: str | None = Field(description="The field that is wrong, such as hyperparameters.n_epochs.")
+    code: str = Field(description="stable, for programs")
+
+
+class OpenAiRefusal(BaseModel):
+    """A refusal on a route of OpenAI's shape."""
+
+    error: OpenAiError
+
+
+def speaks(path: str) -> bool:
+    """Whether the route of that path has OpenAI's shape."""
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in _PREFIXES)

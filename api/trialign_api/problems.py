@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from trialign_api import openai_errors, text
+from trialign_api import openai_errors, openai_shapes, text
 from trialign_api.schemas import InvalidField, Problem
 from trialign_ray.config.base import worded
 from trialign_ray.errors import TrialignError
@@ -64,7 +64,7 @@ class ApiError(Exception):
 
     def response(self, path: str = "") -> JSONResponse:
         """The HTTP answer to a request of `path`."""
-        if openai_errors.speaks(path):
+        if openai_shapes.speaks(path):
             return openai_errors.response(self.status, self.code, self.detail, self.errors, self.headers)
         problem = Problem(
             type=f"urn:trialign:problem:{self.code}",

@@ -143,8 +143,9 @@ def _kept(model: Any, width: int) -> int:
         return tensor
 
     at = torch.zeros(1, width, dtype=torch.long, device="meta")
+    mask = torch.ones(1, 1, width, width, dtype=torch.bool, device="meta")  # of another shape its values would be asked
     base, attention = model.get_base_model() if hasattr(model, "get_base_model") else model, MatmulAttention()
     base.set_attn_implementation(attention.implementation)
     with trees_in(Slots(at, at), attention), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        base.get_decoder()(input_ids=at, position_ids=at, attention_mask=torch.ones_like(at), use_cache=False)
+        base.get_decoder()(input_ids=at, position_ids=at, attention_mask=mask, use_cache=False)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

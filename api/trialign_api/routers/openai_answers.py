@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query
 
-from trialign_api.openai_errors import OpenAiRefusal
+from trialign_api.openai_shapes import OpenAiRefusal
 from trialign_api.routers.responses import WHAT
 
 PageLimit = Annotated[int, Query(ge=1, le=1000, description="Most items of the page.")]

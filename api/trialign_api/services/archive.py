@@ -29,31 +29,31 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class ByteSource:
     """Bytes to send, and how many."""
 
     size: int
     chunks: Iterator[bytes] = field(repr=False)
 
 
-def of(place: str) -> Packed | None:
+def of(place: str) -> ByteSource | None:
     """What lies at a path or URI; None where nothing does."""
     location = locate(place)
     info = location.filesystem.get_file_info(location.path)
     if info.type == fs.FileType.NotFound:
         return None
     if info.type == fs.FileType.File:
-        return Packed(info.size, _file(location, info.size))
+        return ByteSource(info.size, _file(location, info.size))
     infos = location.filesystem.get_file_info(fs.FileSelector(location.path, recursive=True))
     root = location.path.rstrip("/") + "/"
     files = [(one.path.removeprefix(root), one.size) for one in infos if one.type == fs.FileType.File]
     return tar([Member(name, location.child(name), size) for name, size in sorted(files)])
 
 
-def tar(members: Sequence[Member]) -> Packed:
+def tar(members: Sequence[Member]) -> ByteSource:
     """An archive of the files, in the pax format, whose names and sizes have no limit."""
     size = sum(len(_head(one)) + _padded(one.size) for one in members) + len(_END)
-    return Packed(size, _archive(members))
+    return ByteSource(size, _archive(members))
 
 
 def _archive(members: Sequence[Member]) -> Iterator[bytes]:

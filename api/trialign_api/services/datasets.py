@@ -157,7 +157,7 @@ class Datasets:
             raise ApiError.not_found("dataset")
         return DatasetOut.of(row)
 
-    async def rejects(self, who: Principal, dataset_id: str) -> archive.Packed:
+    async def rejects(self, who: Principal, dataset_id: str) -> archive.ByteSource:
         """The rows that its import set aside; raises ApiError 404 where there are none."""
         await self.get(who, dataset_id)
         found = await threads.call(archive.of, f"{self.logs(dataset_id)}.rejects.jsonl")

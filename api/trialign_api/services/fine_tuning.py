@@ -191,7 +191,7 @@ def _results(job: JobOut) -> list[str]:
     return [f"{ids.renamed(job.id, 'file')}-{ending}" for ending in endings]
 
 
-def _packed(run: str | None, ending: str) -> archive.Packed | None:
+def _packed(run: str | None, ending: str) -> archive.ByteSource | None:
     return runs.adapter(run) if ending == "adapter" else runs.packed(run, _RESULTS[ending])
 
 

@@ -56,7 +56,7 @@ def steps(run: str | None) -> list[tuple[int, Checkpoint]]:
     return sorted(found, key=lambda pair: pair[0], reverse=True)
 
 
-def adapter(run: str | None) -> archive.Packed | None:
+def adapter(run: str | None) -> archive.ByteSource | None:
     """The files of the adapter, or of the model where all weights were trained, as one archive; None of no files."""
     inside = [one for one in artifacts(run) if one.name.startswith(_TRAINED)]
     if run is None or not inside:
@@ -65,10 +65,10 @@ def adapter(run: str | None) -> archive.Packed | None:
     return archive.tar([archive.Member(one.name.partition("/")[2], root.child(one.name), one.bytes) for one in inside])
 
 
-def packed(run: str | None, name: str) -> archive.Packed | None:
+def packed(run: str | None, name: str) -> archive.ByteSource | None:
     """A file of the run and its length; None while there is none."""
     found = next((one for one in artifacts(run) if one.name == name), None)
-    return None if found is None else archive.Packed(found.bytes, chunks(open_artifact(run, name)))
+    return None if found is None else archive.ByteSource(found.bytes, chunks(open_artifact(run, name)))
 
 
 def artifacts(run: str | None) -> list[Artifact]:

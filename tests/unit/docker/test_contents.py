@@ -32,7 +32,11 @@ SLIM: dict[str, str | tuple[str, ...]] = {
     "moocore": "trialign_ray/evaluation/stats",
     "py3langid": "trialign_ray/evaluation",
     "textstat": "trialign_ray/rewards",
-    "inspect_ai": ("trialign_ray/integrations", "trialign_ray/entrypoints/audit/inspect_log"),
+    "inspect_ai": (
+        "trialign_ray/integrations",
+        "trialign_ray/entrypoints/audit/inspect_log",
+        "trialign_ray/data/readers",
+    ),
     "datasets": "trialign_ray/integrations/lm_eval",
 }
 """Libraries of extras, and where in the library each is imported."""
