@@ -82,7 +82,7 @@ def build(app: FastAPI, kinds: Mapping[str, ServedKind]) -> dict[str, Any]:
         "discriminator": {"propertyName": "kind", "mapping": names},
     }
     schemas["JobCreate"]["properties"]["spec"] = union
-    schemas[EndpointSpec.__name__]["properties"]["key_env"]["enum"] = [KEY_ENV]  # another is refused
+    schemas[EndpointSpec.__name__]["properties"]["key_env"] = {"enum": [KEY_ENV], "default": KEY_ENV, "type": "string"}
     for path in ("/v1/jobs", "/v1/jobs:validate"):
         body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         body["examples"] = {name: example for name, example in _EXAMPLES.items() if name in kinds}

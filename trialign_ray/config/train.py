@@ -150,7 +150,7 @@ def _settled(name: str, entry: Entry) -> Iterator[JsonValue]:
 _CONSISTENT: dict[str, JsonValue] = {
     "allOf": [
         {"not": _where(policy={"const": "per_group"}, learner=_where(activation_checkpointing={"const": True}))},
-        {"not": _where(policy={"const": "per_group"}, adapter={"const": "full"})},
+        {"if": _where(adapter={"const": "full"}), "then": {"properties": {"policy": {"const": "shared"}}}},
         {
             "if": _where(candidates=_where(labels={"not": {"const": "truth"}})),
             "then": {"properties": {"candidates": {"properties": {"answers": {"const": 0}}}}},
