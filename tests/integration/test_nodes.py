@@ -82,33 +82,37 @@ def starts(spec: TrainSpec) -> int:
     return len(RunFolder.of(spec).part("tensorboard").names() or ())
 
 
-def test_run_goes_on_without_the_node_of_a_group(world: World, undisturbed: Losses, nodes: Any) -> None:
-    spec = spec_of(world, "nodes-group")
-    with beside(spec, lambda: lose(nodes, holders(nodes, GROUP)[0])):
-        assert train(spec).finished
-    assert len(nodes.worker_nodes) == 2
-    assert losses(spec) == undisturbed
-
-
-def test_run_goes_on_without_a_rank_s_node_ends_with_too_small_a_rest_and_resumes_when_a_node_is_back(
-    world: World, undisturbed: Losses, nodes: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
-    spec = spec_of(world, "nodes-ranks", max_restarts=2)
+@pytest.mark.parametrize("kind", [LEARNER, GROUP])
+def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: Losses, nodes: Any) -> None:
+    spec = spec_of(world, f"nodes-{kind[5:].lower()}")
     ranks: list[int] = []
 
     def lose_one() -> None:
         ranks.append(len(holders(nodes, LEARNER)))
-        lose(nodes, holders(nodes, LEARNER)[0])
+        lose(nodes, holders(nodes, kind)[0])
 
+    with beside(spec, lose_one):
+        outcome = train(spec)
+    assert ranks == [2], "the ranks were on two nodes"
+    assert outcome.finished
+    assert len(nodes.worker_nodes) == 2
+    assert losses(spec) == undisturbed
+    if kind == LEARNER:
+        assert starts(spec) == 2
+
+
+def test_too_small_a_rest_is_an_error_and_the_run_resumes_when_a_node_is_back(
+    world: World, undisturbed: Losses, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
+    have(cluster, 2)
+    spec = spec_of(world, "nodes-few", max_restarts=1)
     with (
         pytest.raises(ClusterError, match=r"within 5 s: the cluster has 1 CPU, the run needs 1\.86 .*--resume"),
-        beside(spec, lose_one, lose_one),
+        beside(spec, lambda: lose(cluster, holders(cluster, LEARNER)[0])),
     ):
         train(spec)
-    assert ranks == [2, 2], "the ranks were on two nodes"
-    assert starts(spec) == 2
-    have(nodes, 2)
+    have(cluster, 2)
     assert train(spec, resume=True).finished
     assert losses(spec) == undisturbed
 

@@ -208,6 +208,6 @@ async def test_a_wrong_specification_is_a_problem_that_points_at_the_field(
 async def test_a_job_says_whether_a_resume_goes_on_where_it_stopped(kind: str, resumable: bool) -> None:
     columns: dict[str, Any] = dict.fromkeys(column.key for column in models.Job.__table__.columns)
     filled = {"id": "job-1", "kind": kind, "name": "n", "owner": "ada", "status": "failed", "spec": {}, "labels": {}}
-    numbers = {"attempt": 1, "retries": 0, "retries_used": 0, "priority": 0, "paused": False}
+    numbers: dict[str, Any] = {"attempt": 1, "retries": 0, "retries_used": 0, "priority": 0, "paused": False}
     numbers |= {"created_at": models.now(), "updated_at": models.now()}
     assert JobOut.of(models.Job(**columns | filled | numbers)).resumable == resumable
