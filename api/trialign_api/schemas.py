@@ -23,7 +23,7 @@ _MOST_FAULTS = 20
 _NO_OTHER_KEYS: dict[str, JsonValue] = {"additionalProperties": False}
 
 
-def _whole(given: object) -> object:
+def whole(given: object) -> object:
     """To JSON Schema 2.0 is an integer, and neither "2" nor true is."""
     return int(given) if isinstance(given, float) and given.is_integer() else given
 
@@ -73,11 +73,11 @@ class JobCreate(Body):
     spec: dict[str, Any]
     """A job specification; `kind` says which."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra=_NO_OTHER_KEYS)] = {}
-    retries: Annotated[int, Field(ge=0, le=20, strict=True), BeforeValidator(_whole)] | None = None
+    retries: Annotated[int, Field(ge=0, le=20, strict=True), BeforeValidator(whole)] | None = None
     """Automatic retries after a failure that a retry may cure; the service's default without it."""
-    priority: Annotated[int, Field(ge=-100, le=100, strict=True), BeforeValidator(_whole)] = 0
+    priority: Annotated[int, Field(ge=-100, le=100, strict=True), BeforeValidator(whole)] = 0
     """Higher ones of the same owner start first. Owners take turns whatever their jobs' priorities."""
-    max_seconds: Annotated[int, Field(ge=1, le=31_536_000, strict=True), BeforeValidator(_whole)] | None = None
+    max_seconds: Annotated[int, Field(ge=1, le=31_536_000, strict=True), BeforeValidator(whole)] | None = None
     """How long one attempt may run, at most what the service allows, before it is stopped after a checkpoint."""
 
 

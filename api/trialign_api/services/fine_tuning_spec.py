@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from trialign_api import ids
 from trialign_api.openai_shapes import HyperparametersOut
 from trialign_api.problems import ApiError, escape
-from trialign_api.schemas import Body, InvalidField, LabelKey, LabelValue
+from trialign_api.schemas import Body, InvalidField, LabelKey, LabelValue, whole
 from trialign_api.services.files import refused
 from trialign_ray.config.train import OptimizerSpec, PathOrUri, RunName
 
@@ -106,7 +106,7 @@ class FineTuningCreate(Body):
     """Of a job without a `method`."""
     suffix: RunName | None = None
     """Name of the run."""
-    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True), BeforeValidator(whole)] | None = None
     """0 without it."""
     metadata: (
         Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra={"additionalProperties": False})]
