@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from trialign_ray.cli import fields, options
-
-if TYPE_CHECKING:
-    from trialign_api.client import Client
 
 Named = Annotated[str, typer.Argument(metavar="DATASET", help="As a specification names it, or its id.")]
 app = typer.Typer(help="Uploaded logs on the control plane.", no_args_is_help=True)
@@ -36,7 +33,7 @@ def upload_dataset(
         raise SpecError(f"{file}: ends with none of .jsonl, .jsonl.gz, .parquet. Rename or convert it.")
     if not file.is_file():
         raise SpecError(f"{file}: no such file. Check the path.")
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         made = client.upload(file, name or file.name, format=ending, strict=strict, map=map_ or (), ignore=ignore or ())
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json"), indent=2))
@@ -58,7 +55,7 @@ def list_datasets(
     """The newest datasets."""
     from itertools import islice
 
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         found = list(islice(client.datasets(), limit))
     if as_json:
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
@@ -71,7 +68,7 @@ def list_datasets(
 @app.command("show")
 def show_dataset(dataset: Named, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """One dataset and what its import reported, as JSON."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(json.dumps(client.dataset(_id(dataset)).model_dump(mode="json"), indent=2))
 
 
@@ -83,7 +80,7 @@ def save_rejects(
     url: options.Url = options.LOCAL_URL,
 ) -> None:
     """Download the rows that the import set aside, each with what is wrong with it."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         client.rejects(_id(dataset), output)
     typer.echo(str(output))
 
@@ -91,16 +88,10 @@ def save_rejects(
 @app.command("delete")
 def delete_dataset(dataset: Named, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """Delete a dataset that no job reads any more."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(f"{client.delete_dataset(_id(dataset)).id} is deleted")
 
 
 def _id(named: str) -> str:
     """A specification calls it 'datasets/ds-...'."""
     return named.removeprefix("datasets/")
-
-
-def _client(url: str, key: str) -> Client:
-    from trialign_api.client import Client
-
-    return Client(url, key)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from trialign_ray.cli import options
-
-if TYPE_CHECKING:
-    from trialign_api.client import Client
 
 Named = Annotated[str, typer.Argument(metavar="FILE", help="As a specification names it, or its id.")]
 app = typer.Typer(
@@ -40,7 +37,7 @@ def upload_file(
     if source is None or not source.size:
         raise SpecError(f"{path}: no such file, or an empty one. Check the path.")
     called = name or f"{path.resolve().name}{'.tar' if path.is_dir() else ''}"
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         done = client.send(source, called, purpose, upload_id=resume, begun=_tell)
     assert done.file is not None  # noqa: S101 a completed upload has one
     if as_json:
@@ -62,7 +59,7 @@ def list_files(
     from datetime import UTC, datetime
     from itertools import islice
 
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         found = list(islice(client.files(), limit))
     if as_json:
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
@@ -80,7 +77,7 @@ def download_file(
     url: options.Url = options.LOCAL_URL,
 ) -> None:
     """Download a file."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         client.content(_id(file), output)
     typer.echo(str(output))
 
@@ -88,7 +85,7 @@ def download_file(
 @app.command("delete")
 def delete_file(file: Named, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """Delete a file that no job reads any more."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(f"{client.delete_file(_id(file)).id} is deleted")
 
 
@@ -99,9 +96,3 @@ def _tell(upload_id: str) -> None:
 def _id(named: str) -> str:
     """A specification calls it 'files/file-...'."""
     return named.removeprefix("files/")
-
-
-def _client(url: str, key: str) -> Client:
-    from trialign_api.client import Client
-
-    return Client(url, key)

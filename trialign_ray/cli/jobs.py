@@ -42,7 +42,7 @@ def submit_job(
 ) -> None:
     """Submit a job and print its id."""
     labels = _labels(label or [])
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         how: dict[str, Any] = {"labels": labels, "retries": retries, "priority": priority, "max_seconds": max_seconds}
         job = client.submit(_spec(spec, settings), **how)
         typer.echo(_json(job) if as_json else job.id)
@@ -59,7 +59,7 @@ def validate_job(
     as_json: options.Json = False,
 ) -> None:
     """Say what the service would do with a specification, or what is wrong with it; nothing is submitted."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         found = client.validate(_spec(spec, settings))
     if as_json:
         typer.echo(_json(found))
@@ -88,7 +88,7 @@ def list_jobs(
     """The newest jobs."""
     from itertools import islice
 
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         found = list(islice(client.jobs(**({"status": status} if status else {})), limit))
     if as_json:
         typer.echo(json.dumps([job.model_dump(mode="json") for job in found], indent=2))
@@ -127,7 +127,7 @@ def show_job(
     job_id: str, key: options.Key, url: options.Url = options.LOCAL_URL, as_json: options.Json = False
 ) -> None:
     """One job and its events; with --json the job alone."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(_json(client.job(job_id)))
         for event in () if as_json else client.events(job_id):
             typer.echo(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.type:<16} {event.message}")
@@ -142,7 +142,7 @@ def job_logs(
     tail: Annotated[int | None, typer.Option(help="Show only the last N lines.")] = None,
 ) -> None:
     """The log of a job. With -f the exit status is 1 where the job does not succeed."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         if follow:
             _follow(client, job_id, tail)
         else:
@@ -152,7 +152,7 @@ def job_logs(
 @app.command("cancel")
 def cancel_job(job_id: str, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """Stop a job after it has written a checkpoint."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(client.cancel(job_id).status)
 
 
@@ -166,7 +166,7 @@ def delete_job(
     ] = False,
 ) -> None:
     """Delete a job that is over, with its log and metrics."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(f"{client.delete(job_id, run=run).id} is deleted")
 
 
@@ -188,7 +188,7 @@ def save_adapter(
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder,
-        _client(url, key) as client,
+        options.client(url, key) as client,
     ):
         archive = Path(folder) / "adapter.tar"
         client.adapter(job_id, archive)
@@ -202,21 +202,15 @@ def save_adapter(
 @app.command("retry")
 def retry_job(job_id: str, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """Submit a job that failed or was cancelled anew, from the start, and print the new job's id."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(client.retry(job_id).id)
 
 
 @app.command("resume")
 def resume_job(job_id: str, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """Go on from the last checkpoint of a failed or cancelled job."""
-    with _client(url, key) as client:
+    with options.client(url, key) as client:
         typer.echo(client.resume(job_id).status)
-
-
-def _client(url: str, key: str) -> Client:
-    from trialign_api.client import Client
-
-    return Client(url, key)
 
 
 def _spec(file: Path, settings: Sequence[str] | None) -> dict[str, Any]:
