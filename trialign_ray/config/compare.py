@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from trialign_ray.config.algorithm import AnyAlgorithmSpec
 from trialign_ray.config.base import JobSpec, Strict, explain
-from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
+from trialign_ray.config.generators import InProcessSpec, TransformersSpec
 from trialign_ray.config.train import PathOrUri, RunName, TrainSpec
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
@@ -77,6 +77,8 @@ class LogChanges(Strict):
     """Share of the training questions whose truth is known; the others become questions without a truth."""
     labels_wrong: float = Field(default=0.0, ge=0, lt=1)
     """Share of the labelled questions whose truth is replaced by the wrong answer that was logged most often."""
+    pseudo_labels: bool = False
+    """Questions that lose their truth by 'labels_kept' get the answer that most of their responses name instead."""
     fewer: FewerRows | None = None
     """Imbalance between groups."""
     without_groups: tuple[str, ...] = ()
@@ -113,6 +115,8 @@ class Arm(Strict):
     """Other fields of the training specification that are this arm's own: candidates, optimizer."""
     family: Label | None = None
     """Family in 'learning_rates' whose choice this arm takes; without it the rate of 'optimizer' stands."""
+    pseudo_labels: bool = False
+    """Whether this arm takes the groups' commonest answer for the truth where a regime keeps no label."""
     seeds: tuple[int, ...] | None = None
     """Seeds of this arm; those of the file without it."""
     free: bool = True
@@ -153,7 +157,7 @@ class HeldOutSpec(Strict):
     """Longest free answer, in tokens."""
     text: PathOrUri | None = None
     """What perplexity is measured on: a log dataset, whose responses count, or a plain text file."""
-    generator: GeneratorSpec = TransformersSpec()
+    generator: InProcessSpec = TransformersSpec()
     """Engine that writes the free answers."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples of questions and seeds behind each interval."""

@@ -1,4 +1,4 @@
-"""Logs as they might have been: fewer labels, wrong ones, groups that logged little, groups and topics left out.
+"""Logs as they might have been: fewer labels, wrong or guessed ones, fewer rows, groups and topics left out.
 
 Questions are drawn by hash of the seed and their id, so that every arm of a comparison trains on the same ones.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +32,8 @@ def changed_logs(table: pa.Table, changes: LogChanges) -> pa.Table:
     labelled = drawn(questions, changes.labels_kept, changes.seed, "labels")
     table = without_labels(table, set(questions) - set(labelled))
     table = with_wrong_labels(table, changes.labels_wrong, changes.seed)
+    if changes.pseudo_labels:
+        table = with_pseudo_labels(table, set(questions) - set(labelled))
     if changes.fewer is not None:
         table = with_fewer(table, changes.fewer, changes.seed)
     if table.num_rows == 0:
@@ -61,20 +63,35 @@ def with_wrong_labels(table: pa.Table, share: float, seed: int) -> pa.Table:
 
     A question to which nobody logged a wrong answer keeps its truth; another takes its place where there is one.
     """
-    wrong = _commonest_wrong(table)
+    wrong = _commonest(table.filter(pc.equal(table["reward_truth"], 0)))
     labelled = set(table.filter(pc.equal(table["kind"], "objective"))["question_id"].to_pylist())
     chosen = drawn(wrong, 1.0, seed, "wrong")[: round(share * len(labelled))]
-    given = {question: wrong[question] for question in chosen}
-    columns = (table[name].to_pylist() for name in ("question_id", "answer", "reward_truth", "references"))
+    return _with_truths(table, {question: wrong[question] for question in chosen})
+
+
+def with_pseudo_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:
+    """The answer that most rows of each of `questions` name becomes its truth, over all groups that are in the table.
+
+    What a team without labels does first (Lee 2013; MACA, arXiv 2509.15172). A question of which no row names an answer
+    stays without a truth.
+    """
+    given = _commonest(table.filter(pc.is_in(table["question_id"], pa.array(list(questions), pa.string()))))
+    return _with_truths(table, given)
+
+
+def _with_truths(table: pa.Table, given: Mapping[str, str]) -> pa.Table:
+    """The table with another truth for some questions. given: question -> the answer that is right from here on."""
+    columns = (table[name].to_pylist() for name in ("question_id", "answer", "reward_truth", "references", "kind"))
     rows = list(zip(*columns, strict=True))
-    truth = [float(answer == given[q]) if q in given else right for q, answer, right, _ in rows]
-    references = [[given[q]] if q in given else kept for q, _, _, kept in rows]
-    return _replaced(table, {"reward_truth": truth, "references": references})
+    truth = [float(answer == given[q]) if q in given else right for q, answer, right, *_ in rows]
+    references = [[given[q]] if q in given else kept for q, _, _, kept, _ in rows]
+    kinds = ["objective" if q in given else kind for q, *_, kind in rows]
+    return _replaced(table, {"reward_truth": truth, "references": references, "kind": kinds})
 
 
-def _commonest_wrong(table: pa.Table) -> dict[str, str]:
-    """Question -> the wrong answer that most rows name; of equally common ones the first by name."""
-    said = table.filter(pc.and_(pc.equal(table["reward_truth"], 0), pc.equal(table["answer_kind"], "entity")))
+def _commonest(table: pa.Table) -> dict[str, str]:
+    """Question -> the answer that most rows name; of equally common ones the first by name."""
+    said = table.filter(pc.equal(table["answer_kind"], "entity"))
     counts = Counter(zip(said["question_id"].to_pylist(), said["answer"].to_pylist(), strict=True))
     ordered = sorted(counts.items(), key=lambda item: (item[1], [-ord(char) for char in item[0][1]]))
     return {question: answer for (question, answer), _ in ordered}

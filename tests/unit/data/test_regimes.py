@@ -76,6 +76,24 @@ def test_wrong_labels_are_among_those_that_are_kept(table: pa.Table):
     assert all(each["kind"] == "objective" for each in rows if each["references"])
 
 
+def test_pseudo_labels_are_what_most_rows_say_of_a_question_without_a_label(table: pa.Table):
+    kept = {each["question_id"] for each in changed(table, labels_kept=0.2) if each["references"]}
+    rows = changed(table, labels_kept=0.2, pseudo_labels=True)
+    for each in rows:
+        truth = "right" if each["question_id"] in kept else "wrong"
+        assert (each["references"], each["kind"]) == ([truth], "objective")
+        assert each["reward_truth"] == float(each["answer"] == truth)
+    assert len(kept) == 4
+    assert len(rows) == len(QUESTIONS) * len(GROUPS) * 4
+
+
+def test_a_question_of_which_nobody_names_an_answer_gets_no_pseudo_label():
+    unread = {"answer": None, "answer_kind": "unextracted", "reward_truth": 0.0}
+    rows = [row("q0", "nurse", 0, "right") | unread, row("q1", "nurse", 0, "right")]
+    found = changed(pa.Table.from_pylist(rows, schema=SCHEMA), labels_kept=0, pseudo_labels=True)
+    assert [(each["kind"], each["reward_truth"]) for each in found] == [("subjective", None), ("objective", 1.0)]
+
+
 @pytest.mark.parametrize(("of", "questions", "samples"), [("questions", 5, 4), ("responses", 20, 1)])
 def test_some_groups_log_less(table: pa.Table, of: str, questions: int, samples: int):
     fewer = FewerRows.model_validate({"groups": ["nurse"], "ratio": 4, "of": of})
