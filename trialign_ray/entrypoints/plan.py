@@ -19,7 +19,7 @@ from trialign_ray.errors import SpecError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.models.loading import chat_tokens
 from trialign_ray.trainer.collate import assemble
-from trialign_ray.trainer.guard.verdict import config_of
+from trialign_ray.trainer.guard.verdict import config_of, exact_attention
 from trialign_ray.trainer.memory import CPU_SHARE, GPU_SHARE, Footprint, footprint
 from trialign_ray.trainer.packing import Tree, tree_nodes
 from trialign_ray.trainer.passes import Budget, Passes, divide
@@ -61,7 +61,7 @@ class MemoryPlan:
     available: int
     """What a worker may take in all."""
     tokens_per_step: int
-    """Packed tokens of all workers."""
+    """Packed tokens of all workers, copies of a prompt that a pass or a row of its own needs among them."""
     passes: int
     tokens_per_pass: int
     """Slots of the largest pass."""
@@ -98,7 +98,10 @@ def logged_step(spec: TrainSpec) -> Step:
 
 
 def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPlan:
-    """available: bytes that a worker may take; None for its share of this machine. Raises ModelError."""
+    """available: bytes that a worker may take; None for its share of this machine.
+
+    Raises ModelError, also for a model whose log-probs would not be exact.
+    """
     with naming("model"):
         config = config_of(local_folder(spec.model))
     learner, told = spec.learner, footprint(config, spec.trained, spec.learner)
@@ -106,7 +109,8 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
     still = standing(told, learner)
     room = round((held - sum(still.values())) * (GPU_SHARE if learner.gpu else CPU_SHARE))
     budget = told.budget(room) if learner.tokens_per_pass is None else Budget.of_tokens(learner.tokens_per_pass)
-    passes = divide(step.trees, learner.workers, budget)
+    attention = exact_attention(config, learner.attention, spec.trained)
+    passes = divide(step.trees, learner.workers, budget, apart=attention.implementation is None)
     largest = max(_shapes(passes), key=lambda shape: told.activations(*shape))
     activations = told.activations(*largest)
     made = MemoryPlan(
@@ -115,7 +119,7 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
         activations=activations,
         object_store=step.object_store,
         available=held,
-        tokens_per_step=sum(map(tree_nodes, step.trees)),
+        tokens_per_step=sum(map(tree_nodes, passes.trees)),
         passes=len(passes.indices[0]),
         tokens_per_pass=largest[0] * largest[1],
         advice=(),

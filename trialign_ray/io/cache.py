@@ -114,19 +114,21 @@ def _copy(location: Location, state: str, staging: Path) -> None:
         raise DataError(f"{location.uri}: was changed while it was copied. Wait for its writer, then start again.")
 
 
-def upload_folder(source: Path, target: Location) -> None:
-    """Copy a local folder to a location; on a local filesystem it appears whole. Raises DataError."""
+def upload_folder(source: Path, target: Location, last: str = "*.safetensors") -> None:
+    """Copy a local folder to a location; on a local filesystem it appears whole. Raises DataError.
+
+    last: pattern of the files that go to an object store after all others, so that who finds one finds every other.
+    """
     with writing(target.uri):
         if target.local is None:
-            _upload(source, target)
+            _upload(source, target, last)
         else:
             _publish(source, target.local)
 
 
-def _upload(source: Path, target: Location) -> None:
-    """Weights go last, so that a reader who finds them finds every other file too."""
+def _upload(source: Path, target: Location, last: str) -> None:
     files = [file for file in source.rglob("*") if file.is_file()]
-    for file in sorted(files, key=lambda file: file.suffix == ".safetensors"):
+    for file in sorted(files, key=lambda file: file.match(last)):
         uploaded = target.child(file.relative_to(source).as_posix())
         uploaded.filesystem.create_dir(uploaded.path.rpartition("/")[0], recursive=True)
         copy_in(file, uploaded)

@@ -27,7 +27,7 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
 from trialign_ray.actors.state import BufferState, GroupState
-from trialign_ray.errors import CheckpointError
+from trialign_ray.errors import CheckpointError, WorkerError
 from trialign_ray.io.storage import Location, reading
 from trialign_ray.objective.critic.base import Critic
 from trialign_ray.trainer import optimizer_state
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 _OPTIMIZER, _RNG = "optimizer", "rng.pt"
 _STATE, _REFERENCES, _CRITIC = "state.json", "references.safetensors", "critic.safetensors"
 _ARRAYS = ("question_r", "count_r", "reference_logp_n")
+LOST_REFERENCES = (
+    "a group actor has lost the reference log-probs, and the weights that gave them have moved on. The last checkpoint "
+    "has them: continue with --resume."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,15 @@ class TrainingState:
     """State of each group actor; only rank 0 needs it to save."""
     workers: int
     """Ranks that wrote it."""
+
+
+def require_references(groups: Sequence[GroupState], known: Sequence[int]) -> None:
+    """Raise WorkerError where an actor lost reference log-probs that no weights give again: a checkpoint without them
+    could never be continued. known: questions that each actor was given them for, in the order of `groups`.
+    """
+    for state, count in zip(groups, known, strict=True):
+        if len(state.buffer.question_r) < count:
+            raise WorkerError(f"{state.group}: {LOST_REFERENCES}")
 
 
 def save(folder: Path, engine: ZeroEngine, state: TrainingState, critic: Critic | None = None) -> None:

@@ -22,6 +22,7 @@ from trialign_ray.data.batch import GroupBatch
 from trialign_ray.errors import WorkerError
 from trialign_ray.objective.candidates import Candidates
 from trialign_ray.objective.step import Objective, StepOutputs, step_objective
+from trialign_ray.trainer.checkpoint import LOST_REFERENCES
 from trialign_ray.trainer.collate import StepBatch, assemble
 from trialign_ray.trainer.engine import TrainingEngine
 from trialign_ray.trainer.packing import Tree, tree_nodes
@@ -138,10 +139,7 @@ class Learner:
         if not lacking.item():
             return None
         if not (self.at_start or self._engine.module.keeps_start):
-            raise WorkerError(
-                "a group actor has lost the reference log-probs, and the weights that gave them have moved on. The "
-                "last checkpoint has them: continue with --resume."
-            )
+            raise WorkerError(LOST_REFERENCES)
         divided = self._divide(batch.behind_first_prompt() if self._objective.neutral_reference else batch.trees)
         with torch.no_grad(), self._engine.module.reference():
             local_s = torch.cat([self._scored(part) for part in divided.of_rank(dist.get_rank())])

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trialign_ray.actors.handle import GroupActorHandle
+from trialign_ray.actors.state import GroupState
 from trialign_ray.algorithms.compose import compose
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.batch import GroupBatch
@@ -105,6 +106,8 @@ class _Rank:
         self._critic = objective.critic
         self._learner = Learner(self._engine, objective, first_utilities(derived.groups), budget)
         self._step = 0
+        self._referenced = [0] * len(self._actors)
+        """Questions that each actor has reference log-probs of, where no weights give them again; on rank 0."""
 
     def restore(self) -> None:
         checkpoint = ray.train.get_checkpoint() or self._inputs.resume_from
@@ -120,6 +123,7 @@ class _Rank:
         self._learner.weight_g = torch.tensor(state.weight, dtype=torch.float64)
         if dist.get_rank() == 0:
             _answers([actor.load_state.remote(kept) for actor, kept in zip(self._actors, state.groups, strict=True)])
+            self._referenced = [len(kept.buffer.question_r) for kept in state.groups]
         dist.barrier()
 
     def _ask_reference(self) -> None:
@@ -132,6 +136,7 @@ class _Rank:
             if found is not None:
                 self._store(questions, *found)
             dist.barrier()
+        self._referenced = [len(state.buffer.question_r) for state in self._states()]
 
     def train(self) -> None:
         steps, every = self._plan.derived.steps, self._inputs.spec.checkpoint_every
@@ -188,10 +193,16 @@ class _Rank:
         dist.broadcast(flag, src=0)
         return bool(flag.item())
 
+    def _states(self) -> list[GroupState]:
+        """Of all actors, on rank 0."""
+        return _answers([actor.state.remote() for actor in self._actors]) if dist.get_rank() == 0 else []
+
     def _checkpoint(self, row: Row, writers: Sequence[MetricWriter]) -> None:
         for writer in writers:
             writer.flush()
-        groups = _answers([actor.state.remote() for actor in self._actors]) if dist.get_rank() == 0 else []
+        groups = self._states()
+        if groups and self._learner.asks_first:
+            checkpoints.require_references(groups, self._referenced)
         workers = dist.get_world_size()
         utility, weight = self._learner.utility_g.tolist(), self._learner.weight_g.tolist()
         state = TrainingState(self._step, utility, weight, groups, workers)

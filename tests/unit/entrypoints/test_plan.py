@@ -43,6 +43,12 @@ def test_a_step_of_given_lengths_has_as_many_tokens(shape: Path) -> None:
     assert found.total == found.process + found.weights + found.optimizer + found.activations
 
 
+def test_a_model_that_is_not_packed_repeats_the_prompt_in_each_row(shape: Path) -> None:
+    packed, apart = made(shape), made(shape, attention={"name": "apart"})
+    assert apart.tokens_per_step == 4 * 3 * 9 * (30 + 7)
+    assert apart.tokens_per_pass > packed.tokens_per_pass
+
+
 def test_zero_splits_the_optimizer_and_its_third_stage_the_weights(shape: Path) -> None:
     one, two, third = made(shape, workers=1), made(shape), made(shape, zero_stage=3)
     assert two.optimizer < one.optimizer

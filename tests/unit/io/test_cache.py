@@ -14,7 +14,7 @@ from pyarrow import fs
 
 from trialign_ray.errors import DataError
 from trialign_ray.io.cache import cache_folder, local_folder, upload_folder
-from trialign_ray.io.storage import Location, locate
+from trialign_ray.io.storage import Location, copy_in, locate
 
 from .counting import CountingFiles
 
@@ -198,6 +198,29 @@ def test_a_remote_folder_that_is_not_there_is_named(bucket: Path) -> None:
 def test_an_upload_is_the_folder_at_the_target(bucket: Path, tmp_path: Path) -> None:
     source = fill(tmp_path / "export", weights="abc")
     upload_folder(source, remote(bucket, "runs/demo/adapter"))
+    assert content(bucket / "runs" / "demo" / "adapter") == content(source)
+
+
+def test_an_upload_that_is_cut_short_lacks_the_file_that_goes_last(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = fill(tmp_path / "export", weights="abc")
+    (source / "done.json").write_text("{}")
+    copied = list[str]()
+
+    def cut_short(file: Path, target: Location) -> None:
+        if len(copied) == 2:
+            raise OSError("connection lost")
+        copied.append(file.name)
+        copy_in(file, target)
+
+    monkeypatch.setattr("trialign_ray.io.cache.copy_in", cut_short)
+    with pytest.raises(DataError, match="connection lost"):
+        upload_folder(source, remote(bucket, "runs/demo/adapter"), last="done.json")
+    assert len(copied) == 2
+    assert not (bucket / "runs" / "demo" / "adapter" / "done.json").exists()
+    monkeypatch.undo()
+    upload_folder(source, remote(bucket, "runs/demo/adapter"), last="done.json")
     assert content(bucket / "runs" / "demo" / "adapter") == content(source)
 
 

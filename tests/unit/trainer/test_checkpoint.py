@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from trialign_ray.actors.state import BufferState, GroupState
-from trialign_ray.errors import CheckpointError
+from trialign_ray.errors import CheckpointError, WorkerError
 from trialign_ray.io.storage import locate
-from trialign_ray.trainer.checkpoint import TrainingState, newest_complete, read_state, write_state
+from trialign_ray.trainer.checkpoint import TrainingState, newest_complete, read_state, require_references, write_state
 
 CANDIDATES = 9
 
@@ -59,6 +59,14 @@ def test_json_does_not_grow_with_the_questions_and_a_log_prob_takes_four_bytes(t
     grown = many["references.safetensors"] - few["references.safetensors"]
     per_question = 4 + 4 + 4 * CANDIDATES
     assert grown == pytest.approx(2 * 10_000 * per_question, abs=200)
+
+
+def test_a_checkpoint_without_reference_log_probs_that_nothing_gives_again_is_not_written() -> None:
+    groups = training_state(3).groups
+    require_references(groups, [3, 3])
+    restarted = [groups[0], group_state("farmer", 0)]
+    with pytest.raises(WorkerError, match=r"farmer: .*lost the reference log-probs.*--resume"):
+        require_references(restarted, [3, 3])
 
 
 def test_another_version_is_named(tmp_path: Path) -> None:

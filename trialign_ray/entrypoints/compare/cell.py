@@ -120,8 +120,8 @@ def _trained(
             local.policy.save(Path(staging))
             told = {"steps": steps, "tokens": tokens, "scored_tokens": scored, "seconds": round(seconds, 3)}
             (Path(staging) / _TRAINING).write_text(json.dumps(told), encoding="utf-8")
-            if not target.exists():  # a cell beside this one may have trained the same
-                upload_folder(Path(staging), target)
+            if not target.child(_TRAINING).exists():  # a cell beside this one may have trained the same
+                upload_folder(Path(staging), target, last=_TRAINING)
     folder = local_folder(target)
     own = cell.train.own_adapters(cell.train.groups or manifest(logs_of(spec, cell)).names)
     adapters: Adapters = {group: folder / group for group in own} or {None: folder}
