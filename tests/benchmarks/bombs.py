@@ -20,9 +20,9 @@ from typing import Any
 
 import psutil
 
-from tests.unit.api.test_fuzz import parquet_bomb
+from tests.unit.api.hostile import parquet_bomb
 from trialign_api.confined import Confined
-from trialign_api.services.datasets import _import
+from trialign_api.services.datasets import RowPaths, _import
 from trialign_api.settings import Settings
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import QuestionSet
@@ -57,7 +57,11 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
     for name, opened in write_files(folder).items():
         file = folder / name
         given: dict[str, Any] = {"file": file}
-        given |= {"target": folder / f"{name}.logs", "strict": False} if opened is _import else {}
+        given |= (
+            {"target": folder / f"{name}.logs", "reading": RowPaths({}, ()), "strict": False}
+            if opened is _import
+            else {}
+        )
         size, before = file.stat().st_size, me.memory_info().rss
         try:
             outcome = str(await confined.run(opened, **given))[:60]

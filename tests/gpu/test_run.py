@@ -1,4 +1,4 @@
-"""Every part of the accelerator script runs at its smallest size on a CPU, and what it compares is equal."""
+"""The accelerator script at its smallest size on a CPU: what it compares is equal. Without TRL less its part."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.gpu.equality import FEW
-from tests.gpu.run import main
+from tests.gpu.run import Setting, main, measured
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +30,14 @@ def test_one_json_of_all_parts() -> None:
     assert max(each["largest_difference"] for each in zero.values()) < 1e-4
     assert all(each["response_tokens_per_second"] > 0 for each in found["speed"]["found"].values())
     assert "left_out" in found["trl"] or found["trl"]["found"]
+
+
+@pytest.mark.parametrize(("module", "told"), [("trl", "left_out"), ("tests.gpu.nothing", "error")])
+def test_only_what_a_part_may_lack_is_left_out(module: str, told: str) -> None:
+    def part(_: Setting) -> None:
+        raise ModuleNotFoundError(f"No module named '{module}'", name=module)
+
+    assert measured(part, Setting(torch.device("cpu"), tiny=True)).keys() == {told, "seconds"}
 
 
 @pytest.mark.parametrize("arguments", [["--parts", "nothing"], ["--device", "tpu"]])
