@@ -44,6 +44,9 @@ class AskingOptions(ServerOptions):
 class WorkerOptions:
     """Where the copies of a model are that answer."""
 
+    generator: Annotated[
+        str | None, Option(metavar="NAME", help="Engine: transformers (default), continuous_batching or vllm.")
+    ] = None
     questions_per_batch: Annotated[int | None, Option(help="Questions generated together (8).")] = None
     workers: Annotated[int | None, Option(help="Copies of the model at once, as Ray workers; 1 is this process.")] = (
         None
@@ -83,4 +86,5 @@ def fields_of(model: type[BaseModel], options: Mapping[str, Any], subject: str |
     found |= {name: value or None for name, value in found.items() if isinstance(value, list)}
     if found["name"] is None and options["spec"] is None:
         found["name"] = specs.slug(model.model_fields["kind"].default, subject)
-    return found | {"chat_template_kwargs": specs.template_arguments(options["template"])}
+    engine = None if options["generator"] is None else {"name": options["generator"]}
+    return found | {"generator": engine, "chat_template_kwargs": specs.template_arguments(options["template"])}

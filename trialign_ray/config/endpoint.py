@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator
 
 from trialign_ray.config.base import Strict
+from trialign_ray.config.generators import Promises
 from trialign_ray.config.train import PathOrUri
 
 KEY_ENV = "TRIALIGN_ENDPOINT_KEY"
@@ -57,6 +59,11 @@ class EndpointSpec(Strict):
     body: dict[str, JsonValue] = {}
     """Fields of every request besides, or instead of, ours: null leaves one out, such as {temperature: null}."""
 
+    @property
+    def promises(self) -> Promises:
+        """What its answers promise: text, whose ids a tokenizer here makes again."""
+        return Promises(ids=False, logprobs=False, seeds="asked", adapters="served", runs="server")
+
     @field_validator("body")
     @classmethod
     def _not_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -71,3 +78,9 @@ class RecordedEndpointSpec(EndpointSpec):
     logprobs: Literal["absent", "raw", "processed"] = "absent"
     """Which log-probs the server gives with token ids: none; those before temperature, which is then 1 or 0; or those
     of the distribution that was sampled from (vLLM: --logprobs-mode)."""
+
+    @property
+    def promises(self) -> Promises:
+        """Of the responses with which the server gives them; the run says how many came without."""
+        given = self.logprobs != "absent"
+        return replace(super().promises, ids=given, logprobs=given)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from trialign_ray.config.algorithm import ALGORITHMS, AlgorithmSpec, AnyAlgorithmSpec, TrialignSpec
 from trialign_ray.config.attention import AttentionSpec, AutoAttentionSpec
 from trialign_ray.config.base import JobSpec, Strict
-from trialign_ray.config.generators import GeneratorSpec, TransformersSpec
+from trialign_ray.config.generators import InProcessSpec, TransformersSpec
 from trialign_ray.config.seams import Entry, Imported
 
 RUN_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
@@ -124,7 +124,7 @@ class EvaluationSpec(Strict):
     """Group set, YAML or JSON: the personas that ask."""
     max_new_tokens: int = Field(default=48, ge=1, le=4096)
     """Longest answer, in tokens."""
-    generator: GeneratorSpec = TransformersSpec()
+    generator: InProcessSpec = TransformersSpec()
     """Engine that answers the prompts."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples behind each confidence interval."""

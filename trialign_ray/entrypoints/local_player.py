@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, cast
 
 import pyarrow as pa
@@ -15,13 +16,13 @@ from trialign_ray.actors.handle import RemoteMethod
 from trialign_ray.cluster.connect import connected
 from trialign_ray.cluster.pool import in_pool, reserved
 from trialign_ray.config.base import Strict
-from trialign_ray.config.generators import GENERATORS
+from trialign_ray.config.generators import GENERATORS, promises_of
 from trialign_ray.config.seams import build
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.envs.batches import Batch
 from trialign_ray.envs.rollout import Rollout, play, prompts_of
 from trialign_ray.errors import naming
-from trialign_ray.inference.base import Engine, Generator
+from trialign_ray.inference.base import ClusterEngine, Engine, Generator
 from trialign_ray.io.cache import local_folder
 from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
@@ -46,8 +47,16 @@ class Loading:
         with naming("generator"):
             engine: Engine = build(GENERATORS, self.generator)
         with naming("model" if self.adapter is None else "adapter"):
-            adapter = None if self.adapter is None else local_folder(self.adapter)
-            return engine.load(local_folder(self.model), adapter, self.dtype, self.device)
+            return engine.load(*self._folders(), self.dtype, self.device)
+
+    def spread(self, workers: int, gpus: float) -> Generator:
+        """As many copies in the cluster that is connected; raises ModelError, which names the field."""
+        engine: ClusterEngine = build(GENERATORS, self.generator)
+        with naming("model" if self.adapter is None else "adapter"):
+            return engine.spread(*self._folders(), self.dtype, workers, gpus)
+
+    def _folders(self) -> tuple[Path, Path | None]:
+        return local_folder(self.model), None if self.adapter is None else local_folder(self.adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,12 @@ class LocalPlayer:
 
     @staticmethod
     def of(spec: AuditSpec | CollectSpec, plan: Rollout, place: Place, address: str | None) -> LocalPlayer:
-        """The player that `spec`, which names a model, asks for."""
+        """The player that `spec`, which names a model, asks for.
+
+        Raises SpecError and MissingExtraError where its generator cannot be made.
+        """
+        with naming("generator"):
+            build(GENERATORS, spec.generator)
         loading = Loading(str(spec.model), spec.adapter, spec.generator, place.dtype, place.device)
         return LocalPlayer(loading, plan, spec.workers, spec.gpus_per_worker, address)
 
@@ -77,18 +91,32 @@ class LocalPlayer:
         """As `Player` says; nothing is loaded where nothing is left to play."""
         if not batches:
             return
-        here = self.workers == 1 and self.gpus is None
         progress.begin("answering", sum(prompts_of(self.plan, batch) for batch in batches.values()))
-        yield from self._here(batches, progress) if here else self._in_workers(batches, progress)
+        yield from self._way()(batches, progress)
         progress.end()
+
+    def _way(self) -> Callable[[Mapping[int, Batch], Progress], Iterator[tuple[int, pa.Table]]]:
+        if promises_of(self.loading.generator).runs == "cluster":
+            return self._spread
+        return self._here if self.workers == 1 and self.gpus is None else self._in_workers
 
     def _here(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
         generator = self.loading.generator_of()
         for index, batch in batches.items():
             yield index, play(generator, self.plan, batch, progress)
 
+    def _spread(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
+        with connected(self.address):
+            generator = self.loading.spread(self.workers, self._gpus_each)
+            for index, batch in batches.items():
+                yield index, play(generator, self.plan, batch, progress)
+
+    @property
+    def _gpus_each(self) -> float:
+        return float(self.loading.device == "cuda") if self.gpus is None else self.gpus
+
     def _in_workers(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
-        gpus = float(self.loading.device == "cuda") if self.gpus is None else self.gpus
+        gpus = self._gpus_each
         count = min(self.workers, len(batches))
         with connected(self.address), reserved({"CPU": 1.0, "GPU": gpus}, count) as place:
             # A worker that dies comes back and plays its batch again, which gives the same rows.

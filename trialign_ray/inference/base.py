@@ -1,6 +1,7 @@
 """What answers prompts: the interface of every generator, and of the engine that loads one.
 
-An engine of one's own is an entry of `trialign_ray.config.generators`, or an import path in the specification.
+An engine of one's own is an entry of `trialign_ray.config.generators`, or an import path in the specification. What
+each promises is data there.
 """
 
 from __future__ import annotations
@@ -66,4 +67,14 @@ class Engine(Protocol):
         """The generator of the model in folder `model`, with the PEFT adapter in folder `adapter` merged into it.
 
         dtype: 'bfloat16' or 'float32'. device: as PyTorch names it. Raises ModelError.
+        """
+
+
+class ClusterEngine(Protocol):
+    """Starts copies of a model in a Ray cluster, to which the caller is connected."""
+
+    def spread(self, model: Path, adapter: Path | None, dtype: str, workers: int, gpus: float) -> Generator:
+        """A generator over `workers` copies of the model in folder `model` on `gpus` GPUs each, 0 for CPUs.
+
+        adapter: folder of a PEFT adapter that answers in the model's place. Raises ModelError.
         """

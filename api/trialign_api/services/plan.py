@@ -11,6 +11,7 @@ from pyarrow import fs
 from trialign_api.schemas import Plan
 from trialign_ray.config.derived import derive, reserved
 from trialign_ray.config.game import GroupSet, QuestionSet, asked_questions, load_game
+from trialign_ray.config.generators import promises_of
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import longest_tokens, open_dataset
@@ -74,7 +75,8 @@ def collect(spec: CollectSpec) -> Plan:
 
 def _needs(spec: AuditSpec | CollectSpec) -> dict[str, float]:
     """Of the job's own process, in which one copy answers alone, and of its workers."""
-    copies = spec.workers if spec.workers > 1 or spec.gpus_per_worker is not None else 0
+    apart = spec.workers > 1 or spec.gpus_per_worker is not None or promises_of(spec.generator).runs == "cluster"
+    copies = spec.workers if apart else 0
     gpus = float(spec.device == "cuda") if spec.gpus_per_worker is None else spec.gpus_per_worker
     return {"CPU": _OWN["CPU"] + copies} | ({"GPU": copies * gpus} if copies * gpus else {})
 

@@ -15,7 +15,7 @@ from trialign_ray.config.base import JobSpec
 from trialign_ray.config.endpoint import EndpointSpec
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
 
-OTHERWISE = {"kind", "generator", "chat_template_kwargs"}
+OTHERWISE = {"kind", "chat_template_kwargs"}
 """Fields that no option of their name sets."""
 
 
@@ -45,8 +45,10 @@ def test_every_field_of_a_server_has_an_option_and_its_name() -> None:
     ("name", "answers", "called"), [(None, "logs/Mine.jsonl", "audit-mine-jsonl"), ("b", "logs", "b")]
 )
 def test_a_job_without_a_name_is_named_after_what_it_is_of(name: str | None, answers: str, called: str) -> None:
-    options = AuditOptions(name=name, answers=answers, ignore=[], fail_if=["gap>0.1"], template=["a=1"])
+    options = AuditOptions(
+        name=name, answers=answers, ignore=[], fail_if=["gap>0.1"], template=["a=1"], generator="vllm"
+    )
     found = fields_of(AuditSpec, vars(options), subject=answers)
     assert found["name"] == called
     assert (found["ignore"], found["fail_if"], found["answers"]) == (None, ["gap>0.1"], answers)
-    assert found["chat_template_kwargs"] == {"a": 1}
+    assert (found["generator"], found["chat_template_kwargs"]) == ({"name": "vllm"}, {"a": 1})

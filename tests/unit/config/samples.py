@@ -42,7 +42,7 @@ from trialign_ray.config.cues import (
 from trialign_ray.config.endpoint import EndpointSpec, RecordedEndpointSpec
 from trialign_ray.config.evaluate import EvaluateSpec
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
-from trialign_ray.config.generators import TransformersSpec
+from trialign_ray.config.generators import GENERATORS, EngineSpec
 from trialign_ray.config.losses import LOSSES
 from trialign_ray.config.preferences import (
     Contains,
@@ -128,7 +128,8 @@ LEAST: dict[type[Strict], dict[str, Any]] = {
     AlgorithmSpec: {"name": "trialign"},
     **{entry.spec: {"name": name} for name, entry in ALGORITHMS.items()},
     ImportedSpec: {"import_path": "package.module:name"},
-    TransformersSpec: {},
+    EngineSpec: {},
+    **{entry.spec: {} for entry in GENERATORS.values()},
     **{entry.spec: {} for entry in ATTENTION.values()},
     EvaluationSpec: {"questions": "q.json", "groups": "g.yaml"},
     **{model: {} for model in (TrialignSpec, UtilitySpec, FactsSpec, InconsistencySpec, AnswerLikelihoodSpec)},

