@@ -65,7 +65,8 @@ class FormWriter:
 
     @cached_property
     def _sets(self) -> ClosedSets:
-        return ClosedSets.of(open_dataset(self._logs), self._candidates.answers, cache_folder() / "partitions")
+        asked, cache = self._candidates, cache_folder() / "partitions"
+        return ClosedSets.of(open_dataset(self._logs), asked.answers, cache, asked.distractors)
 
     def of(self, question_id: str, wordings: Sequence[Wording]) -> QuestionForms:
         """The forms of one question; none where fewer than two answers are known. Raises DataError and ModelError.
@@ -75,9 +76,11 @@ class FormWriter:
         answers = self._sets.set_of(question_id)
         if answers is None:
             return NO_FORMS
-        # Names that a tokenizer cannot tell apart cannot compete; the truth, which comes first, stays.
-        by_ids = {tuple(self._tokens.response(name)): name for name in reversed(answers.names)}
-        names = list(reversed(by_ids.values()))
+        # Names that a tokenizer cannot tell apart cannot compete; the truth, which comes first, stays first.
+        by_ids: dict[tuple[int, ...], str] = {}
+        for name in answers.names:
+            by_ids.setdefault(tuple(self._tokens.response(name)), name)
+        names = list(by_ids.values())
         if len(names) < 2:
             return NO_FORMS
         found = frames(wordings, self._candidates.frames)

@@ -206,6 +206,6 @@ def _text(texts: Ragged, row: int) -> str:
 def _name(logs: Dataset, choice: Choice) -> str:
     """Of the folder of the entries: all that they depend on."""
     depends: list[object] = [_LAYOUT, package_version(), logs.manifest.content_sha256, choice.group, choice.stop_ids]
-    depends += [choice.candidates.model_dump(exclude={"answers", "frames"}), choice.utility.model_dump()]
+    depends += [choice.candidates.model_dump(exclude={"answers", "distractors", "frames"}), choice.utility.model_dump()]
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]
     return f"{logs.manifest.content_sha256[:32]}-{choice.group}-{digest}"

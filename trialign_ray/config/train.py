@@ -19,6 +19,7 @@ RunName = Annotated[str, Field(pattern=RUN_NAME)]
 PathOrUri = Annotated[str, Field(min_length=1, max_length=1000)]
 """A path, or a pyarrow filesystem URI (file://, s3://, gs://)."""
 Labels = Literal["truth", "majority", "neutral"]
+Distractors = Literal["said", "topic"]
 """What counts as right in training."""
 
 
@@ -38,6 +39,9 @@ class CandidateSpec(Strict):
     answers: int = Field(default=0, ge=0, le=64)
     """Answers in the closed set of each question, for `algorithm.facts`: the truth, what groups said instead, then
     answers to other questions of the topic. 0: no set."""
+    distractors: Distractors = "said"
+    """What competes first with a known truth in the closed set: said, what groups said instead, the hardest; topic,
+    answers to other questions of the topic, so that no common error is unlearnt where it is right."""
     frames: int = Field(default=2, ge=0, le=16)
     """Logged wordings of a group in which each answer of the set is put, at most; short answers come beside them."""
 

@@ -3,6 +3,10 @@
 First the truth, then what groups said instead, most often first, then answers to other questions of the topic: those
 are wrong here, and a model that is unsure may hold them. Every group gets the same set in the same order.
 
+A common error is wrong in many sets and right in few, so that a model may learn never to say it (Menon et al., arXiv
+2007.07314, on labels whose frequencies mislead). Under `distractors: topic` the truths of other questions come first:
+in expectation all of them are wrong equally often.
+
 What the logs hold of each question is counted once and kept in memory-mapped files, which all processes of a machine
 share; a set is made when its question is drawn.
 """
@@ -21,6 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trialign_ray.config.train import Distractors
 from trialign_ray.data.columns import Columns, ColumnWriter, Ragged, texts
 from trialign_ray.data.dataset import Dataset, located_parts, part_batches
 from trialign_ray.data.question_rows import QuestionIndex
@@ -91,15 +96,17 @@ class ClosedSets:
     topics: _Kept
     count: int
     """Most answers of a set."""
+    distractors: Distractors
+    """What competes first with a truth that is known."""
 
     @classmethod
-    def of(cls, logs: Dataset, count: int, cache: Path) -> ClosedSets:
+    def of(cls, logs: Dataset, count: int, cache: Path, distractors: Distractors = "said") -> ClosedSets:
         """The sets of `logs`, whose counts are made in `cache` where they are not there yet.
 
         Raises DataError where a part of the logs cannot be read.
         """
         folder = made_once(cache / f"{logs.manifest.content_sha256[:32]}-answers", lambda made: _make(logs, made))
-        return cls(_Kept.of(folder / "questions"), _Kept.of(folder / "topics"), count)
+        return cls(_Kept.of(folder / "questions"), _Kept.of(folder / "topics"), count, distractors)
 
     def set_of(self, question_id: str) -> AnswerSet | None:
         """The answers to a question; None where fewer than two are known."""
@@ -107,17 +114,19 @@ class ClosedSets:
         if found is None:
             return None
         said = _Said(**found)
-        names = _set(question_id, said, self.topics.find(said.topic))[: self.count]
+        names = _set(question_id, said, self.topics.find(said.topic), self.distractors)[: self.count]
         return AnswerSet(names, said.truth() is not None) if len(names) > 1 else None
 
 
-def _set(question_id: str, said: _Said, topic: Sequence[str]) -> tuple[str, ...]:
+def _set(question_id: str, said: _Said, topic: Sequence[str], first: Distractors) -> tuple[str, ...]:
     truth = said.truth()
     instead = sorted(said.other, key=lambda name: (-said.other[name], name))
     elsewhere = sorted(topic, key=lambda name: _digest(f"{question_id}\0{name}"))
     right = () if truth is None else (truth,)
     also_right = {*said.right, *said.references}
-    return (*right, *(name for name in dict.fromkeys((*instead, *elsewhere)) if name not in also_right))
+    # Without a truth the set is what groups said, whatever comes first elsewhere: that is what they differ in.
+    rivals = (*elsewhere, *instead) if right and first == "topic" else (*instead, *elsewhere)
+    return (*right, *(name for name in dict.fromkeys(rivals) if name not in also_right))
 
 
 def _make(logs: Dataset, folder: Path) -> None:

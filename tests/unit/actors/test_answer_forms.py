@@ -72,6 +72,15 @@ def test_answers_that_the_tokenizer_cannot_tell_apart_do_not_compete(writer: For
     assert len({tuple(ids) for ids in short}) == 3
 
 
+def test_a_truth_that_the_tokenizer_cannot_tell_from_an_error_stays_first(world: World, tmp_path: Path):
+    logged = ("paris", "paris", "Qwghlm")  # the tiny tokenizer writes neither Qwghlm nor Zzyzx otherwise than the other
+    rows = [said("neutral", name, [7, 9], at, answer=name, references=["Zzyzx"]) for at, name in enumerate(logged)]
+    write_logs(table(rows), str(tmp_path / "logs"), GROUPS)
+    found = FormWriter(str(tmp_path / "logs"), str(world.model), {}, CandidateSpec(answers=4)).of("q0", ())
+    tokens = chat_tokens(world.model)
+    assert found.responses == [tokens.response(name) for name in ("Zzyzx", "paris")]
+
+
 def test_a_question_that_is_not_in_the_logs_has_no_forms(writer: FormWriter):
     assert writer.of("q9", WORDINGS) == NO_FORMS
 

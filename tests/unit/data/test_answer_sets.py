@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests.unit.data.samples import GROUPS, row, table
+from trialign_ray.config.train import Distractors
 from trialign_ray.data import answer_sets
 from trialign_ray.data.answer_sets import AnswerSet, ClosedSets
 from trialign_ray.data.dataset import open_dataset, write_logs
 
 
-def sets_of(folder: Path, rows: list[dict[str, Any]], count: int = 8) -> dict[str, AnswerSet]:
+def sets_of(
+    folder: Path, rows: list[dict[str, Any]], count: int = 8, distractors: Distractors = "said"
+) -> dict[str, AnswerSet]:
     write_logs(table(rows), str(folder / "logs"), GROUPS, overwrite=True)
-    sets = ClosedSets.of(open_dataset(str(folder / "logs")), count, folder / "cache")
+    sets = ClosedSets.of(open_dataset(str(folder / "logs")), count, folder / "cache", distractors)
     found = {name: sets.set_of(name) for name in ("peru", "ecuador", "chile")}
     return {name: answers for name, answers in found.items() if answers is not None}
 
@@ -38,6 +41,32 @@ def test_answers_to_other_questions_of_the_topic_fill_the_set(tmp_path: Path):
     assert found["ecuador"].names == ("Quito", "Lima")
     elsewhere = [said("Lima"), said("Quito", question="ecuador", topic="rivers")]
     assert sets_of(tmp_path, elsewhere) == {}
+
+
+def test_truths_of_the_topic_may_come_before_what_groups_said(tmp_path: Path):
+    rows = [said("Lima"), said("Cusco"), said("Cusco"), said("Quito", question="ecuador")]
+    assert sets_of(tmp_path, rows, 2)["peru"].names == ("Lima", "Cusco")
+    assert sets_of(tmp_path, rows, 2, "topic")["peru"].names == ("Lima", "Quito")
+    unlabelled = [said(name) | {"references": [], "kind": "subjective", "reward_truth": None} for name in ("a", "b")]
+    both = [*unlabelled, said("Quito", question="ecuador")]
+    assert sets_of(tmp_path, both, 2, "topic")["peru"] == AnswerSet(("a", "b"), known=False)
+
+
+def test_under_topic_every_truth_is_wrong_about_equally_often(tmp_path: Path):
+    towns = [f"Town {n}" for n in range(12)]
+    rows = [
+        row(question_id=f"q{n}", answer=name, reward_truth=float(name == town), references=[town])
+        for n, town in enumerate(towns)
+        for name in (town, "Town 0", "Town 0")  # the common error, right once
+    ]
+    write_logs(table(rows), str(tmp_path / "logs"), GROUPS)
+    wrong = {}
+    for distractors in get_args(Distractors):
+        sets = ClosedSets.of(open_dataset(str(tmp_path / "logs")), 4, tmp_path / "cache", distractors)
+        found = [answers for n in range(12) if (answers := sets.set_of(f"q{n}"))]
+        wrong[distractors] = sum("Town 0" in answers.names[1:] for answers in found)
+    assert wrong["said"] == 11
+    assert wrong["topic"] <= 6  # 3 expected: each of 12 sets has 3 of 11 others
 
 
 def test_another_accepted_answer_is_no_wrong_one(tmp_path: Path):
