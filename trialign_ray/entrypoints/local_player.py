@@ -29,6 +29,10 @@ from trialign_ray.progress import Progress, Silent
 
 _RESTARTS = 3
 """Of each worker: what it dies of more often is in the model or the machine."""
+_BY_BATCH = (
+    "This generator draws by the seeds of a whole batch: the same specification gives the same responses, but another "
+    "'questions_per_batch', 'samples' or 'protocol' gives others from the first turn on."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class LocalPlayer:
         """As `Player` says; nothing is loaded where nothing is left to play."""
         if not batches:
             return
+        if self.plan.sampling.temperature > 0 and promises_of(self.loading.generator).seeds == "batch":
+            progress.note(_BY_BATCH)
         progress.begin("answering", sum(prompts_of(self.plan, batch) for batch in batches.values()))
         yield from self._way()(batches, progress)
         progress.end()

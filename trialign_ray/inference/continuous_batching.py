@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -80,12 +80,14 @@ class ContinuousBatchingGenerator:
         if not prompts:
             return []
         refuse_moving_frequencies(self.model.config, [len(each) for each in prompts], sampling.max_new_tokens)
+        # Greedy samples of a prompt are equal, and the library decodes one alone.
+        k, copies = (sampling.samples, 1) if sampling.temperature > 0 else (1, sampling.samples)
+        sampling = replace(sampling, samples=k)
         with torch.random.fork_rng(), torch.inference_mode():
             outputs = self._run(prompts, _one_seed(seeds), sampling, stop_ids, on_progress or _silent)
-        stops, k = set(stop_ids), sampling.samples
-        rows = [_generated(outputs[name], stops) for name in _names(len(prompts), k)]
+        rows = [_generated(outputs[name], {*stop_ids}) for name in _names(len(prompts), k)]
         _compare(self.model, prompts, rows, sampling)
-        return [rows[start : start + k] for start in range(0, len(rows), k)]
+        return [rows[start : start + k] * copies for start in range(0, len(rows), k)]
 
     def _run(
         self,

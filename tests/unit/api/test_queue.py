@@ -79,6 +79,8 @@ def test_a_training_run_reserves_its_workers_and_its_groups_together() -> None:
         ({"workers": 3}, {"CPU": 4}),
         ({"workers": 2, "device": "cuda"}, {"CPU": 3, "GPU": 2}),
         ({"workers": 2, "gpus_per_worker": 0.5}, {"CPU": 3, "GPU": 1}),
+        ({"generator": {"name": "vllm"}, "gpus_per_worker": 4}, {"CPU": 2, "GPU": 4}),
+        ({"generator": {"name": "vllm"}, "device": "cpu"}, {"CPU": 2}),
     ],
 )
 def test_an_audit_reserves_its_own_process_and_its_workers(given: dict[str, Any], needs: dict[str, float]) -> None:

@@ -44,6 +44,10 @@ def test_greedy_answers_are_those_of_the_loop_of_our_own(model: Any, rows: int) 
         assert one.finished == other.finished
 
 
+def test_greedy_samples_of_a_prompt_are_equal(model: Any) -> None:
+    assert ids(answers(model, Sampling(6, 0.0, 3))) == [row * 3 for row in ids(answers(model, Sampling(6)))]
+
+
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_log_probs_are_those_of_the_distribution_that_was_sampled_from(model: Any, temperature: float) -> None:
     for prompt, row in zip(prompts(), answers(model, Sampling(8, temperature, 3)), strict=True):
