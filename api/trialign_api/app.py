@@ -24,9 +24,7 @@ from trialign_api.page import WEB, PageFiles
 from trialign_api.paths import Roots
 from trialign_api.reconcile.loop import Reconciler
 from trialign_api.reconcile.retention import Retention
-from trialign_api.routers import datasets, fine_tuning, history, jobs, system
-from trialign_api.routers import files as file_routes
-from trialign_api.routers import uploads as upload_routes
+from trialign_api.routers import ROUTERS
 from trialign_api.services.cluster import Cluster
 from trialign_api.services.datasets import Datasets
 from trialign_api.services.files import Files
@@ -59,16 +57,7 @@ def create_app(
     """The control plane. `reconcile=False` leaves the background work to other processes of the same database."""
     backend = backend or RayJobsBackend(settings.ray_address, settings.python, settings.ray_timeout_seconds)
     telemetry = Telemetry.new()
-    store = Store(settings.database_url)
-    history = History(settings.data / "jobs", settings.log_bytes)
-    specs = Specs(kinds, _roots(settings), store, settings.endpoints)
-    service = Jobs(store, specs, Confined(settings.checks), history, settings.retries, settings.owner_jobs)
-    uploads = Datasets(store, settings.data.resolve() / "datasets", Confined(settings.imports), settings.owner_bytes)
-    files = Files(uploads)
-    lifetime = timedelta(seconds=settings.upload_seconds)
-    in_parts = Uploads(files, settings.data.resolve() / "uploads", lifetime, settings.upload_bytes)
-    retention = Retention(service, in_parts, settings.keep_runs_days, settings.keep_uploads_days)
-    reconciler = Reconciler(store, backend, service, history, kinds, settings, telemetry, retention)
+    services, reconciler = _services(settings, kinds, backend, telemetry)
     app = FastAPI(
         title="TriAlign on Ray",
         version=version("trialign-ray"),
@@ -76,28 +65,41 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, on the origin that holds the key
         redoc_url=None,
-        lifespan=_lifespan(store, backend, uploads, reconciler if reconcile else None),
+        lifespan=_lifespan(services, backend, reconciler if reconcile else None),
     )
-    app.state.reconciler = reconciler
-    app.state.services = Services(
+    app.state.services, app.state.reconciler = services, reconciler
+    _assemble(app, settings, kinds, telemetry)
+    return app
+
+
+def _services(
+    settings: Settings, kinds: Mapping[str, ServedKind], backend: JobsBackend, telemetry: Telemetry
+) -> tuple[Services, Reconciler]:
+    """What is behind the routes, and what works in the background on the same rows."""
+    store, data = Store(settings.database_url), settings.data.resolve()
+    history = History(settings.data / "jobs", settings.log_bytes)
+    specs = Specs(kinds, _roots(settings), store, settings.endpoints)
+    jobs = Jobs(store, specs, Confined(settings.checks), history, settings.retries, settings.owner_jobs)
+    datasets = Datasets(store, data / "datasets", Confined(settings.imports), settings.owner_bytes)
+    files = Files(datasets)
+    uploads = Uploads(files, data / "uploads", timedelta(seconds=settings.upload_seconds), settings.upload_bytes)
+    retention = Retention(jobs, uploads, settings.keep_runs_days, settings.keep_uploads_days)
+    reconciler = Reconciler(store, backend, jobs, history, kinds, settings, telemetry, retention)
+    rate = RateLimit(settings.requests_per_second, settings.request_burst)
+    services = Services(
         store=store,
-        keys=Keys(
-            store,
-            RateLimit(settings.requests_per_second, settings.request_burst),
-            AtOnce(settings.requests_at_once),
-        ),
-        jobs=service,
+        keys=Keys(store, rate, AtOnce(settings.requests_at_once)),
+        jobs=jobs,
         idempotency=Idempotency(store, reconciler.wake),
         history=history,
         watch=Watch(store, history),
-        datasets=uploads,
+        datasets=datasets,
         files=files,
-        uploads=in_parts,
-        fine_tuning=FineTuning(service),
+        uploads=uploads,
+        fine_tuning=FineTuning(jobs),
         cluster=Cluster(store, backend, telemetry, settings.dashboard_url),
     )
-    _assemble(app, settings, kinds, telemetry)
-    return app
+    return services, reconciler
 
 
 def _roots(settings: Settings) -> Roots:
@@ -106,8 +108,8 @@ def _roots(settings: Settings) -> Roots:
 
 def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, ServedKind], telemetry: Telemetry) -> None:
     problems.install(app)
-    for module in (jobs, history, datasets, file_routes, upload_routes, fine_tuning, system):
-        app.include_router(module.router, dependencies=[Depends(only_known_query)])
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(only_known_query)])
     openapi.install(app, kinds)
     longer = {"/v1/(datasets|files)": settings.upload_bytes, "/v1/uploads/[^/]+/parts": PART_BYTES + _FORM_BYTES}
     app.add_middleware(BodyLimit, settings.body_bytes, longer)
@@ -116,15 +118,13 @@ def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, ServedKind],
         app.mount("/", PageFiles(directory=WEB, html=True), name="web")
 
 
-def _lifespan(
-    store: Store, backend: JobsBackend, uploads: Datasets, reconciler: Reconciler | None
-) -> Lifespan[FastAPI]:
+def _lifespan(services: Services, backend: JobsBackend, reconciler: Reconciler | None) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "blocking"))
-        await asyncio.to_thread(upgrade, store.url)
+        await asyncio.to_thread(upgrade, services.store.url)
         task = asyncio.create_task(reconciler.run()) if reconciler else None
-        sweep = asyncio.create_task(uploads.sweep()) if reconciler else None
+        sweep = asyncio.create_task(services.datasets.sweep()) if reconciler else None
         try:
             yield
         finally:
@@ -134,6 +134,6 @@ def _lifespan(
             if reconciler and task:
                 await reconciler.stop(task)
             await backend.close()
-            await store.close()
+            await services.store.close()
 
     return lifespan

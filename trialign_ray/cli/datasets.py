@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trialign_ray.cli import fields, options
+from trialign_ray.cli import answers, fields, options
+
+if TYPE_CHECKING:
+    from trialign_api.schemas import DatasetOut
 
 Named = Annotated[str, typer.Argument(metavar="DATASET", help="As a specification names it, or its id.")]
 app = typer.Typer(help="Uploaded logs on the control plane.", no_args_is_help=True)
@@ -36,7 +38,7 @@ def upload_dataset(
     with options.client(url, key) as client:
         made = client.upload(file, name or file.name, format=ending, strict=strict, map=map_ or (), ignore=ignore or ())
     if as_json:
-        typer.echo(json.dumps(made.model_dump(mode="json"), indent=2))
+        answers.print_json(made)
         return
     typer.echo(made.path)
     report = made.report
@@ -57,19 +59,14 @@ def list_datasets(
 
     with options.client(url, key) as client:
         found = list(islice(client.datasets(), limit))
-    if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
-        return
-    for one in found:
-        rows = one.report.get("rows_imported", "?")
-        typer.echo(f"{one.path}  {one.name}  {one.owner}  {rows} rows  {one.created_at:%Y-%m-%d %H:%M}")
+    answers.print_each(found, _line, as_json=as_json)
 
 
 @app.command("show")
 def show_dataset(dataset: Named, key: options.Key, url: options.Url = options.LOCAL_URL) -> None:
     """One dataset and what its import reported, as JSON."""
     with options.client(url, key) as client:
-        typer.echo(json.dumps(client.dataset(_id(dataset)).model_dump(mode="json"), indent=2))
+        answers.print_json(client.dataset(_id(dataset)))
 
 
 @app.command("rejects")
@@ -90,6 +87,11 @@ def delete_dataset(dataset: Named, key: options.Key, url: options.Url = options.
     """Delete a dataset that no job reads any more."""
     with options.client(url, key) as client:
         typer.echo(f"{client.delete_dataset(_id(dataset)).id} is deleted")
+
+
+def _line(one: DatasetOut) -> str:
+    rows = one.report.get("rows_imported", "?")
+    return f"{one.path}  {one.name}  {one.owner}  {rows} rows  {one.created_at:%Y-%m-%d %H:%M}"
 
 
 def _id(named: str) -> str:

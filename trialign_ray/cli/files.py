@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trialign_ray.cli import options
+from trialign_ray.cli import answers, options
+
+if TYPE_CHECKING:
+    from trialign_api.openai_shapes import FileOut
 
 Named = Annotated[str, typer.Argument(metavar="FILE", help="As a specification names it, or its id.")]
 app = typer.Typer(
@@ -41,7 +43,7 @@ def upload_file(
         done = client.send(source, called, purpose, upload_id=resume, begun=_tell)
     assert done.file is not None  # noqa: S101 a completed upload has one
     if as_json:
-        typer.echo(json.dumps(done.file.model_dump(mode="json"), indent=2))
+        answers.print_json(done.file)
         return
     typer.echo(f"files/{done.file.id}")
     if done.file.status_details:
@@ -56,17 +58,11 @@ def list_files(
     as_json: options.Json = False,
 ) -> None:
     """The newest files."""
-    from datetime import UTC, datetime
     from itertools import islice
 
     with options.client(url, key) as client:
         found = list(islice(client.files(), limit))
-    if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
-        return
-    for one in found:
-        made = datetime.fromtimestamp(one.created_at, UTC)
-        typer.echo(f"files/{one.id}  {one.purpose}  {one.filename}  {one.bytes} bytes  {made:%Y-%m-%d %H:%M}")
+    answers.print_each(found, _line, as_json=as_json)
 
 
 @app.command("download")
@@ -87,6 +83,13 @@ def delete_file(file: Named, key: options.Key, url: options.Url = options.LOCAL_
     """Delete a file that no job reads any more."""
     with options.client(url, key) as client:
         typer.echo(f"{client.delete_file(_id(file)).id} is deleted")
+
+
+def _line(file: FileOut) -> str:
+    from datetime import UTC, datetime
+
+    made = datetime.fromtimestamp(file.created_at, UTC)
+    return f"files/{file.id}  {file.purpose}  {file.filename}  {file.bytes} bytes  {made:%Y-%m-%d %H:%M}"
 
 
 def _tell(upload_id: str) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trialign_ray.cli import options
+from trialign_ray.cli import answers, options
 
 if TYPE_CHECKING:
     from trialign_api.client import Client
-    from trialign_api.schemas import JobOut, Out
+    from trialign_api.schemas import JobOut
 
 Specification = Annotated[Path, typer.Argument(help="A YAML or JSON specification; `kind` says which.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field.")]
@@ -45,7 +44,10 @@ def submit_job(
     with options.client(url, key) as client:
         how: dict[str, Any] = {"labels": labels, "retries": retries, "priority": priority, "max_seconds": max_seconds}
         job = client.submit(_spec(spec, settings), **how)
-        typer.echo(_json(job) if as_json else job.id)
+        if as_json:
+            answers.print_json(job)
+        else:
+            typer.echo(job.id)
         if follow:
             _follow(client, job.id)
 
@@ -62,7 +64,7 @@ def validate_job(
     with options.client(url, key) as client:
         found = client.validate(_spec(spec, settings))
     if as_json:
-        typer.echo(_json(found))
+        answers.print_json(found)
         return
     plan = found.plan
     for name, value in {
@@ -91,7 +93,7 @@ def list_jobs(
     with options.client(url, key) as client:
         found = list(islice(client.jobs(**({"status": status} if status else {})), limit))
     if as_json:
-        typer.echo(json.dumps([job.model_dump(mode="json") for job in found], indent=2))
+        answers.print_json(found)
     else:
         _print_table(found)
 
@@ -128,7 +130,7 @@ def show_job(
 ) -> None:
     """One job and its events; with --json the job alone."""
     with options.client(url, key) as client:
-        typer.echo(_json(client.job(job_id)))
+        answers.print_json(client.job(job_id))
         for event in () if as_json else client.events(job_id):
             typer.echo(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.type:<16} {event.message}")
 
@@ -219,10 +221,6 @@ def _spec(file: Path, settings: Sequence[str] | None) -> dict[str, Any]:
     from trialign_ray.config.base import load_mapping
 
     return override(load_mapping(file), settings or ())
-
-
-def _json(made: Out) -> str:
-    return json.dumps(made.model_dump(mode="json"), indent=2)
 
 
 def _labels(given: Sequence[str]) -> dict[str, str]:
