@@ -35,10 +35,12 @@ FIGURES: dict[str, str] = {
     "closed.someone": "someone",
     "closed.worst_group": "worst group",
     "closed.contradiction": "contradiction",
+    "closed.shared_falsehood": "shared falsehood",
     "closed.neutral": "neutral",
     "calibrated.accuracy": "accuracy",
     "calibrated.everyone": "everyone",
     "calibrated.contradiction": "contradiction",
+    "calibrated.shared_falsehood": "shared falsehood",
     "free.named": "named",
     "free.right_given_named": "right given named",
     "free.accuracy": "accuracy",
@@ -46,12 +48,13 @@ FIGURES: dict[str, str] = {
     "free.someone": "someone",
     "free.worst_group": "worst group",
     "free.contradiction": "contradiction",
+    "free.shared_falsehood": "shared falsehood",
     "free.neutral": "neutral",
     "free.preference": "preference",
     "free.vote_gain": "vote's gain",
 }
 """What is measured, `reading.figure`, and its heading under the reading's."""
-LOWER_IS_BETTER = frozenset(name for name in FIGURES if name.endswith(".contradiction"))
+LOWER_IS_BETTER = frozenset(name for name in FIGURES if name.endswith((".contradiction", ".shared_falsehood")))
 NO_INTERVAL = frozenset({"closed.worst_group", "free.worst_group"})
 """A minimum over groups is not smooth: a bootstrap of it has no coverage, so it stands without an interval."""
 TESTED = [name for name in FIGURES if name not in NO_INTERVAL and name != "free.vote_gain"]

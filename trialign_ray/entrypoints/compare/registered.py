@@ -1,4 +1,4 @@
-"""What was said before the run: contrasts and predictions are fixed once a cell is finished."""
+"""What was said before the run is fixed once a cell is finished: what is compared, how, and what was predicted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trialign_ray.errors import CheckpointError
 def register(spec: CompareSpec, folder: CompareFolder) -> None:
     """Keep what `spec` names, or compare it with what was kept before the first cell was finished.
 
-    Raises CheckpointError where a contrast was added, changed or removed since, or a prediction of a regime that was
-    there; regimes and algorithms may be added.
+    Raises CheckpointError where contrasts, the evaluation, or an algorithm or a regime that was there were changed
+    since; seeds, algorithms and regimes may be added.
     """
     file, said = folder.root.child("registered.json"), registration(spec)
     if not folder.finished():
@@ -23,24 +23,27 @@ def register(spec: CompareSpec, folder: CompareFolder) -> None:
         return
     if not file.exists():
         raise CheckpointError(f"{file.uri}: is missing, though cells are finished. Restore it, or give another 'name'.")
-    kept = json.loads(folder.read(file))
-    fix = f"Restore what {folder.root.child('compare.json').uri} has, or give the comparison another 'name'."
-    if kept["contrasts"] != said["contrasts"]:
-        raise CheckpointError(f"{file.uri}: field 'contrasts' was changed after the first cell was finished. {fix}")
-    for regime, predicted in kept["predictions"].items():
-        if said["predictions"].get(regime, predicted) != predicted:
+    for field, digest in json.loads(folder.read(file)).items():
+        if said.get(field, digest) != digest:
             raise CheckpointError(
-                f"{file.uri}: field 'regimes.{regime}.predicted' was changed after the first cell was finished. {fix}"
+                f"{file.uri}: field '{field}' was changed after the first cell was finished. Restore what "
+                f"{folder.root.child('compare.json').uri} has, or give the comparison another 'name'."
             )
 
 
-def registration(spec: CompareSpec) -> dict[str, Any]:
-    """Hashes of the contrasts and of each regime's prediction."""
-    contrasts = [contrast.model_dump(mode="json") for contrast in spec.contrasts]
-    return {
-        "contrasts": _hash(json.dumps(contrasts, sort_keys=True)),
-        "predictions": {name: _hash(regime.predicted) for name, regime in spec.regimes.items()},
+def registration(spec: CompareSpec) -> dict[str, str]:
+    """Field -> hash of what must not be chosen by its result. Of places a cell's key counts the content."""
+    fields: dict[str, Any] = {
+        "contrasts": [contrast.model_dump(mode="json") for contrast in spec.contrasts],
+        "evaluation": spec.evaluation.model_dump(mode="json", exclude={"questions", "groups", "text"}),
     }
+    for name, arm in spec.algorithms.items():
+        fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds"})
+    for name, regime in spec.regimes.items():
+        fields[f"regimes.{name}.predicted"] = regime.predicted
+        asked = regime.model_dump(mode="json", include={"logs", "train"})
+        fields |= {f"regimes.{name}.{field}": value for field, value in asked.items()}
+    return {field: _hash(json.dumps(value, sort_keys=True)) for field, value in fields.items()}
 
 
 def _hash(text: str) -> str:

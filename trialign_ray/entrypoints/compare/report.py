@@ -11,12 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import JsonValue
 
-from trialign_ray.config.compare import BASE, FIGURES, NEUTRAL_TO_ALL, NO_INTERVAL, VOTE, CompareSpec, Contrast, Regime
+from trialign_ray.config.compare import (
+    BASE,
+    FIGURES,
+    NEUTRAL_TO_ALL,
+    NO_INTERVAL,
+    TESTED,
+    VOTE,
+    CompareSpec,
+    Contrast,
+    Regime,
+)
 from trialign_ray.entrypoints.compare.cells import reference_cell, trained_cell
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.errors import DataError
-from trialign_ray.evaluation.comparison.measured import MeasuredArm, measured, unseen, vote_gain
+from trialign_ray.evaluation.comparison.measured import MeasuredArm, by_topic, measured, unseen, vote_gain
 from trialign_ray.evaluation.comparison.model import ArmRow, ByFigure, Comparison, ContrastRow, RegimeRows
 from trialign_ray.evaluation.comparison.served_to_all import neutral_to_all, vote
 from trialign_ray.evaluation.figures import Figure, MaybeFigure
@@ -144,6 +154,8 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
         learning_rate=cells[0].result.learning_rate,
         figures=figures | {"free.vote_gain": _vote_gain(book, regime, cells)},
         unseen=_figures([measured(unseen(cell.table, changes)) for cell in cells], book.bootstrap) if left_out else {},
+        by_seed=_by_seed(found) if len(found) > 1 else {},
+        by_topic=by_topic([cell.table for cell in cells]),
         scored_tokens=float(np.mean(scored)) if scored else None,
         perplexity=float(np.exp(-np.mean(logprobs))) if logprobs else None,
         **{
@@ -162,6 +174,17 @@ def _figures(cells: Sequence[MeasuredArm], bootstrap: Bootstrap) -> ByFigure:
             questions = cells[0].questions[name.partition(".")[0]]
             figure = mean_over_seeds(by_seed, bootstrap, questions)
             found[name] = _alone(figure) if name in NO_INTERVAL else figure
+    return found
+
+
+def _by_seed(cells: Mapping[int, Finished]) -> dict[str, dict[int, float]]:
+    """Figure -> seed -> value; figures that an arm has not are left out."""
+    found: dict[str, dict[int, float]] = {}
+    for seed, cell in cells.items():
+        for name in cell.measured.statistics.keys() & set(TESTED):
+            questions = cell.measured.questions[name.partition(".")[0]]
+            (value,) = cell.measured.statistics[name](np.ones((1, questions)))
+            found.setdefault(name, {})[seed] = float(value)
     return found
 
 

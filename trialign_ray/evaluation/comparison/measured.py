@@ -51,6 +51,18 @@ def measured(table: pa.Table) -> MeasuredArm:
     )
 
 
+def by_topic(cells: Sequence[pa.Table]) -> dict[str, float]:
+    """Topic -> share of its questions of the closed set that are right for every group, the mean over cells."""
+    found: dict[str, list[float]] = {}
+    for table in cells:
+        closed = table.filter(pc.equal(table["reading"], "closed"))
+        for topic in sorted(pc.unique(closed["topic"]).to_pylist()):
+            arm = measured(closed.filter(pc.equal(closed["topic"], topic)))
+            (right,) = arm.statistics["closed.everyone"](np.ones((1, arm.questions["closed"])))
+            found.setdefault(topic, []).append(float(right))
+    return {topic: float(np.mean(values)) for topic, values in found.items()}
+
+
 def unseen(table: pa.Table, changes: LogChanges) -> pa.Table:
     """The rows of groups and topics that training left out."""
     for column, names in (("group", changes.without_groups), ("topic", changes.without_topics)):
@@ -74,7 +86,7 @@ def _figures(answers: Answers) -> dict[str, Statistic]:
         "someone": ratio(answers.correct_qgs.max(axis=1).mean(axis=1), objective_q),
         "worst_group": _worst(answers),
         "preference": preference_statistics(answers)["preference", None],
-        **{name: naming[name, None] for name in ("named", "right_given_named", "contradiction")},
+        **{name: naming[name, None] for name in ("named", "right_given_named", "contradiction", "shared_falsehood")},
     }
     if answers.control is not None:
         found["neutral"] = ratio(correct_qg[:, answers.control], objective_q)

@@ -28,6 +28,10 @@ class ArmRow(Strict):
     figures: ByFigure
     unseen: ByFigure
     """Over the groups and topics alone that the regime leaves out of training; empty where it leaves out none."""
+    by_seed: dict[str, dict[int, FiniteFloat]] = {}
+    """'closed.everyone' and others -> seed -> value: what a mean over few seeds hides. Of an arm with several seeds."""
+    by_topic: dict[str, FiniteFloat] = {}
+    """Topic -> right for everyone in the closed set: what a mean over topics hides."""
     calls: FiniteFloat
     """Calls of the model for each answer that is served; means over the seeds, as all that follows."""
     tokens: FiniteFloat

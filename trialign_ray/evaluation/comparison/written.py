@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trialign_ray.config.compare import FIGURES
@@ -33,6 +33,8 @@ def tables(regime: RegimeRows) -> Iterator[Table]:
     for reading, title in _READINGS.items():
         rows = [(row, row.unseen) for row in regime.rows if row.unseen]
         yield from _figures(f"{title}, groups and topics that training left out", reading, rows)
+    yield from _by_seed(regime.rows)
+    yield from _by_topic(regime.rows)
     yield _costs(regime.rows)
 
 
@@ -56,6 +58,30 @@ def _figures(title: str, reading: str, rows: Sequence[tuple[ArmRow, ByFigure]]) 
     if names:
         head = ("arm", *(FIGURES[name] for name in names))
         yield Table(title, head, tuple((row.arm, *(_figure(found.get(name)) for name in names)) for row, found in rows))
+
+
+def _by_seed(rows: Sequence[ArmRow]) -> Iterator[Table]:
+    several = [row for row in rows if row.by_seed]
+    names = [name for name in FIGURES if any(name in row.by_seed for row in several)]
+    if names:
+        head = ("arm", *(name.replace(".", ": ").replace("_", " ") for name in names))
+        told = ((row.arm, *(_values(row.by_seed.get(name, {})) for name in names)) for row in several)
+        yield Table("Seed by seed", head, tuple(told))
+
+
+def _by_topic(rows: Sequence[ArmRow]) -> Iterator[Table]:
+    topics = sorted({topic for row in rows for topic in row.by_topic})
+    if len(topics) > 1:
+        told = ((row.arm, *(_value(row.by_topic.get(topic)) for topic in topics)) for row in rows)
+        yield Table("Closed set: right for everyone, topic by topic", ("arm", *topics), tuple(told))
+
+
+def _values(by_seed: Mapping[int, float]) -> str:
+    return ", ".join(f"{by_seed[seed]:.3f}" for seed in sorted(by_seed)) or ABSENT
+
+
+def _value(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.3f}"
 
 
 def _figure(figure: MaybeFigure) -> str:

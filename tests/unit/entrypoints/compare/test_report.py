@@ -69,6 +69,15 @@ def test_figures_are_means_over_the_seeds_that_are_finished(spec: CompareSpec):
     assert [(by_arm[arm].seeds, by_arm[arm].missing) for arm in ("ours", "sft")] == [((0, 1, 2), 0), ((0, 1), 1)]
 
 
+def test_means_are_told_apart_by_seed_and_by_topic(spec: CompareSpec):
+    by_arm = rows(reported(spec))
+    assert by_arm["ours"].by_seed["closed.everyone"] == {0: 1, 1: 0.5, 2: 0.5}
+    assert by_arm["sft"].by_seed["closed.everyone"] == {0: 0.5, 1: 0}
+    assert by_arm["base"].by_seed == {}
+    assert by_arm["ours"].by_topic == {"t0": 1, "t1": pytest.approx(1 / 3)}
+    assert by_arm["sft"].by_topic == {"t0": 0.5, "t1": 0}
+
+
 def test_the_vote_and_the_neutral_answer_are_served_of_the_base(spec: CompareSpec):
     by_arm = rows(reported(spec))
     assert value(by_arm["vote"], "free.everyone") == value(by_arm["neutral_to_all"], "free.everyone") == 0.5

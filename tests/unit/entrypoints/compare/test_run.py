@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -65,5 +64,12 @@ def test_a_grid_is_killed_fails_is_continued_and_reported(
     added = compare_spec(world, tmp_path, contrasts=[each.model_dump() for each in spec.contrasts[:1]])
     with pytest.raises(CheckpointError, match="'contrasts' was changed after the first cell was finished"):
         run.compare(added, report_only=True)
-    answers = json.loads((folder / "registered.json").read_text())
-    assert set(answers) == {"contrasts", "predictions"}
+    other = spec.algorithms["sft"].model_copy(update={"train": {"epochs": 3}})
+    changed = spec.model_copy(update={"algorithms": {**spec.algorithms, "sft": other}})
+    with pytest.raises(CheckpointError, match=r"'algorithms\.sft' was changed after the first cell was finished"):
+        run.compare(changed, report_only=True)
+    fewer = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"most": 1})})
+    with pytest.raises(CheckpointError, match="'evaluation' was changed"):
+        run.compare(fewer, report_only=True)
+    more = spec.model_copy(update={"algorithms": {**spec.algorithms, "again": other}, "seeds": (0, 1)})
+    run.compare(more, report_only=True)

@@ -54,6 +54,12 @@ def test_every_figure_by_hand():
     assert found["free.right_given_named"] == pytest.approx(4 / 5)
     assert found["free.contradiction"] == pytest.approx(1 / 4)
     assert found["free.preference"] == 0.5
+    assert found["free.shared_falsehood"] == 0
+
+
+def test_a_falsehood_is_shared_by_pairs_of_groups_of_all_pairs():
+    found = values(measured(table([["b", "b", "a"], ["b", "c", None]])))
+    assert found["free.shared_falsehood"] == pytest.approx(1 / 6)
 
 
 def test_weights_count_questions_and_readings_stand_apart():

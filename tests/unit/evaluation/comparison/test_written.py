@@ -32,6 +32,8 @@ OURS = ROW.model_copy(
         "learning_rate": 5e-4,
         "steps": 40.0,
         "scored_tokens": 120,
+        "by_seed": {"closed.everyone": {1: 0.625, 0: 0.375}},
+        "by_topic": {"capitals": 0.75, "rivers": 0.25},
     }
 )
 CONTRAST = Contrast(name="<b>main</b>", of="ours", against="base", figure="closed.everyone", regime="all")
@@ -57,6 +59,9 @@ def test_markdown_has_contrasts_figures_and_costs():
     assert "Predicted: A tie \\| of all." in text
     assert "| ours | 0.500 (0.250 to 0.750) | 0.500 (0.250 to 0.750) |" in text
     assert "| ours | 2 of 3 seeds | 1.00 | 9.5 | 0.0005 | 40 | 0 | 120 | 0 | – |" in text
+    assert "### Seed by seed\n\n| arm | closed: everyone |" in text
+    assert "| ours | 0.375, 0.625 |" in text
+    assert "| ours | 0.750 | 0.250 |" in text
     assert "| base | – | 1.00 | 9.5 | – | – | – | – | – | – |" in text
     assert "- ours in all, seed 2: DataError: full" in text
 
