@@ -47,6 +47,8 @@ class Manifest(Strict):
     """Hashes of the models that answered; unknown models are left out."""
     content_sha256: str
     """Over the parts' paths and hashes."""
+    made_from: str = ""
+    """Hash of all that the rows depend on, of a collection; empty of what was imported."""
 
     @property
     def names(self) -> tuple[str, ...]:

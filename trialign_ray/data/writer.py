@@ -86,14 +86,17 @@ class LogWriter:
                 check_groups([group], self._target.uri)
                 self._file(group).write(rows)
 
-    def commit(self, groups: Iterable[str] | None = None) -> Manifest:
-        """Publish what was written. `groups` gives the order and may name groups without rows; raises DataError."""
+    def commit(self, groups: Iterable[str] | None = None, made_from: str = "") -> Manifest:
+        """Publish what was written. `groups` gives the order and may name groups without rows; raises DataError.
+
+        made_from: see `Manifest`.
+        """
         names = check_groups(self.groups if groups is None else groups, self._target.uri)
         if strangers := set(self._files) - set(names):
             raise DataError(f"{self._target.uri}: rows of {sorted(strangers)}, which are not among the groups {names}.")
         publish = _rename if self._target.local is not None else _upload
         with writing(self._target.uri):
-            manifest = self._manifest([self._file(name).finish() for name in names])
+            manifest = self._manifest([self._file(name).finish() for name in names], made_from)
             (self._staging / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
             sync_file(self._staging / MANIFEST)
             sync_folder(self._staging)
@@ -105,7 +108,7 @@ class LogWriter:
             self._files[group] = _PartFile(self._staging, group)
         return self._files[group]
 
-    def _manifest(self, held: list[GroupPart]) -> Manifest:
+    def _manifest(self, held: list[GroupPart], made_from: str) -> Manifest:
         return Manifest(
             schema_version=SCHEMA_VERSION,
             created_with=package_version(),
@@ -113,6 +116,7 @@ class LogWriter:
             groups=tuple(held),
             model_hashes=tuple(sorted(self._hashes - {""})),
             content_sha256=content_sha256(part for group in held for part in group.parts),
+            made_from=made_from,
         )
 
 

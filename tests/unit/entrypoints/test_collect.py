@@ -18,7 +18,7 @@ from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.data.dataset import read_logs, verify, write_logs
 from trialign_ray.data.validation import validate_logs
-from trialign_ray.entrypoints.collect import collect
+from trialign_ray.entrypoints.collect import collect, run_job
 from trialign_ray.envs.rollout import play
 from trialign_ray.errors import CheckpointError, DataError, ModelError, SpecError
 from trialign_ray.io.lock import locked
@@ -137,6 +137,23 @@ def test_a_dataset_that_is_there_stays_until_the_new_one_is_whole(
     after = collect(spec_of(world, tmp_path / "logs", overwrite=True, seed=3))
     assert batches.played == 1
     assert after.content_sha256 != before.content_sha256
+
+
+def test_a_retry_finds_the_dataset_that_the_attempt_before_it_wrote_and_takes_no_other_for_it(
+    world: World, tmp_path: Path, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever started the attempt may not have heard of its end."""
+    spec = spec_of(world, tmp_path / "logs")
+    before, played = collect(spec), batches.played
+    monkeypatch.setenv("TRIALIGN_RESUME", "1")
+    assert run_job(spec, Silent()) == 0
+    assert run_job(spec.model_copy(update={"overwrite": True}), Silent()) == 0
+    assert (verify(spec.output), batches.played) == (before, played)
+    with pytest.raises(DataError, match="holds a log dataset"):
+        run_job(spec.model_copy(update={"seed": 3}), Silent())
+    write_logs(read_logs(spec.output), spec.output, ("neutral", "farmer", "professor"), overwrite=True)
+    with pytest.raises(DataError, match="holds a log dataset"):
+        run_job(spec, Silent())
 
 
 def test_two_processes_do_not_write_one_dataset(world: World, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from trialign_ray.config.base import content_sha256
 from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.begun import Begun
-from trialign_ray.data.dataset import first_asked, open_dataset
-from trialign_ray.data.manifest import Manifest
+from trialign_ray.data.dataset import first_asked, manifest, open_dataset
+from trialign_ray.data.manifest import MANIFEST, Manifest
 from trialign_ray.data.writer import LogWriter, check_free
 from trialign_ray.entrypoints.collect.served import ServedPlayer
 from trialign_ray.entrypoints.local_player import LocalPlayer
@@ -34,11 +35,14 @@ from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
 
 
-def collect(spec: CollectSpec, progress: Progress | None = None, address: str | None = None) -> Manifest:
+def collect(
+    spec: CollectSpec, progress: Progress | None = None, address: str | None = None, *, resume: bool = False
+) -> Manifest:
     """Write the log dataset at `spec.output`, which appears when it is whole.
 
     Batches that an earlier, killed call with the same specification has finished are not played again, and the rows
-    are those of a call that was never killed. address: of the Ray cluster with the workers, where there are any.
+    are those of a call that was never killed. resume: nor is a dataset refused that such a call has written whole.
+    address: of the Ray cluster with the workers, where there are any.
     Raises DataError, ModelError, SpecError, EndpointError, ClusterError, and CheckpointError where another
     specification was begun there or another process is at work.
     """
@@ -52,25 +56,42 @@ def collect(spec: CollectSpec, progress: Progress | None = None, address: str | 
         asked = tuple(question for question in asked if wanted[question.question_id])
     with naming("groups"):
         refuse_equal_prompts(groups, asked)
-    with naming("output"), writing(spec.output):
-        check_free(locate(spec.output), overwrite=spec.overwrite)
+    if not resume:
+        _check_free(spec)
     with naming("questions"):
         paired = load_protocol(spec.protocol).elsewhere
         batches = dict(enumerate(in_batches(asked, spec.questions_per_batch, paired=paired, seed=spec.seed)))
     player, begun = _player(spec, questions, groups, wanted, address), Begun.beside(spec.output)
     identity = {**_identity(spec, questions, groups), **player.identity, "asked": _digest(wanted)}
+    written = _written(spec, _digest(identity)) if resume else None
     with begun.held(identity):
+        if written is not None:
+            progress.note(f"{spec.output}: done already")
+            return written
         begun.complete(batches, player.play, progress)
         with LogWriter(spec.output, overwrite=spec.overwrite) as writer:
             for index in batches:
                 writer.write(begun.read(index))
-            return writer.commit(groups.names)
+            return writer.commit(groups.names, _digest(identity))
 
 
 def run_job(spec: CollectSpec, progress: Progress) -> int:
-    """As a Ray job."""
-    collect(spec, progress)
+    """As a Ray job: TRIALIGN_RESUME=1 continues the collection, which may be done, for all that its caller knows."""
+    collect(spec, progress, resume=os.environ.get("TRIALIGN_RESUME") == "1")
     return 0
+
+
+def _check_free(spec: CollectSpec) -> None:
+    with naming("output"), writing(spec.output):
+        check_free(locate(spec.output), overwrite=spec.overwrite)
+
+
+def _written(spec: CollectSpec, made_from: str) -> Manifest | None:
+    """The dataset at the output where it was made from the same; None where nothing was. Raises DataError."""
+    if locate(spec.output).child(MANIFEST).exists() and (found := manifest(spec.output)).made_from == made_from:
+        return found
+    _check_free(spec)
+    return None
 
 
 def _unasked(asked: Sequence[Question], groups: GroupSet, logs: str) -> dict[str, tuple[str, ...]]:
@@ -87,8 +108,8 @@ def _unasked(asked: Sequence[Question], groups: GroupSet, logs: str) -> dict[str
     return wanted
 
 
-def _digest(wanted: Mapping[str, Sequence[str]]) -> str:
-    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+def _digest(what: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def _player(
