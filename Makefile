@@ -22,6 +22,7 @@ PIP_INSTALL = -m pip install --constraint constraints.txt
 DEMO := demo/train.yaml
 TRL := trl==1.16.0
 TRL_VENV := .bench-venv
+CLIENT_VENV := .client-venv
 BENCH ?=
 
 .PHONY: demo test lint bench install browser docs diagram constraints clean
@@ -31,7 +32,7 @@ demo: install
 	$(BIN)/trialign model
 	$(BIN)/trialign train $(DEMO) --resume $(if $(TRIALIGN_CACHE),--set model="$$($(BIN)/trialign model)")
 
-test: lint browser
+test: lint browser $(CLIENT_VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/unit
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 tests/gpu tests/integration tests/e2e tests/benchmarks
 
@@ -70,6 +71,12 @@ $(TRL_VENV)/installed: constraints.txt Makefile | $(INSTALLED)
 	$(TRL_VENV)/bin/python $(PIP_INSTALL) $(TRL) transformers peft accelerate
 	touch $@
 
+# A generator of clients that wants other versions than the project.
+$(CLIENT_VENV)/installed: Makefile | $(INSTALLED)
+	$(BIN)/python -m venv --clear $(CLIENT_VENV)
+	$(CLIENT_VENV)/bin/python -m pip install openapi-python-client==0.29.1
+	touch $@
+
 # A local version, such as torch's +cpu, is left out: every build of a release has to satisfy the file.
 constraints:
 	$(PYTHON) -m venv --clear $(VENV)
@@ -87,5 +94,5 @@ $(BIN)/pip:
 	$(PYTHON) -m venv --clear $(VENV)
 
 clean:
-	rm -rf $(VENV) .bench-venv .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .bench-venv .client-venv .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
