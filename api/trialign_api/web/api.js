@@ -34,8 +34,8 @@ export const api = {
   job: (id, signal) => get(job(id), signal),
   /** { data, next_cursor }: those after the event `seq`. */
   events: (id, seq, signal) => get(job(id, `/events?after=${seq}`), signal),
-  /** { data, next }: at most `limit` rows after the step `after`. */
-  metrics: (id, { after, limit }, signal) => get(job(id, `/metrics?after=${after}&limit=${limit}`), signal),
+  /** { data, next }: at most `points` rows, spread over the steps behind `after`. */
+  metrics: (id, { after, points }, signal) => get(job(id, `/metrics?after=${after}&points=${points}`), signal),
   checkpoints: (id, signal) => get(job(id, "/checkpoints"), signal),
   report: (id, signal) => get(job(id, "/report"), signal),
   me: (signal) => get("/me", signal),

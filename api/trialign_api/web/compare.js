@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { lineChart, swatch } from "./chart.js";
 import { chip } from "./chip.js";
-import { SINGLE_CHARTS } from "./curves.js";
+import { MOST_POINTS, SINGLE_CHARTS } from "./curves.js";
 import { differences } from "./diff.js";
 import { h, put } from "./dom.js";
 import { isNumber, number, percent } from "./format.js";
@@ -12,8 +12,6 @@ import { problemBox } from "./problem.js";
 import { reduced } from "./scale.js";
 
 export const MOST_RUNS = 8;
-const MOST_POINTS = 400;
-const METRICS_ROWS = 1000;
 
 const of = (read) => (row) => {
   const values = Object.values(row.groups ?? {}).map((group) => group.mass_right).filter(isNumber);
@@ -68,22 +66,15 @@ export function comparePage(params, { signal, refused }) {
 
 /** A job with its metrics, and its report where there is one that can be read. */
 async function runOf(id, signal) {
-  const [job, metrics] = await Promise.all([api.job(id, signal), metricsOf(id, signal)]);
+  const [job, { data: metrics }] = await Promise.all([
+    api.job(id, signal),
+    api.metrics(id, { after: -1, points: MOST_POINTS }, signal),
+  ]);
   const report = await api.report(id, signal).catch((error) => {
     if (signal.aborted) throw error;
     return null;
   });
   return { job, metrics, report };
-}
-
-async function metricsOf(id, signal) {
-  const rows = [];
-  for (let got = METRICS_ROWS; got === METRICS_ROWS;) {
-    const { data } = await api.metrics(id, { after: rows.at(-1)?.step ?? -1, limit: METRICS_ROWS }, signal);
-    rows.push(...data);
-    got = data.length;
-  }
-  return rows;
 }
 
 function shown(runs) {
@@ -124,12 +115,10 @@ function curve({ read, ...options }, runs, names) {
   const chart = lineChart(options);
   const all = [...new Set(found.flatMap((rows) => rows.map(({ step }) => step)))].sort((a, b) => a - b);
   const steps = all.filter((_, i) => i % Math.ceil(all.length / MOST_POINTS) === 0 || i === all.length - 1);
-  const window = Math.max(1, Math.round(all.length / 15));
-  const series = found.map((rows, index) => ({
-    name: names[index],
-    index,
-    values: along(steps, rows, reduced(rows.map(read), { window, most: Infinity })),
-  }));
+  const series = found.map((rows, index) => {
+    const window = Math.max(1, Math.round(rows.length / 15));
+    return { name: names[index], index, values: along(steps, rows, reduced(rows.map(read), { window, most: Infinity })) };
+  });
   chart.update({ steps, series });
   return chart.element;
 }

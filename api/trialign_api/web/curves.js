@@ -5,7 +5,8 @@ import { isNumber, number, percent, whole } from "./format.js";
 import { lineChart, swatch } from "./chart.js";
 import { reduced } from "./scale.js";
 
-const MOST_POINTS = 500;
+/** Of a chart; so no more rows of a run are read at once. */
+export const MOST_POINTS = 500;
 const SMOOTH_FROM = 30;
 const SMOOTH_SHARE = 1 / 15;
 

@@ -4,7 +4,7 @@ import { actionButtons } from "./actions.js";
 import { api, Problem } from "./api.js";
 import { chip, setChip } from "./chip.js";
 import { heard } from "./cluster.js";
-import { curves } from "./curves.js";
+import { MOST_POINTS, curves } from "./curves.js";
 import { announce, h, put, say } from "./dom.js";
 import { ago, done, duration, elapsed, estimate, isActive, isNumber, moment, percent } from "./format.js";
 import { fileList } from "./files.js";
@@ -19,7 +19,6 @@ import { splitPanel } from "./split.js";
 
 const SECONDS = 2;
 const RECENT_STEPS = 20;
-const METRICS_ROWS = 1000;
 
 export function jobPage(id, { signal, refused }) {
   const view = {
@@ -167,19 +166,16 @@ async function readReport(view) {
     }
 }
 
-/** Only the rows that are new, but all again after a new attempt, which may have gone back to a checkpoint. */
+/**
+ * Rows spread over the run, and then those that are new. All again when the new ones crowd its end, and after a new
+ * attempt, which may have gone back to a checkpoint.
+ */
 async function readMetrics(view, job) {
-  if (view.seen.attempt !== job.attempt) view.metrics = [];
+  if (view.seen.attempt !== job.attempt || view.metrics.length >= 2 * MOST_POINTS) view.metrics = [];
   view.seen.attempt = job.attempt;
-  for (let got = METRICS_ROWS; got === METRICS_ROWS;) {
-    const { data } = await api.metrics(
-      view.id,
-      { after: view.metrics.at(-1)?.step ?? -1, limit: METRICS_ROWS },
-      view.signal,
-    );
-    view.metrics.push(...data);
-    got = data.length;
-  }
+  const after = view.metrics.at(-1)?.step ?? -1;
+  const { data } = await api.metrics(view.id, { after, points: MOST_POINTS }, view.signal);
+  view.metrics.push(...data);
   view.curves.update(view.metrics);
 }
 

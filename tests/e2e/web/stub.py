@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from trialign_api.services.metrics import spread
+
 from . import data
 
 KEY = "tk_0123456789ab_" + "0" * 64
@@ -52,6 +54,8 @@ class World:
     """What the report of every job is instead of the canned one."""
     groups: int | None = None
     """How many groups the metrics have instead of the usual ones."""
+    rows_asked: list[tuple[str, str]] = field(default_factory=list)
+    """`after` and `points` of every request for metrics."""
     bodies: list[Any] = field(default_factory=list)
     """Of every POST that had one."""
     url: str = ""
@@ -63,6 +67,7 @@ class World:
 @contextmanager
 def serving(world: World) -> Iterator[World]:
     """The world at `world.url`."""
+    _report()  # before a page waits for it: on a busy machine it takes longer than that
     handler = type("Handler", (_Handler,), {"world": world})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -184,11 +189,18 @@ class _Handler(BaseHTTPRequestHandler):
                 "has_more": False,
                 "next_cursor": None,
             },
-            "metrics": {"object": "metrics", "data": rows[max(after, 0) :], "next": self.world.steps},
+            "metrics": {"object": "metrics", "data": self._spread(rows, query), "next": self.world.steps},
             "checkpoints": {"object": "list", "data": data.checkpoints()},
             "artifacts": {"object": "list", "data": data.artifacts(job["status"])},
         }
         return 200, (self.world.report or _report()[0]) if rest == "report" else parts[rest]
+
+    def _spread(self, rows: list[dict[str, Any]], query: dict[str, list[str]]) -> list[dict[str, Any]]:
+        if not rows or "points" not in query:
+            return rows
+        [after], [points] = query["after"], query["points"]
+        self.world.rows_asked.append((after, points))
+        return spread(rows[max(int(after), 0) :], int(points))
 
     def _stream(self) -> None:
         last = self.headers["Last-Event-ID"]

@@ -15,7 +15,7 @@ from .stub import World
 pytestmark = pytest.mark.e2e
 
 
-def test_two_ticked_jobs_are_laid_over_one_another(open_page: Open) -> None:
+def test_two_ticked_jobs_are_laid_over_one_another(open_page: Open, world: World) -> None:
     page = open_page()
     compare = page.get_by_role("link", name="Compare 2")
     page.get_by_label("Compare smollm2-nash", exact=True).check()
@@ -33,6 +33,7 @@ def test_two_ticked_jobs_are_laid_over_one_another(open_page: Open) -> None:
     )
     different = page.get_by_role("region", name="What was asked differently").locator("tbody tr")
     expect(different).to_have_text(["namesmollm2-nashsmollm2-nash-lambda-1", "algorithm.kl00.05"])
+    assert world.rows_asked == [("-1", "500")] * 2
 
 
 def test_a_report_that_cannot_be_read_leaves_the_comparison_its_curves(open_page: Open, world: World) -> None:

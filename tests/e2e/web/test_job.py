@@ -96,6 +96,22 @@ def test_the_numbers_behind_a_chart(open_page: Open) -> None:
     expect(penalty.locator("tbody tr").first).to_have_text(f"50{newest:.3f}")
 
 
+def test_a_long_run_is_read_in_no_more_rows_than_a_chart_has_points(open_page: Open, world: World) -> None:
+    world.steps = 3000
+    page = open_page(f"/jobs/{data.RUNNING}")
+    expect(page.get_by_text("Step 3,000 · ")).to_be_visible()
+    page.get_by_label("Smooth").uncheck()
+    penalty = chart(page, "Inconsistency penalty")
+    penalty.get_by_text("Numbers").click()
+    expect(penalty.locator("tbody tr")).to_have_count(500)
+    for at, step in ((0, "3,000"), (-1, "1")):
+        expect(penalty.locator("tbody tr").nth(at).get_by_role("rowheader")).to_have_text(step)
+    for steps in (3600, 3700):
+        world.steps = world.job(data.RUNNING)["progress"]["step"] = steps
+        expect(page.get_by_text(f"Step {steps:,} · ")).to_be_visible()
+    assert world.rows_asked == [("-1", "500"), ("3000", "500"), ("-1", "500")]
+
+
 def test_before_and_after_with_intervals(open_page: Open) -> None:
     page = open_page(f"/jobs/{data.DONE}")
     report = data.report()[0]
