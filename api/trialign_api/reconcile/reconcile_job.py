@@ -144,9 +144,10 @@ def _fields(job: Job, decision: Decision, observation: Observation) -> dict[str,
         return {**fields, **again, "resume": True, "submission_id": None}
     if decision.to in ENDED:
         fields["ended_at"] = (record.ended_at if record else None) or now()
-    if decision.to is Status.CANCELLING and decision.error_code:
+    if decision.to is Status.FAILED or (decision.to is Status.CANCELLING and decision.error_code):
         fields |= {"error_code": decision.error_code, "error_message": decision.message}
     if decision.to is Status.FAILED:
-        fields |= {"error_code": decision.error_code, "error_message": decision.message}
         fields["log_tail"] = list(observation.log_tail)
+    if decision.to is Status.SUCCEEDED:  # it may have been told to stop, for its time or to be resumed, and was quicker
+        fields |= {"paused": False, "error_code": None, "error_message": None}
     return fields

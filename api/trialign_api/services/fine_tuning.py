@@ -26,6 +26,7 @@ from trialign_api.services import archive, runs
 from trialign_api.services.files import Content
 from trialign_api.services.fine_tuning_spec import (
     FineTuningCreate,
+    fields_of,
     hyperparameters_of,
     method_of,
     of_spec,
@@ -34,6 +35,7 @@ from trialign_api.services.fine_tuning_spec import (
 )
 from trialign_api.services.idempotency import Action
 from trialign_api.services.jobs import Jobs
+from trialign_api.services.metrics import number
 from trialign_api.states import ENDED, Status
 from trialign_api.store import jobs as rows
 from trialign_api.store.jobs import Filter
@@ -125,7 +127,8 @@ class FineTuning:
         """A page, the newest first: those of lower steps than the checkpoint `after`."""
         job = await self.row(who, job_id)
         found = await threads.call(runs.steps, job.run, storage=job.run)
-        losses = {row["step"]: row.get("loss") for row in await threads.call(self.jobs.history.metrics, job.id)}
+        written = await threads.call(self.jobs.history.metrics, job.id)
+        losses = {row["step"]: number(row.get("loss")) for row in written}
         before = None if after is None else int(after.rpartition("-")[2])
         older = [pair for pair in found if before is None or pair[0] < before][: limit + 1]
         shapes = [_checkpoint(job, step, one, losses.get(step)) for step, one in older]
@@ -161,20 +164,20 @@ class FineTuning:
 
 def shaped(job: JobOut) -> FineTuningJobOut:
     """A training job in OpenAI's shape."""
-    over = job.status in ENDED and not job.paused
-    error = job.error
+    paused = job.paused and job.status is Status.CANCELLED
+    spec, error = fields_of(job.spec), job.error
     return FineTuningJobOut(
         id=ids.renamed(job.id, "ftjob"),
         created_at=seconds(job.created_at),
-        finished_at=seconds(job.ended_at) if over and job.ended_at else None,
-        model=str(job.spec.get("model", "")),
+        finished_at=seconds(job.ended_at) if job.status in ENDED and job.ended_at and not paused else None,
+        model=spec.get("model", ""),
         fine_tuned_model=_model_name(job) if job.status is Status.SUCCEEDED else None,
         organization_id=job.owner,
-        status="paused" if job.paused and job.status is Status.CANCELLED else _STATUS[job.status],
-        training_file=training_file_of(job.spec),
-        hyperparameters=hyperparameters_of(job.spec),
-        method=method_of(job.spec),
-        seed=job.spec.get("seed", 0),
+        status="paused" if paused else _STATUS[job.status],
+        training_file=training_file_of(spec),
+        hyperparameters=hyperparameters_of(spec),
+        method=method_of(spec),
+        seed=spec.get("seed", 0),
         error=error and FineTuningErrorOut(code=error.code, message=error.message, param=_PARAM.get(error.code)),
         result_files=_results(job) if job.status is Status.SUCCEEDED else [],
         metadata=job.labels,

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from trialign_api import ids
 from trialign_api.openai_shapes import HyperparametersOut
 from trialign_api.problems import ApiError, escape
 from trialign_api.schemas import Body, InvalidField, LabelKey, LabelValue, whole
 from trialign_api.services.files import refused
-from trialign_ray.config.train import OptimizerSpec, PathOrUri, RunName
+from trialign_ray.config.train import OptimizerSpec, PathOrUri, RunName, TrainSpec
 
 Auto = Literal["auto"]
 Method = Literal["supervised", "dpo", "reinforcement"]
@@ -108,10 +108,7 @@ class FineTuningCreate(Body):
     """Name of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True), BeforeValidator(whole)] | None = None
     """0 without it."""
-    metadata: (
-        Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra={"additionalProperties": False})]
-        | None
-    ) = None
+    metadata: _Metadata | None = None
     """The job's labels."""
     trialign: dict[str, Any] | None = None
     """Fields of a training specification that OpenAI has no name for: `learner`, `lora`, `algorithm` and others."""
@@ -151,8 +148,20 @@ def of_spec(fault: InvalidField) -> InvalidField:
     return fault.model_copy(update={"pointer": pointer})
 
 
+def fields_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stored specification gives, each number a number though it may have come as text.
+
+    Nobody can correct what is stored, so of one that this release would refuse the places alone are told: one row
+    breaks no list.
+    """
+    try:
+        return TrainSpec.model_validate(stored).model_dump(mode="json", exclude_unset=True)
+    except ValidationError:
+        return {name: str(stored[name]) for name in ("model", "logs") if name in stored}
+
+
 def method_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAI's name of what a training specification asks for."""
+    """OpenAI's name of what `fields_of` found."""
     algorithm = (spec.get("algorithm") or {}).get("name")
     method = next((ours for ours, name in _ALGORITHM.items() if name == algorithm), "reinforcement")
     if method == "reinforcement":  # OpenAI's answer could not hold it without a grader
@@ -161,7 +170,7 @@ def method_of(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hyperparameters_of(spec: Mapping[str, Any]) -> HyperparametersOut:
-    """OpenAI's names of what a training specification gives."""
+    """OpenAI's names of what `fields_of` found."""
     rate, algorithm = (spec.get("optimizer") or {}).get("learning_rate"), spec.get("algorithm") or {}
     return HyperparametersOut(
         n_epochs=spec.get("epochs", "auto"),
@@ -173,7 +182,7 @@ def hyperparameters_of(spec: Mapping[str, Any]) -> HyperparametersOut:
 
 def training_file_of(spec: Mapping[str, Any]) -> str:
     """The uploaded file's id, or the path of logs that are no upload."""
-    logs = str(spec.get("logs", ""))
+    logs = spec.get("logs", "")
     folder, _, name = logs.partition("/")
     return ids.renamed(name, "file") if folder in ("files", "datasets") else logs
 

@@ -108,13 +108,14 @@ def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row = text.loads(line)
         held = row.get("groups", {})
-        groups = {name: {figure: _number(given) for figure, given in held[name].items()} for name in held}
+        groups = {name: {figure: number(given) for figure, given in held[name].items()} for name in held}
         return {**row, "step": int(row["step"])} | ({"groups": groups} if groups else {})
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
 
 
-def _number(given: object) -> float | None:
+def number(given: object) -> float | None:
+    """A figure of a row; None of what is none."""
     return float(given) if isinstance(given, int | float) else None
 
 
