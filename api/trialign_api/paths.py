@@ -82,6 +82,12 @@ def absolute(path: str, base: str) -> str:
     return str((Path(base) / path).resolve())
 
 
+def lexical(path: str, base: str) -> str:
+    """Where `absolute` begins to look: `path` from `base`, untouched."""
+    inside = "://" in path or path.startswith(("/", "~"))
+    return posixpath.expanduser(path) if inside else f"{base.rstrip('/')}/{path}"
+
+
 def is_owner(name: str) -> bool:
     """Whether `name` is a valid owner: usable as a folder name and in a URI without escapes."""
     return _OWNER.fullmatch(name) is not None

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from trialign_api import paths, threads
 from trialign_api.auth import Principal
 from trialign_api.kinds import ServedKind
-from trialign_api.paths import Refused, Roots
+from trialign_api.paths import Refused, Roots, lexical
 from trialign_api.problems import ApiError, escape, faults_of, where
 from trialign_api.schemas import InvalidField
 from trialign_api.store.engine import Store
@@ -92,7 +92,7 @@ class Specs:
         effective = spec.model_dump(mode="json")
         named = {f: path for f in (*kind.reads, *kind.writes) if (path := paths.at(effective, f)) is not None}
         datasets = await self._datasets(who, list(named.values()))
-        storage = ", ".join(named.values()) or kind.module
+        storage = [lexical(path, self.roots.workspace) for path in named.values()]
         found = await threads.call(self._confine, kind, named, datasets, who.owner, storage=storage)
         faults = [paths.refusal(field, path.reason) for field, path in found.items() if isinstance(path, Refused)]
         if faults:
