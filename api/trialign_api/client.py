@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -297,11 +298,14 @@ class Client:
         else:
             upload = self._get(f"/v1/uploads/{upload_id}", UploadOut)
         begun(upload.id)
-        there, whole, part_ids = {part.sha256: part.id for part in upload.parts}, hashlib.sha256(), []
+        there: defaultdict[str, list[str]] = defaultdict(list)  # equal parts are parts of their own
+        for part in upload.parts:
+            there[part.sha256].append(part.id)
+        whole, part_ids = hashlib.sha256(), []
         for data in _pieces(source.chunks, _PART_BYTES):
             whole.update(data)
-            known = there.pop(hashlib.sha256(data).hexdigest(), None)
-            part_ids.append(known or self._part(upload.id, data))
+            known = there[hashlib.sha256(data).hexdigest()]
+            part_ids.append(known.pop(0) if known else self._part(upload.id, data))
         body = {"part_ids": part_ids, "sha256": whole.hexdigest()}
         return self._post(f"/v1/uploads/{upload.id}/complete", UploadOut, json=body, timeout=None)
 

@@ -18,6 +18,7 @@ from tests.unit.api.fake import plane
 from trialign_api.client import Client, RefusedError
 from trialign_api.problems import ApiError
 from trialign_api.schemas import EventOut, Page
+from trialign_api.services.archive import ByteSource
 from trialign_ray.errors import ClusterError
 
 T = TypeVar("T")
@@ -76,6 +77,31 @@ def test_a_lost_answer_submits_no_second_job(client: Client, service: InProcess)
     service.failures = 1
     job = client.submit({"kind": "tiny", "name": "one"})
     assert [one.id for one in client.jobs()] == [job.id]
+
+
+def test_an_upload_with_equal_parts_goes_on_where_it_broke_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them is a part of its own, and is sent once."""
+    monkeypatch.setattr("trialign_api.client._PART_BYTES", 64)
+    data = b"groups: [{name: neutral}, {name: farmer}]\n" + b"\n" * 400
+    begun: list[str] = []
+
+    def breaking() -> Iterator[bytes]:
+        yield data[:256]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        client.send(ByteSource(len(data), breaking()), "groups.yaml", "groups", begun=begun.append)
+    sent: list[bytes] = []
+    real = Client._part
+
+    def counted(self: Client, upload_id: str, piece: bytes) -> str:
+        sent.append(piece)
+        return real(self, upload_id, piece)
+
+    monkeypatch.setattr(Client, "_part", counted)
+    done = client.send(ByteSource(len(data), iter([data])), "groups.yaml", "groups", upload_id=begun[0])
+    assert done.status == "completed"
+    assert b"".join(sent) == data[256:]
 
 
 def test_a_refusal_names_the_field(client: Client) -> None:
