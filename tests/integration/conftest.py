@@ -17,8 +17,6 @@ from tests.world import losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.io.run_folder import RunFolder
 
-LEARNER, GROUP = "ray::RayTrainWork", "ray::GroupActor"
-"""How the names of Ray's processes begin: of a rank of the learner group, and of a group's actor."""
 _REGISTERED = "checkpoint_manager_snapshot.json"
 """Ray Train writes it when it has the first checkpoint whole."""
 

@@ -12,8 +12,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tests.integration.api.serving import wait_for
-from tests.integration.conftest import GROUP, LEARNER, beside
-from tests.processes import name_of
+from tests.integration.conftest import beside
+from tests.processes import GROUP, LEARNER, name_of
 from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.entrypoints.train import train

@@ -15,7 +15,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from tensorboardX.proto.event_pb2 import SessionLog
 
-from tests.integration.conftest import LEARNER, beside, kill_one
+from tests.integration.conftest import beside, kill_one
+from tests.processes import LEARNER
 from tests.unit.trainer.test_metric_writers import events
 from tests.world import LONG, LONG_STEPS, Losses, World, losses
 from trialign_ray.config.train import TrainSpec

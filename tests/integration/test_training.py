@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import GROUP, LEARNER, beside, kill_one
+from tests.integration.conftest import beside, kill_one
+from tests.processes import GROUP, LEARNER
 from tests.world import LONG, LONG_STEPS, Losses, World, losses, steps
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.entrypoints.train import train
