@@ -8,6 +8,7 @@ TrialignError                 code                 what happened
 ├── ClusterError              cluster_unavailable  Ray cannot be reached or lacks resources
 ├── WorkerError               worker_died          learners died more often than they may be restarted
 ├── CheckpointError           bad_checkpoint       a run cannot be resumed
+│   └── LockedError           locked               another process works in the folder
 ├── CellError                 cells_failed         cells of a comparison failed; the others are finished
 ├── ExportError               export_mismatch      an exported model differs from the trained one
 ├── GateError                 gate_failed          an audit gate (`--fail-if`) is not met
@@ -92,6 +93,13 @@ class CheckpointError(TrialignError):
 
     code = "bad_checkpoint"
     exit_status = 6
+
+
+class LockedError(CheckpointError):
+    """Another process works in the folder: a later try may find it free."""
+
+    code = "locked"
+    exit_status = 13
 
 
 class CellError(TrialignError):

@@ -6,7 +6,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trialign_ray.errors import CheckpointError
+from trialign_ray.errors import LockedError
 from trialign_ray.io.storage import Location
 
 LOCK = "lock"
@@ -17,7 +17,7 @@ LOCK = "lock"
 def locked(folder: Location, work: str) -> Iterator[None]:
     """Lock `folder`, which is made, for the time of the block; on an object store, which has no locks, do nothing.
 
-    The operating system releases the lock when the process ends, however it ends. Raises CheckpointError where another
+    The operating system releases the lock when the process ends, however it ends. Raises LockedError where another
     process holds it; `work` is what the two would do at once.
     """
     if folder.local is None:
@@ -28,7 +28,5 @@ def locked(folder: Location, work: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CheckpointError(
-                f"{folder.uri}: {work} is locked by another process; wait for it to finish."
-            ) from None
+            raise LockedError(f"{folder.uri}: {work} is locked by another process; wait for it to finish.") from None
         yield

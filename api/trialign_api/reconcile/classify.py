@@ -37,8 +37,8 @@ _RAY_TYPES = {
     "JOB_SUPERVISOR_ACTOR_DIED": "worker_died",
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": "worker_died",
 }
-RETRIABLE = frozenset({"out_of_memory", "worker_died", CLUSTER_UNAVAILABLE, CLUSTER_LOST})
-"""What a retry may cure. Bad input stays bad."""
+RETRIABLE = frozenset({"out_of_memory", "worker_died", CLUSTER_UNAVAILABLE, CLUSTER_LOST, errors.LockedError.code})
+"""What a retry may cure. Bad input stays bad; a folder is locked while the process of a lost attempt still ends."""
 
 
 def classify(record: Record, log_tail: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from trialign_api.reconcile.classify import classify
 from trialign_api.reconcile.decide import Act, JobView, Observation, Patience, decide
 from trialign_api.states import ENDED, MOVES, ON_RAY, Status
 from trialign_ray import errors
-from trialign_ray.errors import TrialignError
+from trialign_ray.errors import LockedError, TrialignError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = Patience(grace=timedelta(seconds=60), outage=timedelta(minutes=30))
@@ -138,6 +138,15 @@ def test_the_reason_is_what_the_job_said_or_else_what_ray_says(log_tail: list[st
 def test_a_dead_supervisor_is_a_dead_worker() -> None:
     record = Record("s", RayStatus.FAILED, error_type="JobErrorType.JOB_SUPERVISOR_ACTOR_DIED")
     assert classify(record, []) == "worker_died"
+
+
+def test_an_attempt_that_meets_the_process_of_the_one_before_it_is_tried_again() -> None:
+    """A head that is lost may be back before the last process of its job has ended."""
+    record = Record("s", RayStatus.FAILED, exit_code=LockedError.exit_status)
+    told = ["locked: runs/a: run is locked by another process; wait for it to finish."]
+    for left, to in ((1, Status.QUEUED), (0, Status.FAILED)):
+        found = decide(JobView(Status.RUNNING, left), Observation(record, True, told, NOW), PATIENCE)
+        assert (found.to, found.error_code, found.message) == (to, "locked", told[0])
 
 
 def known_errors(kind: type[TrialignError] = TrialignError) -> list[type[TrialignError]]:

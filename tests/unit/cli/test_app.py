@@ -38,7 +38,8 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 KINDS: list[type[errors.TrialignError]] = [
     *(errors.TrialignError, errors.SpecError, errors.DataError, errors.ModelError, errors.ClusterError),
-    *(errors.CheckpointError, errors.CellError, errors.ExportError, errors.GateError, errors.MissingExtraError),
+    *(errors.CheckpointError, errors.LockedError, errors.CellError, errors.ExportError, errors.GateError),
+    errors.MissingExtraError,
 ]
 
 

@@ -20,7 +20,7 @@ from trialign_ray.data.dataset import read_logs, verify, write_logs
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.collect import collect, run_job
 from trialign_ray.envs.rollout import play
-from trialign_ray.errors import CheckpointError, DataError, ModelError, SpecError
+from trialign_ray.errors import CheckpointError, DataError, LockedError, ModelError, SpecError
 from trialign_ray.io.lock import locked
 from trialign_ray.io.storage import locate
 from trialign_ray.models.loading import adapter_hash, load_model
@@ -159,7 +159,7 @@ def test_a_retry_finds_the_dataset_that_the_attempt_before_it_wrote_and_takes_no
 def test_two_processes_do_not_write_one_dataset(world: World, tmp_path: Path) -> None:
     with (
         locked(locate(tmp_path / ".logs.begun"), "collection"),
-        pytest.raises(CheckpointError, match="the work is locked by another process; wait for it to finish"),
+        pytest.raises(LockedError, match="the work is locked by another process; wait for it to finish"),
     ):
         collect(spec_of(world, tmp_path / "logs"))
 

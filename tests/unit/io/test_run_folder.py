@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.errors import CheckpointError, SpecError
+from trialign_ray.errors import CheckpointError, LockedError, SpecError
 from trialign_ray.io.run_folder import Elapsed, RunFolder
 from trialign_ray.io.storage import locate
 
@@ -106,7 +106,7 @@ def test_a_run_has_one_process(tmp_path: Path) -> None:
     folder = RunFolder.of(spec(tmp_path))
     with (
         folder.alone(),
-        pytest.raises(CheckpointError, match="run is locked by another process; wait for it to finish"),
+        pytest.raises(LockedError, match="run is locked by another process; wait for it to finish"),
         folder.alone(),
     ):
         pass
