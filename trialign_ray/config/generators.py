@@ -70,6 +70,8 @@ class VllmSpec(EngineSpec):
     """Longest prompt and response together, in tokens; by default the model's own."""
     cache_gib: float | None = Field(default=None, gt=0)
     """Memory of an engine's keys and values, in GiB; by default what vLLM takes for them."""
+    eager: bool = False
+    """Whether engines start without compiled kernels and CUDA graphs: sooner, and slower from then on."""
     promises: ClassVar[Promises] = Promises(ids=True, logprobs=True, seeds="response", adapters="row", runs="cluster")
 
 

@@ -20,6 +20,8 @@ VERSION = "0.32.0"
 """That docker/Dockerfile.vllm has, and that was tested."""
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Of adapters for which vLLM has kernels; the next one above takes a rank between."""
+_LITTLE = {"num_cpus": 0.1}
+"""Of the tasks that hand rows over; with a CPU each they would wait for ever where the engines have all of them."""
 Row = dict[str, Any]
 
 
@@ -33,6 +35,8 @@ class VllmEngine:
     """Longest prompt and response together."""
     cache_gib: float | None
     """Memory of an engine's keys and values."""
+    eager: bool
+    """Without compiled kernels."""
 
     def __post_init__(self) -> None:
         """Raises MissingExtraError where vLLM is not installed."""
@@ -58,6 +62,7 @@ class VllmEngine:
                 # Else the model's folder may set top_k, top_p or a penalty for what a row leaves out.
                 "generation_config": "vllm",
                 "tensor_parallel_size": each,
+                "enforce_eager": self.eager,
                 **({} if self.max_model_len is None else {"max_model_len": self.max_model_len}),
                 **({} if self.cache_gib is None else {"kv_cache_memory_bytes": int(self.cache_gib * 2**30)}),
                 **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank(adapter)}),
@@ -104,7 +109,13 @@ class VllmGenerator:
         import ray
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-        processor = build_processor(vLLMEngineProcessorConfig(**self.settings), postprocess=read)
+        ray.data.DataContext.get_current().enable_progress_bars = False  # the run has one of its own
+        processor = build_processor(
+            vLLMEngineProcessorConfig(**self.settings),
+            postprocess=read,
+            preprocess_map_kwargs=_LITTLE,
+            postprocess_map_kwargs=_LITTLE,
+        )
         try:
             yield from processor(ray.data.from_items([*rows])).iter_rows()
         except ray.exceptions.RayError as error:

@@ -23,7 +23,7 @@ STOP = [2, 7]
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> VllmEngine:
     monkeypatch.setattr(vllm, "find_spec", lambda name: name)
-    return VllmEngine(rows=16, max_model_len=None, cache_gib=None)
+    return VllmEngine(rows=16, max_model_len=None, cache_gib=None, eager=False)
 
 
 def adapter_of(folder: Path, **config: Any) -> Path:
@@ -42,7 +42,7 @@ def answered(row: dict[str, Any]) -> dict[str, Any]:
 def test_without_vllm_the_engine_is_refused_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"docker/Dockerfile\.vllm, or run: pip install vllm=={vllm.VERSION}"):
-        VllmEngine(rows=16, max_model_len=None, cache_gib=None)
+        VllmEngine(rows=16, max_model_len=None, cache_gib=None, eager=False)
 
 
 def test_a_sample_is_a_row_with_a_seed_of_its_own_and_the_whole_distribution() -> None:
@@ -98,9 +98,9 @@ def test_an_engine_runs_on_a_cpu_or_on_a_share_of_a_gpu(engine: VllmEngine, gpus
 
 
 def test_the_limits_of_the_specification_reach_the_engine(engine: VllmEngine) -> None:
-    limited = VllmEngine(rows=16, max_model_len=512, cache_gib=1.5)
+    limited = VllmEngine(rows=16, max_model_len=512, cache_gib=1.5, eager=True)
     kwargs = limited.settings(Path("/m"), None, "float32", 1, 0.0)["engine_kwargs"]
-    assert (kwargs["max_model_len"], kwargs["kv_cache_memory_bytes"]) == (512, 3 * 2**29)
+    assert (kwargs["max_model_len"], kwargs["kv_cache_memory_bytes"], kwargs["enforce_eager"]) == (512, 3 * 2**29, True)
 
 
 @pytest.mark.parametrize(
