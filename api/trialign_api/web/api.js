@@ -4,6 +4,8 @@ import { key } from "./session.js";
 
 const ROOT = "/v1";
 const PATIENCE_MS = 20_000;
+/** A check opens the files that a specification names, for which the service gives itself three minutes. */
+const CHECK_PATIENCE_MS = 200_000;
 
 /** What went wrong, from problem+json (RFC 9457) or from the network. `status` 0: no answer came. */
 export class Problem extends Error {
@@ -16,7 +18,7 @@ export class Problem extends Error {
   static of(error) {
     if (error instanceof Problem) return error;
     if (error?.name === "TimeoutError")
-      return new Problem({ title: "The server does not answer", detail: `Nothing came for ${PATIENCE_MS / 1000} s.` });
+      return new Problem({ title: "The server does not answer", detail: "Nothing came in time." });
     if (error instanceof TypeError && /fetch|network/i.test(error.message))
       return new Problem({
         title: "The server cannot be reached",
@@ -51,7 +53,7 @@ export const api = {
   /** `body`: { spec, labels }. */
   submit: (body) => change("POST", "/jobs", body),
   /** A dry run: { effective, plan }. */
-  validate: (body) => change("POST", "/jobs:validate", body),
+  validate: (body) => change("POST", "/jobs:validate", body, CHECK_PATIENCE_MS),
   /** `run`: its run folder too. */
   remove: (id, run) => change("DELETE", job(id, run ? "?run=true" : "")),
   removeDataset: (id) => change("DELETE", `/datasets/${encodeURIComponent(id)}`),
@@ -69,14 +71,14 @@ async function get(path, signal) {
   return (await ask(path, { signal })).json();
 }
 
-async function change(method, path, body) {
+async function change(method, path, body, patience) {
   const headers = { "Idempotency-Key": nonce(), ...(body ? { "Content-Type": "application/json" } : {}) };
-  return (await ask(path, { method, headers, body: body && JSON.stringify(body) })).json();
+  return (await ask(path, { method, headers, body: body && JSON.stringify(body), patience })).json();
 }
 
-function ask(path, { signal, ...options } = {}) {
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  return request(path, { ...options, signal: signal ? AbortSignal.any([signal, patience]) : patience });
+function ask(path, { signal, patience = PATIENCE_MS, ...options } = {}) {
+  const late = AbortSignal.timeout(patience);
+  return request(path, { ...options, signal: signal ? AbortSignal.any([signal, late]) : late });
 }
 
 async function request(path, { headers, ...options }) {

@@ -191,12 +191,15 @@ function axes({ view, write, share, reference, height }) {
         write(tick, tickDigits),
       ),
     ]),
-    view.xTicks.map((tick) => s("text", { x: x(tick), y: height - 8, "text-anchor": "middle" }, whole(tick))),
+    view.xTicks.map((tick) => s("text", { x: x(tick), y: height - 8, "text-anchor": anchor(view, tick) }, whole(tick))),
     reference === null
       ? null
       : s("line", { class: "reference", x1: LEFT, x2: right, y1: y(reference), y2: y(reference) }),
   );
 }
+
+/** A number at the right edge ends there: half of it would be cut off. */
+const anchor = ({ x, right, labelled }, tick) => (!labelled && right - x(tick) < 20 ? "end" : "middle");
 
 function lines({ view, steps, series }) {
   return series.map(({ name, index, values }) =>

@@ -7,6 +7,8 @@ import json
 import pytest
 from playwright.sync_api import expect
 
+from trialign_api.settings import Settings
+
 from . import data
 from .conftest import Open
 from .stub import World, problem
@@ -28,6 +30,17 @@ def test_a_job_is_cloned_with_changes(open_page: Open, world: World) -> None:
     expect(page.get_by_role("heading", name="smollm2-nash-lambda-1-2")).to_be_visible()
     assert world.bodies[-1]["spec"]["lora"] == {"rank": 8}
     assert world.bodies[-1]["labels"] == {"team": "truth"}
+
+
+def test_a_check_may_take_as_long_as_the_service_gives_it(open_page: Open) -> None:
+    page = open_page("/new")
+    page.evaluate(
+        "() => { const real = AbortSignal.timeout.bind(AbortSignal); window.waits = [];"
+        "AbortSignal.timeout = ms => { window.waits.push(ms); return real(ms); }; }"
+    )
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_label("Plan")).to_be_visible()
+    assert max(page.evaluate("() => window.waits")) > 1000 * Settings().checks.seconds
 
 
 def test_a_specification_that_is_wrong_says_where(open_page: Open, world: World) -> None:

@@ -112,6 +112,17 @@ def test_a_long_run_is_read_in_no_more_rows_than_a_chart_has_points(open_page: O
     assert world.rows_asked == [("-1", "500"), ("3000", "500"), ("-1", "500")]
 
 
+def test_every_number_of_an_axis_is_within_its_chart(open_page: Open, world: World) -> None:
+    world.steps = 4000
+    page = open_page(f"/jobs/{data.RUNNING}")
+    expect(chart(page, "Loss").locator(".axes text").filter(has_text="4,000")).to_be_visible()
+    for svg in page.locator("figure svg").all():
+        edges = svg.evaluate(
+            "svg => [svg, ...svg.querySelectorAll('.axes text')].map(e => e.getBoundingClientRect().right)"
+        )
+        assert max(edges) == edges[0]
+
+
 def test_before_and_after_with_intervals(open_page: Open) -> None:
     page = open_page(f"/jobs/{data.DONE}")
     report = data.report()[0]
