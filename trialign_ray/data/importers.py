@@ -66,6 +66,7 @@ def import_logs(
     strict: bool = False,
     max_rejected: float = 0.5,
     reject_file: LocationLike | None = None,
+    reject_bytes: int | None = None,
     overwrite: bool = False,
     processes: int = 1,
 ) -> ImportReport:
@@ -73,9 +74,10 @@ def import_logs(
 
     `groups` names the groups in order, the control first, and rows of others are bad; without it they are those seen,
     the control first. Under `strict` any bad row refuses the import, otherwise a larger share of them than
-    `max_rejected`; fewer go to `reject_file`, by default `<target>.rejects.jsonl`. `overwrite` replaces the dataset and
-    the reject file. Rows of the schema that need no completing are checked in `processes`; with more than one the
-    caller's main module must be importable, as for any new process of Python.
+    `max_rejected`; fewer go to `reject_file`, by default `<target>.rejects.jsonl`, as far as `reject_bytes` reach: a
+    warning counts the others. `overwrite` replaces the dataset and the reject file. Rows of the schema that need no
+    completing are checked in `processes`; with more than one the caller's main module must be importable, as for any
+    new process of Python.
 
     Raises RowError (too many bad rows, or no good row), DataError (unreadable source, target in use, no rows) and
     SpecError (a path to what is no field); nothing is written then.
@@ -83,7 +85,9 @@ def import_logs(
     reject_file = beside(target, ".rejects.jsonl") if reject_file is None else reject_file
     checker = RowChecker(completion or Completion(), groups)
     with (
-        Rejects(reject_file, strict=strict, max_share=max_rejected, overwrite=overwrite) as rejects,
+        Rejects(
+            reject_file, strict=strict, max_share=max_rejected, overwrite=overwrite, most_bytes=reject_bytes
+        ) as rejects,
         LogWriter(target, overwrite=overwrite) as writer,
     ):
         for chunk, table in checker.taken(sources, processes):
@@ -96,7 +100,7 @@ def import_logs(
         _check_counts(rejects.tally, writer.rows, sources)
         written_rejects = rejects.commit()
         manifest = writer.commit(groups)
-    return _report(rejects.tally, checker, manifest, written_rejects)
+    return _report(rejects, checker, manifest, written_rejects)
 
 
 def validate_sources(
@@ -256,7 +260,8 @@ def _check_counts(tally: Tally, rows_written: int, sources: Sequence[LocationLik
         raise AssertionError(f"{tally.rows} rows in, {rows_written} imported, {tally.bad_rows} rejected")
 
 
-def _report(tally: Tally, checker: RowChecker, manifest: Manifest, reject_file: str | None) -> ImportReport:
+def _report(rejects: Rejects, checker: RowChecker, manifest: Manifest, reject_file: str | None) -> ImportReport:
+    tally = rejects.tally
     return ImportReport(
         rows_in=tally.rows,
         rows_imported=manifest.rows,
@@ -264,7 +269,7 @@ def _report(tally: Tally, checker: RowChecker, manifest: Manifest, reject_file: 
         reject_file=reject_file,
         reject_counts=dict(tally.counts),
         problems=tuple(tally.problems),
-        warnings=checker.warnings(),
+        warnings=(*checker.warnings(), *rejects.notes()),
         untrained=checker.untrained(),
         ignored=checker.ignored,
         shapes=checker.shapes,

@@ -14,6 +14,9 @@ from trialign_ray.data.validation import PROBLEMS_KEPT, Tally
 from trialign_ray.errors import DataError, RowError
 from trialign_ray.io.storage import LocationLike, atomic_file, locate, reading, writing
 
+_SPOOLED_BYTES = 1 << 20
+"""Of more the bad rows wait on a disk, the one that the reject file comes to: others may be small."""
+
 
 class Rejects:
     """Counts the rows of an import and keeps the bad ones until `commit` publishes the reject file.
@@ -23,10 +26,17 @@ class Rejects:
     """
 
     def __init__(
-        self, file: LocationLike, *, strict: bool = False, max_share: float = 1.0, overwrite: bool = False
+        self,
+        file: LocationLike,
+        *,
+        strict: bool = False,
+        max_share: float = 1.0,
+        overwrite: bool = False,
+        most_bytes: int | None = None,
     ) -> None:
-        """`max_share` of the rows, in [0, 1], may be bad."""
+        """`max_share` of the rows, in [0, 1], may be bad; more than `most_bytes` are counted and not kept."""
         self._location = locate(file)
+        self._most_bytes, self._not_kept = most_bytes, 0
         self._max_share = max_share
         self._strict = strict
         self.tally = Tally(keep=None if strict else PROBLEMS_KEPT)
@@ -35,7 +45,9 @@ class Rejects:
                 raise DataError(
                     f"{self._location.uri}: exists already. Name another reject file, or overwrite it (--overwrite)."
                 )
-        self._lines = tempfile.TemporaryFile()  # noqa: SIM115 closed on exit
+        local = self._location.local
+        folder = None if local is None else str(next(path for path in local.parents if path.is_dir()))
+        self._lines = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES, dir=folder)  # noqa: SIM115 closed on exit
 
     def __enter__(self) -> Self:
         return self
@@ -48,8 +60,21 @@ class Rejects:
     def add(self, raw: RawRow, faults: list[FieldFault]) -> None:
         """Count a row; one with faults is set aside."""
         self.tally.add(raw, faults)
-        if faults and not self._strict:
-            self._lines.write(json.dumps(_record(raw, faults), default=str).encode() + b"\n")
+        if not faults or self._strict:
+            return
+        line = json.dumps(_record(raw, faults), default=str).encode() + b"\n"
+        if self._most_bytes is not None and self._lines.tell() + len(line) > self._most_bytes:
+            self._not_kept += 1
+            return
+        with writing(self._location.uri):
+            self._lines.write(line)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is missing in the reject file, a sentence, where anything is."""
+        if not self._not_kept:
+            return ()
+        kept = f"the reject file, which ends at {self._most_bytes} bytes"
+        return (f"{self._not_kept} of {self.tally.bad_rows} bad rows are counted but not in {kept}.",)
 
     def commit(self) -> str | None:
         """Publish the reject file and return its name, None where no row is bad.
