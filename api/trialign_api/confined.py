@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +24,17 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from trialign_api import text
+from trialign_api.disk import FULL
 from trialign_ray.errors import DataError, RowError, RowProblem, TrialignError
 
 _OUTCOME_BYTES = 4 << 20
 _KILL_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
 _SERVER = multiprocessing.get_context("forkserver")
 _PRELOADED = ["__main__", "trialign_api.services.plan", "trialign_ray.data.importers", __name__]
 _TOO_BIG = "it needs more than {memory} MB of memory"
 _TOO_LONG = "it takes more than {seconds} s of computing"
+_OURS = "The check itself failed; the cause is in the service's log."
 _FIX = "Give a smaller file, shorter lines, or fewer and smaller values."
 
 
@@ -74,10 +78,11 @@ class Confined:
         object.__setattr__(self, "_threads", ThreadPoolExecutor(self.at_once, "confined"))
         object.__setattr__(self, "_turn", asyncio.Semaphore(self.at_once))
 
-    async def run(self, work: Callable[..., Any], **given: Any) -> Any:
+    async def run(self, work: Callable[..., Any], guard: Callable[[], object] | None = None, /, **given: Any) -> Any:
         """The JSON that `work(**given)` gives. Raises its TrialignError, and DataError where it broke the limits.
 
-        Raises TimeoutError where it waited, for storage, longer than it may take.
+        Raises TimeoutError where it waited, for storage, longer than it may take, and OSError where a disk is full.
+        `guard` is called every second meanwhile; what it raises ends the work.
         """
         async with self._turn:
             receiver, sender = _SERVER.Pipe(duplex=False)
@@ -85,7 +90,7 @@ class Confined:
             loop = asyncio.get_running_loop()
             try:
                 await loop.run_in_executor(self._threads, _start, process, sender)
-                outcome = await loop.run_in_executor(self._threads, _outcome, process, receiver, self.limits)
+                outcome = await loop.run_in_executor(self._threads, _outcome, process, receiver, self.limits, guard)
             finally:
                 with contextlib.suppress(ValueError, AttributeError):  # it never started
                     process.kill()
@@ -99,15 +104,19 @@ def _start(process: BaseProcess, sender: Connection) -> None:
     sender.close()
 
 
-def _outcome(process: BaseProcess, receiver: Connection, limits: Limits) -> Mapping[str, Any]:
+def _outcome(
+    process: BaseProcess, receiver: Connection, limits: Limits, guard: Callable[[], object] | None
+) -> Mapping[str, Any]:
     """What the process says, or why it says nothing. Blocking."""
-    try:
-        if not receiver.poll(limits.seconds):
+    end = time.monotonic() + limits.seconds
+    while not receiver.poll(min(_LOOK_SECONDS, max(0.0, end - time.monotonic()))):
+        if time.monotonic() >= end:
             raise TimeoutError("the files could not be read in time")
+        if guard is not None:
+            guard()
+    try:
         found: Mapping[str, Any] = text.loads(receiver.recv_bytes(_OUTCOME_BYTES))
-    except (EOFError, OSError) as error:
-        if isinstance(error, TimeoutError):
-            raise
+    except (EOFError, OSError):
         process.join(_KILL_SECONDS)
         long = process.exitcode == -signal.SIGXCPU
         return _broken(_TOO_LONG if long else _TOO_BIG, limits)
@@ -120,8 +129,10 @@ def _broken(how: str, limits: Limits) -> dict[str, Any]:
 
 
 def _result(outcome: Mapping[str, Any]) -> Any:
-    if "code" not in outcome:
+    if "result" in outcome:
         return outcome["result"]
+    if "errno" in outcome:
+        raise OSError(outcome["errno"], os.strerror(outcome["errno"]))
     if problems := outcome.get("problems"):
         raise RowError([RowProblem(**problem) for problem in problems], outcome["fix"])
     raise RefusedInsideError(outcome["code"], outcome["message"], outcome["field"])
@@ -132,15 +143,11 @@ def _inside(sender: Connection, work: Callable[..., Any], given: Mapping[str, An
     _limit(limits)
     try:
         outcome = {"result": work(**given)}
-    except TrialignError as error:
-        outcome = _told(error)
     except (MemoryError, RecursionError) as error:
         how = _TOO_BIG if isinstance(error, MemoryError) else "it is nested too deeply"
         outcome = _broken(how, limits)
-    except Exception:  # a fault of ours: the parent must not take it for a file that is too large
-        traceback.print_exc()
-        told = "The check itself failed; the cause is in the service's log."
-        outcome = {"code": TrialignError.code, "message": told, "field": None}
+    except Exception as error:
+        outcome = _full(error) or _told(error)
     sender.send_bytes(text.dumps(outcome).encode())
     sender.close()
     os._exit(0)  # threads of a library, and what it would do at the end, are of no more use
@@ -159,7 +166,19 @@ def _limit(limits: Limits) -> None:
     signal.alarm(2 * math.ceil(limits.seconds))
 
 
-def _told(error: TrialignError) -> dict[str, Any]:
+def _full(error: BaseException | None) -> dict[str, Any] | None:
+    """Whether it comes of a full disk, which is no fault of the file, whatever the library has made of it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return {"errno": error.errno}
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    if not isinstance(error, TrialignError):  # a fault of ours: the parent must not take it for one of the file
+        traceback.print_exception(error)
+        return {"code": TrialignError.code, "message": _OURS, "field": None}
     told: dict[str, Any] = {"code": error.code, "message": str(error), "field": error.field}
     if isinstance(error, RowError):
         problems = [

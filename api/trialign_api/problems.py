@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from trialign_api import openai_errors, openai_shapes, text
+from trialign_api.disk import FULL
 from trialign_api.schemas import InvalidField, Problem
 from trialign_ray.config.base import worded
 from trialign_ray.errors import TrialignError
@@ -133,7 +133,7 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
 def _is_full(error: Exception) -> bool:
     """Whether a disk is full, as the system or SQLite says it."""
     number = getattr(error, "errno", None)
-    return number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(getattr(error, "orig", ""))
+    return number in FULL or "disk is full" in str(getattr(error, "orig", ""))
 
 
 async def _on_away(request: Request, error: Exception) -> JSONResponse:
@@ -148,10 +148,7 @@ async def _on_away(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 the handler is registered for it
-    faults = faults_of(list(error.errors()))
-    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response(
-        request.url.path
-    )
+    return _invalid(faults_of(list(error.errors()))).response(request.url.path)
 
 
 def _invalid(faults: list[InvalidField]) -> ApiError:
@@ -164,9 +161,7 @@ async def _on_broken_text(request: Request, error: Exception) -> JSONResponse:
         InvalidField(pointer="/" + "/".join(map(escape, ("body", *pointer))), code="bad_text", detail=reason)
         for pointer, reason in error.faults
     ]
-    return ApiError(422, "bad_request", f"The request is not valid at {where(faults)}.", faults).response(
-        request.url.path
-    )
+    return _invalid(faults).response(request.url.path)
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:

@@ -27,6 +27,8 @@ DEEPEST = 64
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u(0000|[dD][89a-fA-F])|NaN|Infinity")
 """What JSON text has where a value may be broken; most has none of it and is not walked."""
+_HUGE = re.compile(r"[eE]\+?\d{3}|\d{309}")
+"""What it has where a number may be no float."""
 
 
 def storable(text: str) -> str:
@@ -80,4 +82,4 @@ def loads(text: str | bytes) -> Any:
     """What JSON text says, with its text storable; raises ValueError and RecursionError."""
     value = json.loads(text)
     found = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    return clean(value) if _ESCAPED.search(found) else value
+    return clean(value) if _ESCAPED.search(found) or _HUGE.search(found) else value

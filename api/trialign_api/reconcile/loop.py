@@ -169,7 +169,8 @@ class Reconciler:
         """Delete answers that no client repeats any more, and beside the round what has been kept long enough."""
         if time.monotonic() - self._forgot < _FORGET_SECONDS:
             return
-        self._retiring = asyncio.create_task(self._retention.enforce())
+        if self._retiring is None or self._retiring.done():
+            self._retiring = asyncio.create_task(self._retention.enforce())
         async with self._store.writes() as session:
             await other_rows.forget_answers(session, now() - _ANSWERS_KEPT)
         self._forgot = time.monotonic()

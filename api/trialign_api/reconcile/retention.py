@@ -7,7 +7,7 @@ repeated. One that fails is logged, and the others go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,11 +20,11 @@ from trialign_api.services.uploads import Uploads
 from trialign_api.store import jobs as rows
 from trialign_api.store import records
 from trialign_api.store.models import now
+from trialign_api.threads import StorageHungError
 
 _LOG = logging.getLogger("trialign_api.retention")
 _SERVICE = Principal("service", "-", frozenset({"admin"}))
-_AT_ONCE = 500
-"""Most that one round deletes of each kind."""
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,30 @@ class Retention:
     uploads_days: float
 
     async def enforce(self) -> None:
-        """Delete what is due."""
+        """Delete what is due. Storage that does not answer ends the round: each try may cost a minute and a thread."""
         datasets = self.uploads.files.datasets
+        uploads = partial(records.expired_uploads, moment=now(), created_before=_before(self.uploads_days))
         try:
             for upload_id in await self.uploads.expire():
                 _LOG.info("%s was not completed in time; its parts are deleted", upload_id)
-            async with self.jobs.store.reads() as session:
-                uploads = await records.expired_uploads(session, now(), _before(self.uploads_days), _AT_ONCE)
-                before = _before(self.runs_days)
-                runs = await rows.ended_before(session, before, _AT_ONCE) if before else ()
-            for upload_id in uploads:
+            async for upload_id in self._due(uploads):
                 await self._delete(upload_id, partial(datasets.delete, _SERVICE, upload_id))
-            for job_id in runs:
-                await self._delete(job_id, partial(self.jobs.delete, _SERVICE, job_id, with_run=True))
+            if before := _before(self.runs_days):
+                async for job_id in self._due(partial(rows.ended_before, moment=before)):
+                    await self._delete(job_id, partial(self.jobs.delete, _SERVICE, job_id, with_run=True))
+        except TimeoutError as error:
+            _LOG.warning("what has been kept long enough is deleted in the next round: %s", error)
         except Exception:  # the next round tries again
             _LOG.exception("what has been kept long enough cannot be deleted")
+
+    async def _due(self, find: Callable[..., Awaitable[Sequence[str]]]) -> AsyncIterator[str]:
+        """What `find` gives, page after page: what has to stay keeps nothing waiting behind it."""
+        page: Sequence[str] = [""]
+        while page:
+            async with self.jobs.store.reads() as session:
+                page = await find(session, after=page[-1], limit=_PAGE)
+            for one in page:
+                yield one
 
     async def _delete(self, named: str, prepare: Callable[[], Awaitable[Action]]) -> None:
         try:
@@ -60,8 +69,10 @@ class Retention:
                 await delete(session)
                 await records.audit(session, _SERVICE.owner, _SERVICE.key_id, "retention", named, "")
             _LOG.info("%s was kept long enough; it is deleted", named)
-        except ApiError as refused:
+        except (ApiError, StorageHungError) as refused:
             _LOG.info("%s stays: %s", named, refused)
+        except TimeoutError:
+            raise
         except Exception:  # such as storage that does not answer
             _LOG.exception("%s cannot be deleted", named)
 

@@ -52,17 +52,11 @@ async def upload_dataset(
         detail = "Send the file itself as the body, such as `curl --data-binary @logs.jsonl`, and no form."
         raise ApiError(415, "bad_media_type", detail)
     reading = RowPaths(paths_of(map), tuple(ignore))
-    upload = await svc.datasets.receive(change.who, request.stream(), format)
-    report = await svc.datasets.check(upload, reading, strict=strict)
-    fingerprint = hashlib.sha256(f"{upload.sha256} {name} {strict} {reading}".encode()).hexdigest()
-    try:
-        answer = await change.do(201, lambda tx: svc.datasets.add(tx, change.who, name, upload, report), fingerprint)
-    except BaseException:
-        await svc.datasets.discard(upload.dataset_id)
-        raise
-    if "idempotency-replayed" in answer.headers:
-        await svc.datasets.discard(upload.dataset_id)
-    return answer
+    async with svc.datasets.incoming(change.who) as arriving:
+        upload = await arriving.receive(name, request.stream(), format)
+        row = await svc.datasets.check(upload, reading, strict=strict)
+        fingerprint = hashlib.sha256(f"{upload.sha256} {name} {strict} {reading}".encode()).hexdigest()
+        return await change.do(201, lambda session: svc.datasets.add(session, change.who, upload, row), fingerprint)
 
 
 @router.delete("/datasets/{dataset_id}", response_model=Deleted, responses=CHANGE)

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from trialign_api import ids
-from trialign_api.deps import Change, Changing, Reader, Svc
+from trialign_api.deps import Changing, Reader, Svc
 from trialign_api.forms import read_form
 from trialign_api.openai_shapes import CursorPage, FileDeletedOut, FileOut
 from trialign_api.routers.openai_answers import ANY, BYTES, CHANGE, FORM, Order, form_of
-from trialign_api.services.files import PURPOSES, Content, Incoming, Purpose, Wanted, refused
+from trialign_api.services.files import PURPOSES, Content, Purpose, Wanted, refused
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 FileId = Annotated[str, Path(pattern=ids.FILE_ID)]
@@ -37,13 +37,16 @@ async def create_file(request: Request, svc: Svc, change: Changing) -> Response:
 
     Models and adapters are tar archives of their folders, with safetensors for weights.
     """
-    async with svc.files.incoming(change.who) as arriving:
+    async with svc.datasets.incoming(change.who) as arriving:
         form = await read_form(request, "file", arriving.receive)
         purpose = _purpose(form.fields.pop("purpose", ""))
         lifetime = _lifetime(form.fields)
         if form.fields:
             raise refused(min(form.fields), "is not known here; leave it out")
-        return await keep(change, arriving, Wanted(purpose, form.file, lifetime))
+        upload, wanted = form.file, Wanted(purpose, form.file.name, lifetime)
+        row = await svc.files.check(upload, wanted)
+        fingerprint = hashlib.sha256(f"{upload.sha256} {wanted.name} {wanted.purpose}".encode()).hexdigest()
+        return await change.do(200, lambda tx: svc.files.add(tx, change.who, upload, row, wanted), fingerprint)
 
 
 @router.get("/files", responses=ANY)
@@ -81,17 +84,6 @@ async def delete_file(
 ) -> Response:
     """Delete a file that no job reads any more."""
     return await change.prepare(200, lambda: svc.files.delete(change.who, file_id))
-
-
-async def keep(change: Change, arriving: Incoming, wanted: Wanted) -> Response:
-    """Check what has arrived and store it; a request that is repeated stores nothing more."""
-    upload, files = arriving.upload, change.svc.files
-    assert upload is not None  # noqa: S101 the form had a file
-    row = await files.check(upload, wanted)
-    fingerprint = hashlib.sha256(f"{upload.sha256} {wanted.name} {wanted.purpose}".encode()).hexdigest()
-    answer = await change.do(200, lambda session: files.add(session, arriving, row, wanted), fingerprint)
-    arriving.kept = "idempotency-replayed" not in answer.headers
-    return answer
 
 
 def streamed(content: Content) -> StreamingResponse:

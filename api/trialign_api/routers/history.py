@@ -45,12 +45,12 @@ async def get_metrics(
     job: SeenJob,
     svc: Svc,
     after: After = -1,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="Most rows; without meaning beside `points`.")] = 1000,
     points: Points = None,
 ) -> MetricsPage:
     """Training metrics by optimizer step."""
     found = await threads.call(svc.history.spread_metrics, job.id, after, points)
-    return metrics.page(found, after, limit)
+    return metrics.page(found, after, limit if points is None else points)
 
 
 @router.get("/groups", responses=ANY)

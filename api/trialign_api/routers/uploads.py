@@ -14,7 +14,6 @@ from trialign_api.openai_shapes import UploadOut, UploadPartOut
 from trialign_api.routers.openai_answers import ANY, CHANGE, FORM, form_of
 from trialign_api.services.idempotency import Action
 from trialign_api.services.uploads import UploadComplete, UploadCreate
-from trialign_api.store.models import PartRow
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 UploadId = Annotated[str, Path(pattern=ids.UPLOAD_ID)]
@@ -36,34 +35,25 @@ async def get_upload(svc: Svc, who: Reader, upload_id: UploadId) -> UploadOut:
 @router.post("/uploads/{upload_id}/parts", response_model=UploadPartOut, responses=FORM, openapi_extra=_FORM)
 async def create_upload_part(request: Request, svc: Svc, change: Changing, upload_id: UploadId) -> Response:
     """Send a part, of at most 64 MiB; parts may come side by side."""
-    received: list[PartRow] = []
-    stored = False
+    async with svc.uploads.part(upload_id) as part:
 
-    async def receive(_: str, body: AsyncIterator[bytes]) -> PartRow:
-        received.append(await svc.uploads.receive(change.who, upload_id, body))
-        return received[0]
+        async def receive(_: str, body: AsyncIterator[bytes]) -> None:
+            await svc.uploads.receive(change.who, part, body)
 
-    try:
-        part = (await read_form(request, "data", receive)).file
-        answer = await change.do(200, lambda session: svc.uploads.add(session, change.who, part), part.sha256)
-        stored = "idempotency-replayed" not in answer.headers
-        return answer
-    finally:
-        if received and not stored:
-            await svc.uploads.drop(received[0])
+        await read_form(request, "data", receive)
+        return await change.do(200, lambda session: svc.uploads.add(session, change.who, part), part.sha256)
 
 
 @router.post("/uploads/{upload_id}/complete", response_model=UploadOut, responses=CHANGE)
 async def complete_upload(svc: Svc, change: Changing, upload_id: UploadId, body: UploadComplete) -> Response:
     """Join the parts in the given order, compare the checksums, and check the file as one that came whole."""
-    async with svc.files.incoming(change.who, upload_id) as arriving:
+    async with svc.datasets.incoming(change.who, upload_id) as arriving:
 
         async def prepare() -> Action:
-            wanted = await svc.uploads.assemble(change.who, upload_id, body, arriving)
-            return await svc.uploads.closing(change.who, upload_id, arriving, wanted)
+            upload, wanted = await svc.uploads.assemble(change.who, upload_id, body, arriving)
+            return await svc.uploads.closing(change.who, upload_id, upload, wanted)
 
         answer = await change.prepare(200, prepare)
-        arriving.kept = "idempotency-replayed" not in answer.headers
     await svc.uploads.discard(upload_id)
     return answer
 

@@ -8,7 +8,9 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -19,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from trialign_api import threads
 from trialign_api.auth import Principal
 from trialign_api.confined import Confined
-from trialign_api.disk import require_room
+from trialign_api.disk import require_room, taken, untouched
 from trialign_api.ids import new_dataset_id
 from trialign_api.problems import ApiError, escape
 from trialign_api.schemas import DatasetOut, Deleted, InvalidField, Page
@@ -39,8 +41,10 @@ Format = Literal["jsonl", "jsonl.gz", "parquet"]
 PLACE = "place"
 """Folder of an upload that is no log dataset."""
 _LOG = logging.getLogger("trialign_api.datasets")
-_ABANDONED_SECONDS = 24 * 3600
+ABANDONED_SECONDS = 24 * 3600
 """Longer than any upload pauses: another process may be writing what is younger."""
+_REJECT_BYTES = 64 << 20
+"""Most that is kept of the rows that an import sets aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,42 @@ class Upload:
     """A file that has arrived, not yet looked at."""
 
     dataset_id: str
+    name: str
+    """As its owner calls it."""
     file: Path
     sha256: str
     size: int
     announced_as: str | None = None
     """The upload in parts that it was, whose bytes the quota holds already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A place for a file on its way in."""
+
+    datasets: Datasets
+    who: Principal
+    announced_as: str | None = None
+    """The upload in parts that it was."""
+    dataset_id: str = field(default_factory=new_dataset_id)
+
+    async def receive(self, name: str, body: AsyncIterator[bytes], ending: str = "bin") -> Upload:
+        """Write the body to disk as it arrives.
+
+        Raises ApiError 409 where the owner's quota ends, OSError where the disk is nearly full.
+        """
+        left = await self.datasets.left(self.who.owner, besides=self.announced_as)
+        file, digest, size = self.datasets.folder / self.dataset_id / f"upload.{ending}", hashlib.sha256(), 0
+        with await threads.call(_create, file) as stream:
+            async for chunk in body:
+                digest.update(chunk)
+                size += len(chunk)
+                if size > left:
+                    raise _quota(self.datasets.owner_bytes)
+                await threads.call(require_room, self.datasets.folder, len(chunk))
+                await threads.call(stream.write, chunk)
+            await threads.call(_sync, stream)
+        return Upload(self.dataset_id, name, file, digest.hexdigest(), size, self.announced_as)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,59 +113,64 @@ class Datasets:
     owner_bytes: int
     """Most bytes of one owner's uploads."""
 
-    async def receive(
-        self, who: Principal, body: AsyncIterator[bytes], ending: str, announced_as: str | None = None
-    ) -> Upload:
-        """Write the body to disk as it arrives; nothing of it stays where it breaks off.
+    @asynccontextmanager
+    async def incoming(self, who: Principal, announced_as: str | None = None) -> AsyncIterator[Incoming]:
+        """A place for one file, which is emptied unless the file is stored in the end."""
+        arriving = Incoming(self, who, announced_as)
+        try:
+            yield arriving
+        finally:
+            await self._settle(arriving)
 
-        Raises ApiError 409 where the owner's quota ends, OSError where the disk is nearly full.
+    async def _settle(self, arriving: Incoming) -> None:
+        """Of a COMMIT that broke off the answer alone may be lost, so the database says whether the file is stored."""
+        home = self.folder / arriving.dataset_id
+        try:
+            if not await threads.call(home.exists):
+                return
+            async with self.store.writes() as session:
+                await records.alone(session, arriving.who.owner)  # it waits for such a COMMIT
+                stored = await session.get(DatasetRow, arriving.dataset_id) is not None
+        except Exception:  # better files without a row than a row without its files
+            _LOG.exception("%s: whether it is stored cannot be told; its files stay", arriving.dataset_id)
+        else:
+            if not stored:
+                await self.discard(arriving.dataset_id)
+
+    async def check(self, upload: Upload, reading: RowPaths, *, strict: bool, kept: Path | None = None) -> DatasetRow:
+        """Import the upload next to itself; the row to store. What was uploaded then lies at `kept`, if anywhere.
+
+        Raises as `confine`.
         """
-        async with self.store.reads() as session:
-            left = self.owner_bytes - await records.stored_bytes(session, who.owner, besides=announced_as)
-        dataset_id = new_dataset_id()
-        file, digest, size = self.folder / dataset_id / f"upload.{ending}", hashlib.sha256(), 0
-        try:
-            with await threads.call(_create, file) as stream:
-                async for chunk in body:
-                    digest.update(chunk)
-                    size += len(chunk)
-                    if size > left:
-                        raise _quota(self.owner_bytes)
-                    await threads.call(require_room, self.folder, len(chunk))
-                    await threads.call(stream.write, chunk)
-                await threads.call(_sync, stream)
-        except BaseException:
-            await self.discard(dataset_id)
-            raise
-        return Upload(dataset_id, file, digest.hexdigest(), size, announced_as)
+        row, target = DatasetRow(name=upload.name, purpose=LOGS), self.logs(upload.dataset_id)
+        given: dict[str, Any] = {"file": upload.file, "target": target, "reading": reading, "strict": strict}
+        return await self.confine(upload, row, _import, kept=kept, reject_bytes=_REJECT_BYTES, **given)
 
-    async def check(self, upload: Upload, reading: RowPaths, *, strict: bool) -> dict[str, Any]:
-        """Import the upload next to itself; the report. Raises ApiError; nothing stays then."""
-        target = self.logs(upload.dataset_id)
-        return await self.confine(upload, _import, file=upload.file, target=target, reading=reading, strict=strict)
+    async def confine(
+        self, upload: Upload, row: DatasetRow, work: Callable[..., dict[str, Any]], **given: Any
+    ) -> DatasetRow:
+        """`row` with what `work` makes of the upload in a process of limited means.
 
-    async def confine(self, upload: Upload, work: Callable[..., dict[str, Any]], **given: Any) -> dict[str, Any]:
-        """What `work` makes of the upload in a process of limited means; raises ApiError, and nothing stays then."""
+        Raises ApiError, and OSError where the disk is nearly full: what is made may be as long as the upload.
+        """
+        room = partial(require_room, self.folder)
         try:
-            found: dict[str, Any] = await self.confined.run(work, **given)
+            await threads.call(room, upload.size)
+            found = await self.confined.run(work, room, **given)
         except TrialignError as error:
-            await self.discard(upload.dataset_id)
-            raise ApiError(422, error.code, _public(str(error), upload), _row_faults(error)) from None
-        except BaseException:
-            await self.discard(upload.dataset_id)
-            raise
-        return found
+            status = ApiError.of(error).status
+            raise ApiError(status, error.code, _public(str(error), upload), _row_faults(error)) from None
+        row.path, row.report = found["path"], found["report"]
+        row.held = await threads.call(taken, self.folder / upload.dataset_id)
+        return row
 
-    async def add(
-        self, session: AsyncSession, who: Principal, name: str, upload: Upload, report: dict[str, Any]
-    ) -> DatasetOut:
+    async def add(self, session: AsyncSession, who: Principal, upload: Upload, row: DatasetRow) -> DatasetOut:
         """Store what `check` has imported."""
-        row = DatasetRow(name=name, purpose=LOGS, path=str(self.logs(upload.dataset_id)), report=report)
         return DatasetOut.of(await self.store_row(session, who, upload, row))
 
     async def store_row(self, session: AsyncSession, who: Principal, upload: Upload, row: DatasetRow) -> DatasetRow:
-        """Store what was uploaded and checked as `row`; raises ApiError 409 where others have taken the room since."""
-        await self.within_quota(session, who.owner, upload.size, besides=upload.announced_as)
+        """Store what was uploaded and checked as `row`; raises ApiError 409 where it takes more than there is left."""
+        await self.within_quota(session, who.owner, row.held, besides=upload.announced_as)
         row.id, row.owner, row.created_at = upload.dataset_id, who.owner, now()
         row.sha256, row.size = upload.sha256, upload.size
         session.add(row)
@@ -139,8 +179,14 @@ class Datasets:
 
     async def within_quota(self, session: AsyncSession, owner: str, size: int, *, besides: str | None = None) -> None:
         """Raises ApiError 409 where so much more is too much; `besides` is an upload in parts that it replaces."""
+        await records.alone(session, owner)
         if await records.stored_bytes(session, owner, besides=besides) + size > self.owner_bytes:
             raise _quota(self.owner_bytes)
+
+    async def left(self, owner: str, *, besides: str | None = None) -> int:
+        """How many bytes more the owner may have."""
+        async with self.store.reads() as session:
+            return self.owner_bytes - await records.stored_bytes(session, owner, besides=besides)
 
     async def list(self, who: Principal, after: str | None, limit: int) -> Page[DatasetOut]:
         """A page, the newest first."""
@@ -197,7 +243,7 @@ class Datasets:
         A whole dataset without a row stays: the row may be in the database that the operator meant to name.
         """
         try:
-            old = await threads.call(_abandoned, self.folder, time.time() - _ABANDONED_SECONDS)
+            old = await threads.call(_abandoned, self.folder, time.time() - ABANDONED_SECONDS)
             async with self.store.reads() as session:
                 known = set(await session.scalars(select(DatasetRow.id)))
             for dataset_id in sorted(old - known):
@@ -232,18 +278,11 @@ def _sync(stream: BinaryIO) -> None:
 
 def _abandoned(folder: Path, since: float) -> set[str]:
     """Names of uploads that are no datasets yet and in which nothing has been written since that moment."""
-    return {home.name for home in folder.glob("ds-*") if not _whole(home) and _written(home) < since}
+    return {name for name in untouched(folder, since) if name.startswith("ds-") and not _whole(folder / name)}
 
 
 def _whole(home: Path) -> bool:
     return ((home / "logs" / MANIFEST).exists() or (home / PLACE).exists()) and not any(home.glob("upload.*"))
-
-
-def _written(home: Path) -> float:
-    try:
-        return max(path.lstat().st_mtime for path in (home, *home.rglob("*")))
-    except FileNotFoundError:  # another process is at it
-        return time.time()
 
 
 def _public(text: str, upload: Upload) -> str:
@@ -260,11 +299,16 @@ def _row_faults(error: TrialignError) -> list[InvalidField]:
     ]
 
 
-def _import(file: Path, target: Path, reading: RowPaths, strict: bool) -> dict[str, Any]:
+def _import(
+    file: Path, target: Path, reading: RowPaths, *, strict: bool, kept: Path | None, reject_bytes: int
+) -> dict[str, Any]:
     completion = Completion(ignore=frozenset(reading.ignore), paths=reading.paths)
-    done = import_logs([file], target, completion, strict=strict)
-    file.unlink()
-    return {
+    done = import_logs([file], target, completion, strict=strict, reject_bytes=reject_bytes)
+    if kept is None:
+        file.unlink()
+    else:
+        file.rename(kept)
+    report = {
         "rows_in": done.rows_in,
         "rows_imported": done.rows_imported,
         "rows_rejected": done.rows_rejected,
@@ -275,3 +319,4 @@ def _import(file: Path, target: Path, reading: RowPaths, strict: bool) -> dict[s
         ],
         "reject_counts": dict(done.reject_counts),
     }
+    return {"path": str(target), "report": report}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -74,59 +73,27 @@ class Content:
     chunks: Iterator[bytes] = field(repr=False)
 
 
-@dataclass(slots=True)
-class Incoming:
-    """A file on its way in; what is not kept is deleted."""
-
-    datasets: Datasets
-    who: Principal
-    announced_as: str | None = None
-    """The upload in parts that it was."""
-    upload: Upload | None = None
-    kept: bool = False
-
-    async def receive(self, name: str, body: AsyncIterator[bytes]) -> str:
-        """Write it to disk as it arrives; its name. Raises ApiError and OSError as `Datasets.receive`."""
-        self.upload = await self.datasets.receive(self.who, body, "bin", self.announced_as)
-        return name
-
-
 @dataclass(frozen=True, slots=True)
 class Files:
     """Uploads, whatever they are for, over the store of datasets."""
 
     datasets: Datasets
 
-    @asynccontextmanager
-    async def incoming(self, who: Principal, announced_as: str | None = None) -> AsyncIterator[Incoming]:
-        """A place for one file, which is emptied unless the file is kept."""
-        arriving = Incoming(self.datasets, who, announced_as)
-        try:
-            yield arriving
-        finally:
-            if arriving.upload is not None and not arriving.kept:
-                await self.datasets.discard(arriving.upload.dataset_id)
-
     async def check(self, upload: Upload, wanted: Wanted) -> DatasetRow:
-        """Open the upload, confined, and put what it holds in its place; the row to store. Raises ApiError."""
+        """Open the upload, confined, and put what it holds in its place; the row to store. As `Datasets.confine`."""
         file = upload.file.with_name(f"upload.{wanted.ending}")
-        named = replace(upload, file=upload.file.rename(file))
-        row = DatasetRow(name=wanted.name, purpose=wanted.purpose)
+        named = replace(upload, file=await threads.call(upload.file.rename, file))
         if wanted.purpose == LOGS:
-            (file.parent / _CONTENT).hardlink_to(file)  # an import deletes the upload
-            row.report = await self.datasets.check(named, RowPaths({}, ()), strict=False)
-            row.path = str(self.datasets.logs(upload.dataset_id))
-            return row
-        found = await self.datasets.confine(
-            named, unpack.WORK[wanted.purpose], file=file, target=file.with_name(PLACE), ending=wanted.ending
-        )
-        row.report, row.path = found["report"], found["path"]
-        return row
+            return await self.datasets.check(named, RowPaths({}, ()), strict=False, kept=file.with_name(_CONTENT))
+        row, work = DatasetRow(name=wanted.name, purpose=wanted.purpose), unpack.WORK[wanted.purpose]
+        given: dict[str, Any] = {"file": file, "target": file.with_name(PLACE), "ending": wanted.ending}
+        return await self.datasets.confine(named, row, work, **given)
 
-    async def add(self, session: AsyncSession, arriving: Incoming, row: DatasetRow, wanted: Wanted) -> FileOut:
+    async def add(
+        self, session: AsyncSession, who: Principal, upload: Upload, row: DatasetRow, wanted: Wanted
+    ) -> FileOut:
         """Store what `check` has found."""
-        assert arriving.upload is not None  # noqa: S101 it was checked
-        await self.datasets.store_row(session, arriving.who, arriving.upload, row)
+        await self.datasets.store_row(session, who, upload, row)
         row.expires_at = None if wanted.lifetime is None else row.created_at + wanted.lifetime
         return file_out(row)
 

@@ -24,6 +24,7 @@ from trialign_api.store import jobs as rows
 from trialign_api.store.engine import Store
 from trialign_api.store.jobs import Filter, NewEvent, StaleJobError
 from trialign_api.store.models import Job, now
+from trialign_api.store.records import alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ class Jobs:
         return erase
 
     async def _within_quota(self, session: AsyncSession, owner: str) -> None:
+        await alone(session, owner)
         if await rows.count(session, owner, set(Status) - ENDED) >= self.owner_jobs:
             detail = f"{owner} has {self.owner_jobs} jobs that are not over. Cancel some, or wait."
             raise ApiError(409, "quota_exceeded", detail)

@@ -76,10 +76,12 @@ def _folder(file: Path, target: Path, config: str) -> dict[str, Any]:
                 stream, place = archive.extractfile(member), partial / name
                 if stream is None or name in found:
                     raise ModelError(f"'{name}' of the archive is there twice or holds nothing to read. {_FIX}")
-                place.parent.mkdir(exist_ok=True)
+                place.parent.mkdir(parents=True, exist_ok=True)
                 with stream, place.open("xb") as out:
                     shutil.copyfileobj(stream, out, 1 << 20)
                 found[name] = member.size
+    except (FileExistsError, NotADirectoryError):
+        raise ModelError(f"the archive has a file and a folder of the same name. {_FIX}") from None
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -130,9 +132,13 @@ def _root(found: Mapping[str, int], config: str) -> str:
 
 
 def _check(folder: Path, config: str) -> None:
-    """Raises ModelError unless there is a configuration and its weights, for each group where groups have folders."""
-    homes = [path.parent for path in (*folder.glob(config), *folder.glob(f"*/{config}"))]
-    if not homes or (config == "config.json" and folder not in homes):
+    """Raises ModelError unless there is a configuration and its weights, for each group where adapters have folders.
+
+    A model's folders may be anything, such as the layers of sentence-transformers.
+    """
+    places = [config] if config == "config.json" else [config, f"*/{config}"]
+    homes = [path.parent for place in places for path in folder.glob(place)]
+    if not homes:
         raise ModelError(f"the archive has no {config}. {_FIX}")
     for home in homes:
         settings = home / config
@@ -141,11 +147,10 @@ def _check(folder: Path, config: str) -> None:
                 raise ValueError("it is no JSON object of at most 1 MB")
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{config} of the archive cannot be read: {error}.") from None
-        weights = sorted(home.glob("*.safetensors"))
-        if not weights:
+        if not any(home.glob("*.safetensors")):
             raise ModelError(f"the archive has no .safetensors beside {config}. Save the weights as safetensors.")
-        for one in weights:
-            _check_weights(one)
+    for one in sorted(folder.rglob("*.safetensors")):
+        _check_weights(one)
 
 
 def _check_weights(file: Path) -> None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sqlalchemy import select
@@ -20,11 +23,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from trialign_api import ids, threads
 from trialign_api.auth import Principal
-from trialign_api.disk import require_room
+from trialign_api.disk import require_room, untouched
 from trialign_api.openai_shapes import UploadOut, UploadPartOut, seconds
 from trialign_api.problems import ApiError
 from trialign_api.schemas import Body
-from trialign_api.services.files import Files, Incoming, Purpose, Wanted, file_out, refused
+from trialign_api.services.datasets import ABANDONED_SECONDS, Incoming, Upload
+from trialign_api.services.files import Files, Purpose, Wanted, file_out, refused
 from trialign_api.services.idempotency import Action
 from trialign_api.store import records
 from trialign_api.store.models import DatasetRow, PartRow, UploadRow, now
@@ -33,6 +37,8 @@ PART_BYTES = 64 << 20
 """Longest part, as OpenAI has it."""
 _MOST_PARTS = 10_000
 _CHUNK = 1 << 20
+_AT_ONCE = 1000
+_LOG = logging.getLogger("trialign_api.uploads")
 _Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -105,45 +111,66 @@ class Uploads:
         async with self.files.datasets.store.reads() as session:
             return await self._described(session, await self._row(session, who, upload_id))
 
-    async def receive(self, who: Principal, upload_id: str, body: AsyncIterator[bytes]) -> PartRow:
-        """Write a part to disk; the row to store. Raises ApiError and, where the disk is nearly full, OSError."""
-        async with self.files.datasets.store.reads() as session:
-            row = _pending(await self._row(session, who, upload_id))
-            parts = await records.parts_of(session, upload_id)
-        left = min(PART_BYTES, row.size - sum(part.size for part in parts))
+    @asynccontextmanager
+    async def part(self, upload_id: str) -> AsyncIterator[PartRow]:
+        """A part on its way in; its bytes are deleted unless it is stored in the end."""
         part = PartRow(id=ids.new_part_id(), upload_id=upload_id, created_at=now(), size=0)
-        file, digest = self.folder / upload_id / part.id, hashlib.sha256()
-        await threads.call(lambda: file.parent.mkdir(parents=True, exist_ok=True))
         try:
-            with await asyncio.to_thread(file.open, "xb") as stream:
-                async for chunk in body:
-                    digest.update(chunk)
-                    part.size += len(chunk)
-                    if part.size > left or len(parts) >= _MOST_PARTS:
-                        raise refused("data", f"is more than may still come: {left} bytes of {row.size} announced")
-                    await threads.call(require_room, self.folder, len(chunk))
-                    await threads.call(stream.write, chunk)
-        except BaseException:
-            await self.drop(part)
-            raise
+            yield part
+        finally:
+            await self._settle(part)
+
+    async def _settle(self, part: PartRow) -> None:
+        """As a whole file: of a COMMIT that broke off the answer alone may be lost."""
+        file = self.folder / part.upload_id / part.id
+        try:
+            if not await threads.call(file.exists):
+                return
+            async with self.files.datasets.store.writes() as session:
+                await session.get(UploadRow, part.upload_id, with_for_update=True)  # it waits for such a COMMIT
+                stored = await session.get(PartRow, part.id) is not None
+        except Exception:  # the part goes with its upload
+            _LOG.exception("%s of %s: whether it is stored cannot be told; it stays", part.id, part.upload_id)
+        else:
+            if not stored:
+                await threads.call(lambda: file.unlink(missing_ok=True))
+
+    async def receive(self, who: Principal, part: PartRow, body: AsyncIterator[bytes]) -> None:
+        """Write a part to disk; raises ApiError and, where the disk is nearly full, OSError.
+
+        What other parts leave of the file is not looked at: a part that is sent again has its bytes here already.
+        """
+        async with self.files.datasets.store.reads() as session:
+            row = _pending(await self._row(session, who, part.upload_id))
+        file, digest, most = self.folder / row.id / part.id, hashlib.sha256(), min(PART_BYTES, row.size)
+        await threads.call(lambda: file.parent.mkdir(parents=True, exist_ok=True))
+        with await asyncio.to_thread(file.open, "xb") as stream:
+            async for chunk in body:
+                digest.update(chunk)
+                part.size += len(chunk)
+                if part.size > most:
+                    raise refused("data", f"is longer than the {most} bytes that a part of this file may have")
+                await threads.call(require_room, self.folder, len(chunk))
+                await threads.call(stream.write, chunk)
+        if not part.size:
+            raise refused("data", "is empty; send at least one byte")
         part.sha256 = digest.hexdigest()
-        return part
 
     async def add(self, session: AsyncSession, who: Principal, part: PartRow) -> UploadPartOut:
-        """Store a part that has arrived; raises ApiError where others have arrived in its place."""
+        """Store a part that has arrived; raises ApiError where it is one too many."""
         row = _pending(await self._row(session, who, part.upload_id, lock=True))
-        others = await records.parts_of(session, row.id)
-        if sum(other.size for other in others) + part.size > row.size:
-            raise refused("data", f"is more than the {row.size} bytes that were announced")
+        count, size = await records.parts_size(session, row.id)
+        if count >= _MOST_PARTS:
+            raise refused("data", f"is one more than the {_MOST_PARTS} parts that a file may have; send longer ones")
+        if size + part.size > row.size:
+            raise refused("data", f"is more than may still come: {row.size - size} bytes of {row.size} announced")
         session.add(part)
         await session.flush()
         return _part_out(part)
 
-    async def drop(self, part: PartRow) -> None:
-        """Delete what was written of a part."""
-        await threads.call(lambda: (self.folder / part.upload_id / part.id).unlink(missing_ok=True))
-
-    async def assemble(self, who: Principal, upload_id: str, body: UploadComplete, arriving: Incoming) -> Wanted:
+    async def assemble(
+        self, who: Principal, upload_id: str, body: UploadComplete, arriving: Incoming
+    ) -> tuple[Upload, Wanted]:
         """Join the parts into a file; raises ApiError where they are not the file that was announced."""
         async with self.files.datasets.store.reads() as session:
             row = _pending(await self._row(session, who, upload_id))
@@ -155,22 +182,19 @@ class Uploads:
         if (size := sum(known[one].size for one in body.part_ids)) != row.size:
             raise refused("part_ids", f"names parts of {size} bytes together; {row.size} were announced")
         md5 = hashlib.md5(usedforsecurity=False)
-        await arriving.receive(row.name, self._joined(upload_id, body.part_ids, md5.update))
-        whole = arriving.upload.sha256 if arriving.upload else ""
-        if body.md5 not in (None, md5.hexdigest()) or body.sha256 not in (None, whole):
+        whole = await arriving.receive(row.name, self._joined(upload_id, body.part_ids, md5.update))
+        if body.md5 not in (None, md5.hexdigest()) or body.sha256 not in (None, whole.sha256):
             field = "md5" if body.md5 not in (None, md5.hexdigest()) else "sha256"
             raise refused(field, "is not that of the parts together; send again what was damaged")
         lifetime = row.file_expires_at - row.created_at if row.file_expires_at else None
-        return Wanted(_purpose(row.purpose), row.name, lifetime)
+        return whole, Wanted(_purpose(row.purpose), row.name, lifetime)
 
-    async def closing(self, who: Principal, upload_id: str, arriving: Incoming, wanted: Wanted) -> Action:
+    async def closing(self, who: Principal, upload_id: str, upload: Upload, wanted: Wanted) -> Action:
         """What stores the file that was joined, once its check has let it pass; raises ApiError."""
-        upload = arriving.upload
-        assert upload is not None  # noqa: S101 `assemble` has received it
         row = await self.files.check(upload, wanted)
 
         async def store(session: AsyncSession) -> UploadOut:
-            await self.files.add(session, arriving, row, wanted)
+            await self.files.add(session, who, upload, row, wanted)
             return await self.close(session, who, upload_id, row)
 
         return store
@@ -186,18 +210,16 @@ class Uploads:
         """Delete the parts' bytes."""
         await threads.call(lambda: shutil.rmtree(self.folder / upload_id, ignore_errors=True))
 
-    async def expire(self) -> list[str]:
-        """End the pending uploads whose time is over; their ids."""
-        store = self.files.datasets.store
-        async with store.writes() as session:
-            over = (UploadRow.status == "pending") & (UploadRow.expires_at < now())
-            rows = (await session.scalars(select(UploadRow).where(over).limit(1000))).all()
-            for row in rows:
-                row.status = "expired"
-                await records.forget_parts(session, row.id)
-        for row in rows:
-            await self.discard(row.id)
-        return [row.id for row in rows]
+    async def expire(self) -> Sequence[str]:
+        """End the pending uploads whose time is over; their ids. What killed processes left of others goes too."""
+        async with self.files.datasets.store.writes() as session:
+            over = await records.expire_uploads(session, now(), _AT_ONCE)
+        old = await threads.call(untouched, self.folder, time.time() - ABANDONED_SECONDS)
+        async with self.files.datasets.store.reads() as session:
+            pending = set(await session.scalars(select(UploadRow.id).where(UploadRow.status == "pending")))
+        for upload_id in (*over, *sorted(old - pending)):
+            await self.discard(upload_id)
+        return over
 
     async def _joined(
         self, upload_id: str, part_ids: Sequence[str], seen: Callable[[bytes], None]
@@ -221,10 +243,14 @@ class Uploads:
 
 def _pending(row: UploadRow) -> UploadRow:
     """Raises ApiError 409 of an upload that is over."""
-    status = "expired" if row.status == "pending" and row.expires_at < now() else row.status
-    if status != "pending":
+    if (status := _status(row)) != "pending":
         raise ApiError(409, "wrong_status", f"The upload is {status}. Create a new one.")
     return row
+
+
+def _status(row: UploadRow) -> Any:
+    """An upload is over from its last moment on, whenever its parts are deleted."""
+    return "expired" if row.status == "pending" and row.expires_at < now() else row.status
 
 
 def _purpose(stored: str) -> Purpose:
@@ -239,7 +265,7 @@ def _out(row: UploadRow, parts: Sequence[PartRow], file: DatasetRow | None) -> U
         expires_at=seconds(row.expires_at),
         filename=row.name,
         purpose=row.purpose,
-        status=row.status,
+        status=_status(row),
         file=None if file is None else file_out(file),
         parts=[_part_out(part) for part in parts],
     )

@@ -87,10 +87,10 @@ async def queued(session: AsyncSession, of_owner: int, moment: datetime) -> Sequ
     return (await session.scalars(query)).all()
 
 
-async def ended_before(session: AsyncSession, moment: datetime, limit: int) -> Sequence[str]:
-    """Jobs that were over then, the oldest first."""
+async def ended_before(session: AsyncSession, moment: datetime, *, after: str, limit: int) -> Sequence[str]:
+    """Jobs that were over then, the oldest first, behind the job `after` in that order."""
     over = (Job.ended_at < moment) & Job.status.in_([status.value for status in ENDED]) & Job.deleted_at.is_(None)
-    return (await session.scalars(select(Job.id).where(over).order_by(Job.id).limit(limit))).all()
+    return (await session.scalars(select(Job.id).where(over, Job.id > after).order_by(Job.id).limit(limit))).all()
 
 
 async def erase(session: AsyncSession, job: Job, event: NewEvent) -> None:

@@ -196,6 +196,9 @@ class DatasetRow(Base):
     sha256: Mapped[str] = mapped_column(Line(64))
     """Of the uploaded bytes."""
     size: Mapped[int] = mapped_column(BigInteger)
+    """Of these."""
+    held: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Bytes on disk, which the owner's quota counts: what its check made of the upload, and what is kept of this."""
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(Instant)
     expires_at: Mapped[datetime | None] = mapped_column(Instant)

@@ -119,19 +119,49 @@ async def datasets_of(
     return (await session.scalars(query)).all()
 
 
+async def alone(session: AsyncSession, owner: str) -> None:
+    """From here to the end of the transaction no other one is here for the same owner.
+
+    What is read is then still so when it is acted on. SQLite has one writer, so it is alone anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(select(func.pg_advisory_xact_lock(_OWNERS, func.hashtext(owner))))
+
+
 async def expired_uploads(
-    session: AsyncSession, moment: datetime, created_before: datetime | None, limit: int
+    session: AsyncSession, moment: datetime, created_before: datetime | None, *, after: str, limit: int
 ) -> Sequence[str]:
     """Uploads whose own time is over, and those that were made before a moment; the oldest first."""
     due = DatasetRow.expires_at < moment
     if created_before is not None:
         due |= DatasetRow.created_at < created_before
-    return (await session.scalars(select(DatasetRow.id).where(due).order_by(DatasetRow.id).limit(limit))).all()
+    query = select(DatasetRow.id).where(due, DatasetRow.id > after).order_by(DatasetRow.id).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+async def expire_uploads(session: AsyncSession, moment: datetime, limit: int) -> Sequence[str]:
+    """End uploads in parts whose time is over, and forget their parts; which ones.
+
+    An upload that is completed at the same moment stays so: the UPDATE waits for it and looks at its status again.
+    """
+    pending = UploadRow.status == "pending"
+    due = select(UploadRow.id).where(pending, UploadRow.expires_at < moment).limit(limit)
+    statement = update(UploadRow).where(UploadRow.id.in_(due), pending).values(status="expired").returning(UploadRow.id)
+    over = (await session.scalars(statement.execution_options(synchronize_session=False))).all()
+    await session.execute(delete(PartRow).where(PartRow.upload_id.in_(over)))
+    return over
 
 
 async def parts_of(session: AsyncSession, upload_id: str) -> Sequence[PartRow]:
     """The parts of an upload in the order of their arrival."""
     return (await session.scalars(select(PartRow).where(PartRow.upload_id == upload_id).order_by(PartRow.id))).all()
+
+
+async def parts_size(session: AsyncSession, upload_id: str) -> tuple[int, int]:
+    """How many parts of an upload are here, and their bytes together."""
+    query = select(func.count(), func.coalesce(func.sum(PartRow.size), 0)).where(PartRow.upload_id == upload_id)
+    count, size = (await session.execute(query)).one()
+    return int(count), int(size)
 
 
 async def forget_parts(session: AsyncSession, upload_id: str) -> None:
@@ -141,12 +171,14 @@ async def forget_parts(session: AsyncSession, upload_id: str) -> None:
 
 async def stored_bytes(session: AsyncSession, owner: str, *, besides: str | None = None) -> int:
     """Bytes of an owner's uploads, and those that are announced by parts that still come, but for one of these."""
-    stored = select(func.sum(DatasetRow.size)).where(DatasetRow.owner == owner)
-    pending = (UploadRow.owner == owner) & (UploadRow.status == "pending")
+    stored = select(func.sum(DatasetRow.held)).where(DatasetRow.owner == owner)
+    pending = (UploadRow.owner == owner) & (UploadRow.status == "pending") & (UploadRow.expires_at > now())
     announced = select(func.sum(UploadRow.size)).where(pending, UploadRow.id != (besides or ""))
-    return (await session.scalar(stored) or 0) + (await session.scalar(announced) or 0)
+    return int(await session.scalar(stored) or 0) + int(await session.scalar(announced) or 0)
 
 
+_OWNERS = 7221302
+"""Class of the owners' advisory locks."""
 _LONG_AGO = datetime.fromtimestamp(0, tz=now().tzinfo)
 
 

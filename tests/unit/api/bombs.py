@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
 
 from trialign_ray.errors import DataError, RowError, RowProblem, SpecError
+from trialign_ray.io.storage import writing
 
 
 def fine(number: int) -> dict[str, int]:
@@ -54,6 +56,12 @@ def fill(file: Path) -> None:
         file.write_bytes(b"x" * (2 << 20))
     except OSError as error:
         raise DataError(str(error)) from None
+
+
+def full() -> None:
+    """As a disk that is full comes out of the library."""
+    with writing("logs"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def together(folder: Path, wanted: int) -> int:

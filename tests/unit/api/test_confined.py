@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -49,6 +50,27 @@ async def test_work_that_waits_for_ever_is_a_timeout_and_its_process_ends(tmp_pa
     confined = Confined(limits)
     with pytest.raises(TimeoutError):
         await confined.run(bombs.hang, folder=tmp_path)
+    [pid] = [int(path.name) for path in tmp_path.iterdir()]
+    async with asyncio.timeout(20):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.05)
+
+
+async def test_a_full_disk_is_no_fault_of_the_files() -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        await Confined(LIMITS).run(bombs.full)
+    assert caught.value.errno == errno.ENOSPC
+
+
+async def test_a_guard_ends_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trialign_api.confined._LOOK_SECONDS", 0.05)
+
+    def guard() -> None:
+        if any(tmp_path.iterdir()):
+            raise OSError(errno.ENOSPC, "the disk is nearly full")
+
+    with pytest.raises(OSError, match="nearly full"):
+        await Confined(LIMITS).run(bombs.hang, guard, folder=tmp_path)
     [pid] = [int(path.name) for path in tmp_path.iterdir()]
     async with asyncio.timeout(20):
         while Path(f"/proc/{pid}").exists():

@@ -170,7 +170,10 @@ async def test_a_deleted_dataset_is_gone_unless_a_job_reads_it(control: Plane) -
 
 async def test_an_owners_jobs_and_bytes_end_at_the_quota(tmp_path: Path) -> None:
     body = lines(row())
-    async with plane(tmp_path, owner_jobs=2, owner_bytes=len(body) + 10) as control:
+    async with plane(tmp_path) as control:
+        first = (await upload(control, await control.key("eve", "submit"), body)).json()["id"]
+        held = disk.taken(control.settings.data / "datasets" / first)
+    async with plane(tmp_path, owner_jobs=2, owner_bytes=held + 10) as control:
         ada, bob = await control.key("ada", "submit"), await control.key("bob", "submit")
         jobs = [await control.submit(ada, f"job{number}") for number in range(2)]
         third = {"spec": {"kind": "tiny", "name": "third"}}
@@ -184,7 +187,7 @@ async def test_an_owners_jobs_and_bytes_end_at_the_quota(tmp_path: Path) -> None
         assert (await upload(control, ada, body)).status_code == 201
         assert (await upload(control, ada, body)).json()["code"] == "quota_exceeded"
         assert (await upload(control, bob, body)).status_code == 201
-        assert len(list((control.settings.data / "datasets").iterdir())) == 2
+        assert len(list((control.settings.data / "datasets").iterdir())) == 3
 
 
 async def test_a_full_disk_is_507_and_cancelling_still_works(control: Plane, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +20,10 @@ from tests.unit.api.test_history import metrics_row
 from tests.unit.api.test_openai import sdk
 from tests.unit.data.samples import row
 from trialign_api.backend import RayStatus
+from trialign_api.services import runs
 from trialign_api.services.metrics import sample, spread
 from trialign_api.store.models import DatasetRow, Job, UploadRow, now
+from trialign_api.threads import StorageHungError
 
 pytestmark = pytest.mark.anyio
 DAY = timedelta(days=1)
@@ -106,6 +110,79 @@ async def test_parts_of_an_upload_that_is_not_completed_in_time_are_deleted(cont
         assert [home.name for home in (control.settings.data / "uploads").iterdir()] == [timely.id]
 
 
+async def test_what_has_to_stay_keeps_nothing_waiting_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of it than a page holds, and storage that was found dead before."""
+    monkeypatch.setattr("trialign_api.reconcile.retention._PAGE", 2)
+    async with plane(tmp_path, keep_uploads_days=7, keep_runs_days=7) as control:
+        ada = await control.key("ada", "submit")
+        jobs = [await over(control, ada) for _ in range(4)]
+        uploads = [(await upload(control, ada, lines(row(sample=n)))).json() for n in range(4)]
+        for used in uploads[:3]:
+            await control.submit(ada, spec={"input": used["path"]})
+        for one, job in zip(uploads, jobs, strict=True):
+            await aged(control, DatasetRow, one["id"], created_at=9 * DAY)
+            await aged(control, Job, job["id"], ended_at=9 * DAY)
+        dead = {str(Path(job["run"]).parent) for job in jobs[:3]}
+        real = runs.discard
+
+        def discard(folder: str, job_id: str) -> None:
+            if folder in dead:
+                raise StorageHungError(folder)
+            real(folder, job_id)
+
+        monkeypatch.setattr(runs, "discard", discard)
+        await retire(control)
+        left = (await control.client.get("/v1/datasets", headers=ada)).json()["data"]
+        assert {one["id"] for one in left} == {one["id"] for one in uploads[:3]}
+        left = (await control.client.get("/v1/jobs?status=succeeded", headers=ada)).json()["data"]
+        assert {one["id"] for one in left} == {one["id"] for one in jobs[:3]}
+
+
+async def test_a_round_ends_at_the_first_storage_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try costs a minute and a thread."""
+    asked: list[str] = []
+
+    def discard(folder: str, job_id: str) -> None:
+        asked.append(job_id)
+        raise TimeoutError(folder)
+
+    monkeypatch.setattr(runs, "discard", discard)
+    async with plane(tmp_path, keep_runs_days=7) as control:
+        ada = await control.key("ada", "submit")
+        jobs = [await over(control, ada) for _ in range(2)]
+        for job in jobs:
+            await aged(control, Job, job["id"], ended_at=9 * DAY)
+        await retire(control)
+        assert asked == [jobs[0]["id"]]
+
+
+async def test_no_round_begins_beside_one_that_goes_on(control: Plane) -> None:
+    reconciler, end = control.app.state.reconciler, asyncio.Event()
+    begun: list[int] = []
+
+    async def enforce() -> None:
+        begun.append(1)
+        await end.wait()
+
+    reconciler._retention = SimpleNamespace(enforce=enforce)
+
+    async def hour() -> int:
+        reconciler._forgot = -float("inf")
+        await reconciler._forget_old()
+        await asyncio.sleep(0)
+        return len(begun)
+
+    assert [await hour(), await hour()] == [1, 1]
+    end.set()
+    await reconciler.settle()
+    assert await hour() == 2
+    await reconciler.settle()
+
+
 async def test_the_first_round_deletes_what_is_due(tmp_path: Path, sqlite: Path) -> None:
     (tmp_path / "data").mkdir()
     shutil.copy(sqlite, tmp_path / "data" / "control.db")
@@ -139,6 +216,18 @@ async def test_an_attempt_is_stopped_after_the_time_that_its_owner_gave_it(contr
     ended = await control.job(ada, brief["id"])
     assert (ended["status"], ended["error"]["code"], ended["max_seconds"]) == ("cancelled", "time_limit", 60)
     assert (await control.job(ada, patient["id"]))["status"] == "running"
+
+
+async def test_a_job_that_succeeds_before_it_is_stopped_for_its_time_has_no_error(control: Plane) -> None:
+    ada = await control.key("ada", "submit")
+    job = await control.running(ada, max_seconds=60)
+    control.backend.set(job["submission_id"], RayStatus.RUNNING, started_at=now() - timedelta(seconds=90))
+    await control.tick()
+    assert (await control.job(ada, job["id"]))["error"]["code"] == "time_limit"
+    control.backend.set(job["submission_id"], RayStatus.SUCCEEDED)
+    await control.tick()
+    done = await control.job(ada, job["id"])
+    assert (done["status"], done["error"]) == ("succeeded", None)
 
 
 def write_run(folder: Path, steps: list[int], padding: int) -> Path:
@@ -177,7 +266,8 @@ async def test_the_chart_of_a_long_run_asks_for_points(control: Plane) -> None:
     write_run(Path(job["run"]), list(range(6000)), 1000)
     await control.tick()
     path = f"/v1/jobs/{job['id']}"
-    found = (await control.client.get(f"{path}/metrics", params={"points": 50, "limit": 10_000}, headers=ada)).json()
-    assert (len(found["data"]), found["data"][0]["step"], found["next"]) == (50, 0, 5999)
+    for points in (1500, 50):  # more than a page, and fewer
+        found = (await control.client.get(f"{path}/metrics", params={"points": points}, headers=ada)).json()
+        assert (len(found["data"]), found["data"][0]["step"], found["next"]) == (points, 0, 5999)
     groups = (await control.client.get(f"{path}/groups", params={"points": 50}, headers=ada)).json()
     assert groups["steps"] == [one["step"] for one in found["data"]]

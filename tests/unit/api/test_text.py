@@ -25,6 +25,8 @@ def test_what_utf8_holds_stays_and_the_rest_is_replaced() -> None:
     assert storable("a\ud800b\0c\ud83c\udf0d") == "a\ufffdbc🌍"
     assert clean({"a\0": ["\ud800", float("nan"), 1.5]}) == {"a": ["\ufffd", None, 1.5]}
     assert loads(b'["\\u0000x\\ud800", NaN, "\\u00e9"]') == ["x\ufffd", None, "é"]
+    for huge in ("1e400", "-1E+400", "9" * 400 + ".0"):
+        assert loads(f'{{"loss": {huge}, "epoch": 1e2}}') == {"loss": None, "epoch": 100.0}
 
 
 def test_each_fault_is_told_where_it_is_and_no_depth_overflows() -> None:

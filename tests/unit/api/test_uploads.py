@@ -102,12 +102,15 @@ async def test_a_specification_names_what_was_uploaded(control: Plane, world: Wo
         (tar(MODEL, **{"hard.json": tarfile.LNKTYPE}), "a link or a device"),
         (tar(MODEL, **{"device.json": tarfile.CHRTYPE}), "a link or a device"),
         (tar({**MODEL, "./config.json": b"{}"}), "there twice"),
+        (tar({**MODEL, "LICENSE": b"", "LICENSE/a.txt": b""}), "a file and a folder"),
+        (tar({**MODEL, "LICENSE/a.txt": b"", "LICENSE": b""}), "a file and a folder"),
         (tar({"config.json": b"{}"}), "no .safetensors"),
         (tar({"model.safetensors": weights()}), "no config.json"),
         (tar({**MODEL, "config.json": b"[]"}), "cannot be read"),
         (tar({**MODEL, "model.safetensors": b"\xff" * 16}), "no safetensors file"),
         (tar({**MODEL, "model.safetensors": weights(data=b"\0")}), "cut short"),
         (tar({**MODEL, "model.safetensors": weights([])}), "no safetensors file"),
+        (tar({**MODEL, "2_Dense/model.safetensors": weights(data=b"\0")}), "cut short"),
         (tar(MODEL)[:1200], "no tar archive"),
     ],
 )
@@ -123,9 +126,17 @@ async def test_a_model_that_could_harm_or_is_none_is_refused_and_leaves_nothing(
 
 async def test_an_adapter_comes_for_all_groups_or_for_each_in_a_folder(client: openai.AsyncOpenAI) -> None:
     each = {f"{group}/{name}": data for group in ("nurse", "farmer") for name, data in ADAPTER.items()}
-    for files in (ADAPTER, each, {f"adapter/{name}": data for name, data in ADAPTER.items()}):
-        made = await put(client, "adapter.tar", tar(files), "adapter")
-        assert made.purpose == "adapter"
+    for files in (ADAPTER, each):
+        for top in ("", "adapter/"):
+            made = await put(client, "adapter.tar", tar({top + name: data for name, data in files.items()}), "adapter")
+            assert made.purpose == "adapter"
+
+
+async def test_a_models_folders_come_in_any_order(client: openai.AsyncOpenAI) -> None:
+    """Of sentence-transformers, packed with the folder itself: what lies deepest comes first."""
+    files = {"model/1_Pooling/config.json": b"{}", **{f"model/{name}": data for name, data in MODEL.items()}}
+    made = await put(client, "model.tar", tar(files), "model")
+    assert made.purpose == "model"
 
 
 async def test_a_file_for_no_purpose_of_its_ending_is_refused(client: openai.AsyncOpenAI) -> None:
@@ -223,20 +234,20 @@ async def test_an_upload_is_its_owners(control: Plane, client: openai.AsyncOpenA
 
 
 async def test_the_owners_quota_holds_files_and_what_was_announced(tmp_path: Path, sqlite: Path) -> None:
-    data = lines(row())
+    data = b"groups: [{name: neutral}, {name: farmer}]"
     async with plane(tmp_path, owner_bytes=2 * len(data)) as control:
         async with sdk(control, await control.key("ada", "submit")) as client:
-            given: Any = {"filename": "a.jsonl", "mime_type": "", "purpose": "fine-tune"}
-            await put(client, "a.jsonl", data, "fine-tune")
+            given: Any = {"filename": "a.yaml", "mime_type": "", "purpose": "groups"}
+            await put(client, "a.yaml", data, "groups")
             upload = await client.uploads.create(bytes=len(data), **given)
-            for action in (put(client, "a.jsonl", data, "fine-tune"), client.uploads.create(bytes=1, **given)):
+            for action in (put(client, "a.yaml", data, "groups"), client.uploads.create(bytes=1, **given)):
                 with pytest.raises(openai.BadRequestError) as full:
                     await action
                 assert full.value.code == "quota_exceeded"
             part = await client.uploads.parts.create(upload.id, data=data)
             await client.uploads.complete(upload.id, part_ids=[part.id])
         async with sdk(control, await control.key("bob", "submit")) as bob:
-            await put(bob, "a.jsonl", data, "fine-tune")
+            await put(bob, "a.yaml", data, "groups")
 
 
 async def test_what_a_killed_process_left_of_a_model_is_deleted_after_a_day(
