@@ -172,6 +172,8 @@ def _rank(adapter: Path) -> int:
         raise ModelError(
             f"{file}: is no configuration of a LoRA adapter: {error!r}. Give a PEFT LoRA adapter."
         ) from None
+    if config.get("use_dora"):
+        raise ModelError(f"{adapter}: is DoRA, which vLLM does not take. Merge it into the model.")
     fitting = [rank for rank in _RANKS if rank >= found]
     if not fitting:
         raise ModelError(f"{adapter}: rank {found}, and vLLM takes at most {_RANKS[-1]}. Merge it into the model.")

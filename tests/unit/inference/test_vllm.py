@@ -1,4 +1,4 @@
-"""What is sent to Ray Data's vLLM stage and what is read of it; tests/integration/test_vllm.py runs the engine."""
+"""What is sent to Ray Data's vLLM stage and what is read of it. No engine is started."""
 
 from __future__ import annotations
 
@@ -115,7 +115,11 @@ def test_memory_for_adapters_is_of_the_next_rank_that_vllm_has(
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [({"r": 600}, "rank 600, and vLLM takes at most 512"), ({}, "is no configuration of a LoRA adapter")],
+    [
+        ({"r": 600}, "rank 600, and vLLM takes at most 512"),
+        ({}, "is no configuration of a LoRA adapter"),
+        ({"r": 8, "use_dora": True}, "is DoRA, which vLLM does not take"),
+    ],
 )
 def test_an_adapter_that_vllm_does_not_take_is_refused(
     engine: VllmEngine, tmp_path: Path, config: dict[str, Any], message: str
