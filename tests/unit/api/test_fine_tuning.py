@@ -33,7 +33,8 @@ async def test_numbers_that_came_as_text_are_told_as_numbers(control: Plane, wor
     answer = await control.client.post("/v1/jobs", json={"spec": spec}, headers=ada)
     assert answer.status_code == 201, answer.text
     async with sdk(control, ada) as client:
-        [job] = [one async for one in client.fine_tuning.jobs.list()]
+        listed: list[Any] = [one async for one in client.fine_tuning.jobs.list()]
+    [job] = listed
     given = job.hyperparameters
     assert (given.n_epochs, given.batch_size, given.learning_rate_multiplier) == (2.0, 4, pytest.approx(0.02))
     assert (job.seed, job.training_file, job.method.dpo.hyperparameters.beta) == (3, "logs", 0.2)
