@@ -26,7 +26,6 @@ from trialign_ray.models.rope import refuse_moving_frequencies
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedModel
 
 _USE_ANOTHER = "Use the generator 'transformers' for this model."
 _PREFILL = 1024
@@ -98,7 +97,8 @@ class ContinuousBatchingGenerator:
         on_progress: Callable[[int], None],
     ) -> dict[str, Any]:
         """The library's output of each request, by name."""
-        manager = cast("PreTrainedModel", self.model).init_continuous_batching(
+        model = cast("Any", self.model)
+        manager = model.init_continuous_batching(
             generation_config=_decoding(sampling, stop_ids),
             continuous_batching_config=self._cache(prompts, seed, sampling),
         )
@@ -139,7 +139,7 @@ class ContinuousBatchingGenerator:
 
 def _decoding(sampling: Sampling, stop_ids: Sequence[int]) -> GenerationConfig:
     drawn = sampling.temperature > 0
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=sampling.max_new_tokens,
         eos_token_id=[*stop_ids] or -1,
         num_return_sequences=sampling.samples,

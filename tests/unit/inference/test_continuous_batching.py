@@ -113,7 +113,7 @@ def test_nothing_asked_is_nothing_answered(model: Any) -> None:
 
 
 def test_layers_without_a_paged_cache_are_refused_when_the_model_is_loaded(tmp_path: Path) -> None:
-    tiny_copy(hybrids()["lfm2"]).save_pretrained(tmp_path)
+    tiny_copy(hybrids()["lfm2"]).save_pretrained(str(tmp_path), safe_serialization=True)
     with pytest.raises(ModelError, match=r"no cache for its layers: .*Use the generator 'transformers'"):
         ContinuousBatchingEngine(rows=8).load(tmp_path, None, "float32", "cpu")
 

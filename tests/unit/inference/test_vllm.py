@@ -87,6 +87,7 @@ def test_the_settings_are_those_of_ray_s_processor(engine: VllmEngine) -> None:
     assert kwargs["tensor_parallel_size"] == 2
     assert not {"max_model_len", "kv_cache_memory_bytes", "enable_lora"} & set(kwargs)
     assert not any((config.chat_template_stage, config.tokenize_stage, config.detokenize_stage))
+    assert config.placement_group_config is not None
     assert [bundle["GPU"] for bundle in config.placement_group_config["bundles"]] == [1.0, 1.0]
 
 
