@@ -69,7 +69,7 @@ def job_of(process: psutil.Process) -> str | None:
 
 
 def written_by(process: psutil.Process) -> set[str]:
-    """Jobs whose metrics it holds open. Ray overwrites the environment of its workers with their names."""
+    """Jobs whose metrics it holds open, also where the file was replaced since."""
     jobs = set()
     with suppress(OSError):
         for handle in Path(f"/proc/{process.pid}/fd").iterdir():
