@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -288,9 +287,7 @@ class Client:
     ) -> UploadOut:
         """Upload a file in parts, each repeated until it is there; `upload_id` goes on with what was begun.
 
-        `begun` is told the upload's id before the first part is sent.
-
-        Of a begun upload the parts that are here, by their checksum, are not sent again. Raises RefusedError.
+        `begun` is told its id first. Parts that are here, by their checksum, are not sent again. Raises RefusedError.
         """
         if upload_id is None:
             about = {"bytes": source.size, "filename": name, "mime_type": "", "purpose": purpose}
@@ -298,13 +295,13 @@ class Client:
         else:
             upload = self._get(f"/v1/uploads/{upload_id}", UploadOut)
         begun(upload.id)
-        there: defaultdict[str, list[str]] = defaultdict(list)  # equal parts are parts of their own
+        there: dict[str, list[str]] = {}  # equal parts are parts of their own
         for part in upload.parts:
-            there[part.sha256].append(part.id)
+            there.setdefault(part.sha256, []).append(part.id)
         whole, part_ids = hashlib.sha256(), []
         for data in _pieces(source.chunks, _PART_BYTES):
             whole.update(data)
-            known = there[hashlib.sha256(data).hexdigest()]
+            known = there.get(hashlib.sha256(data).hexdigest())
             part_ids.append(known.pop(0) if known else self._part(upload.id, data))
         body = {"part_ids": part_ids, "sha256": whole.hexdigest()}
         return self._post(f"/v1/uploads/{upload.id}/complete", UploadOut, json=body, timeout=None)
