@@ -46,7 +46,7 @@ def mix(world: World, number: int) -> list[Order]:
         Order(BOB, "single", _train(world, named["single"], workers=1)),
         Order(ADA, "collect", {**asked, **collection}),
         Order(BOB, "wrong", wrong | {"questions_per_step": 100}, "failed", "bad_spec"),
-        Order(ADA, "stopped", _train(world, named["stopped"], workers=1) | {"epochs": 5000}, "cancelled"),
+        Order(ADA, "stopped", _train(world, named["stopped"], workers=1) | {"epochs": 1000}, "cancelled"),
         Order(BOB, "audit", {**asked, **audit}),
     ]
 
