@@ -86,5 +86,6 @@ def fields_of(model: type[BaseModel], options: Mapping[str, Any], subject: str |
     found |= {name: value or None for name, value in found.items() if isinstance(value, list)}
     if found["name"] is None and options["spec"] is None:
         found["name"] = specs.slug(model.model_fields["kind"].default, subject)
-    engine = None if options["generator"] is None else {"name": options["generator"]}
-    return found | {"generator": engine, "chat_template_kwargs": specs.template_arguments(options["template"])}
+    if (engine := found.get("generator")) is not None:
+        found["generator"] = {"name": engine}
+    return found | {"chat_template_kwargs": specs.template_arguments(options["template"])}
