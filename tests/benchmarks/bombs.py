@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from tests.unit.api.test_fuzz import parquet_bomb
+from tests.unit.api.hostile import parquet_bomb
 from trialign_api.confined import Confined
 from trialign_api.services.datasets import RowPaths, _import
 from trialign_api.settings import Settings
