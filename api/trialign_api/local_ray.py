@@ -27,8 +27,13 @@ _START_SECONDS = 180
 _ANSWER_SECONDS = 20.0
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 30
-_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_JOB_START_TIMEOUT_SECONDS": "86400"}
-"""There is no other node that could take over, so nothing to wait for. An audit waits behind a long training run."""
+_ENV = {
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+    "RAY_JOB_START_TIMEOUT_SECONDS": "86400",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""There is no other node that could take over, so nothing to wait for. An audit waits behind a long training run. And
+without the last, which Linux heeds too, Ray takes a loopback address for a mistake and listens on the network."""
 
 
 def authenticate(data: Path) -> None:
@@ -130,16 +135,21 @@ def _free_port() -> int:
     return port
 
 
-def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
-    """Hold a Ray until it or standard input ends: it goes with the process that started it, however that ends."""
+def _command(folder: str, port: str, cpus: str, store_bytes: str) -> list[str]:
+    """Nothing in it listens where another machine could reach it."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}"]
-    command += ["--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
-    command += [f"--ray-client-server-port={_free_port()}", "--min-worker-port=0", "--max-worker-port=0"]
+    command += ["--node-ip-address=127.0.0.1", "--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
+    command += ["--dashboard-agent-listen-port=0", f"--ray-client-server-port={_free_port()}"]
+    command += ["--min-worker-port=0", "--max-worker-port=0"]
     command += [f"--object-store-memory={store_bytes}", "--disable-usage-stats"]
     command += [f"--num-cpus={cpus}"] if int(cpus) else []
-    command += ['--system-config={"worker_maximum_startup_concurrency":16}']  # else a run's actors make Ray warn of it
+    return [*command, '--system-config={"worker_maximum_startup_concurrency":16}']  # else a run's actors make Ray warn
+
+
+def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
+    """Hold a Ray until it or standard input ends: it goes with the process that started it, however that ends."""
+    command, env = _command(folder, port, cpus, store_bytes), {**os.environ, **_ENV}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    env = {**os.environ, **_ENV}
     ray = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env, process_group=0
     )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import psutil
 import pytest
 import torch
@@ -25,9 +30,11 @@ from transformers import AutoModelForCausalLM
 
 from tests.browser import Seen, chromium
 from tests.integration.api.serving import ended, free_port, ready, wait_for
+from tests.unit.api.test_datasets import lines
 from tests.world import World
 from trialign_api.client import Client
 from trialign_api.schemas import JobOut
+from trialign_ray.data.dataset import read_logs
 
 pytestmark = pytest.mark.e2e
 
@@ -236,6 +243,48 @@ def test_the_page_shows_both_runs_with_their_curves_and_logs(served: Served, fin
             expect(weights.locator(".series path")).to_have_count(3)
             expect(page.get_by_role("log")).to_contain_text("4 questions x 3 groups")
         assert (seen.errors, failed) == ([], [])
+
+
+def test_openais_client_drives_a_job_from_an_upload_to_the_adapter(served: Served, tmp_path: Path) -> None:
+    learner = {"workers": 1, "dtype": "float32", "cpus_per_worker": 0.5}
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key, max_retries=0, timeout=SECONDS) as client:
+        logs = lines(*read_logs(served.world.logs).to_pylist())
+        file = client.files.create(file=("logs.jsonl", logs), purpose="fine-tune")
+        jobs = client.fine_tuning.jobs
+        job = jobs.create(
+            model="model",
+            training_file=file.id,
+            suffix="by-openai",
+            method={"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 3, "batch_size": 2}}},
+            extra_body={"trialign": {"learner": learner, "lora": {"rank": 4}, "checkpoint_every": 2}},
+        )
+        assert job.status == "validating_files"
+        wait_for(lambda: jobs.retrieve(job.id).status in ("succeeded", "failed"), SECONDS)
+        done = jobs.retrieve(job.id)
+        assert (done.status, done.error) == ("succeeded", None)
+        assert [one.step_number for one in jobs.checkpoints.list(job.id)] == [6, 4]
+        assert jobs.list_events(job.id, limit=1).data[0].to_dict()["data"] == {"type": "succeeded"}
+        adapter, metrics = (client.files.content(one).content for one in done.result_files)
+    assert [json.loads(line)["step"] for line in metrics.splitlines()] == list(range(1, 7))
+    with tarfile.open(fileobj=io.BytesIO(adapter)) as archive:
+        archive.extractall(tmp_path, filter="data")
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(served.world.model), tmp_path)
+
+
+def test_nothing_that_it_starts_is_reached_from_another_machine(served: Served, finished: JobOut) -> None:
+    family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
+    heard = [(process.name(), address) for process in family for address in _listening(process)]
+    assert len(heard) > 10
+    assert [one for one in heard if not one[1].is_loopback] == []
+
+
+def _listening(process: psutil.Process) -> list[IPv4Address | IPv6Address]:
+    """Addresses, those of IPv4 as such; empty of a process that has ended."""
+    with suppress(psutil.NoSuchProcess):
+        listening = [one for one in process.net_connections(kind="tcp") if one.status == psutil.CONN_LISTEN]
+        found = [ip_address(one.laddr.ip) for one in listening]
+        return [(one.ipv4_mapped or one) if isinstance(one, IPv6Address) else one for one in found]
+    return []
 
 
 def test_who_has_rays_dashboard_alone_finds_the_job_too(served: Served, finished: JobOut) -> None:

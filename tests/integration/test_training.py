@@ -13,6 +13,9 @@ from trialign_ray.config.train import TrainSpec
 from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import CheckpointError, SpecError
 from trialign_ray.evaluation.report.report import TrainingReport, from_json
+from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.trainer.local import LocalTraining
+from trialign_ray.trainer.resolve import resolve
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +44,24 @@ def test_killed_processes_do_not_change_the_losses_of_a_run_that_resume_began(
         outcome = train(spec, resume=True)
     assert (outcome.finished, outcome.step) == (True, LONG_STEPS)
     assert losses(spec) == undisturbed
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_all_weights_are_trained_also_after_an_actor_lost_what_no_weights_give_again(world: World) -> None:
+    given = world.train_spec("full", **LONG, evaluation=world.evaluation).model_dump(
+        exclude_unset=True, exclude={"lora"}
+    )
+    spec = TrainSpec.model_validate(given | {"adapter": "full", "optimizer": {"learning_rate": 0.002}})
+    with beside(spec, lambda: kill_one(GROUP)):
+        outcome = train(spec, resume=True)
+    folder = Path(outcome.folder)
+    assert (folder / "model" / "model.safetensors").is_file()
+    assert not (folder / "adapter").exists()
+    assert isinstance(outcome.report, TrainingReport)
+    alone = LocalTraining.of(resolve(spec, RunFolder.of(spec))).steps()
+    steps_done, found = zip(*losses(spec), strict=True)
+    assert steps_done == tuple(range(1, LONG_STEPS + 1))
+    assert found == pytest.approx([float(result.outputs.loss.detach()) for result in alone], abs=1e-4)
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -64,6 +64,13 @@ def test_a_local_ray_that_dies_is_started_again_at_the_same_address_until_it_is_
     assert (watcher.is_alive(), asked) == (False, [(4321, ("2", "100"))] * 2)
 
 
+def test_a_local_ray_is_told_to_listen_on_loopback_alone() -> None:
+    """Whether it does is seen where one runs, in tests/e2e/test_service.py."""
+    options = dict(word.split("=", 1) for word in local_ray._command("/tmp/x", "4321", "2", "100") if "=" in word)
+    assert options["--node-ip-address"] == options["--dashboard-host"] == "127.0.0.1"
+    assert local_ray._ENV["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+
+
 def test_a_service_whose_ray_cannot_be_started_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object) -> tuple[subprocess.Popen[bytes], str]:
         raise ClusterError("no local Ray could be started.")
