@@ -57,11 +57,9 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
     for name, opened in write_files(folder).items():
         file = folder / name
         given: dict[str, Any] = {"file": file}
-        given |= (
-            {"target": folder / f"{name}.logs", "reading": RowPaths({}, ()), "strict": False}
-            if opened is _import
-            else {}
-        )
+        if opened is _import:
+            given |= {"target": folder / f"{name}.logs", "reading": RowPaths({}, ()), "strict": False}
+            given |= {"kept": None, "reject_bytes": 64 << 20}
         size, before = file.stat().st_size, me.memory_info().rss
         try:
             outcome = str(await confined.run(opened, **given))[:60]
