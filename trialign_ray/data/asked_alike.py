@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,8 @@ from trialign_ray.data.columns import bytes_of
 
 DIGEST_BYTES = 16
 ASKED = ("messages", "prompt_ids", "preference", "kind", "references")
+_NONE = b"-"
+"""No bytes of ids, lengths or rules."""
 
 
 def asked_digests(row: Mapping[str, Any]) -> bytes:
@@ -23,32 +26,74 @@ def asked_digests(row: Mapping[str, Any]) -> bytes:
 
     The order of a message's keys and the spaces of a rule do not count.
     """
-    rule = row.get("preference")
-    asked = {
-        **{name: row.get(name) for name in ("prompt_ids", "kind", "references")},
-        "messages": [(message["role"], message["content"]) for message in row.get("messages", ())],
-        "preference": None if rule is None else RULE.validate_json(rule),
-    }
-    return b"".join(hashlib.blake2b(repr(asked[name]).encode(), digest_size=DIGEST_BYTES).digest() for name in ASKED)
+    messages, ids, references = row.get("messages") or (), row.get("prompt_ids"), row.get("references")
+    return _digests(
+        *_joined([message["role"] for message in messages]),
+        *_joined([message["content"] for message in messages]),
+        _NONE if ids is None else np.asarray(ids, np.int64).tobytes(),
+        *((_NONE, b"") if references is None else _joined(references)),
+        row.get("preference"),
+        row.get("kind"),
+    )
 
 
-def asked_alike(table: pa.Table) -> tuple[list[int], list[int]]:
-    """For each row of a table in SCHEMA a number, equal where all of ASKED is; and for each number its first row."""
+def asked_alike(table: pa.Table) -> tuple[list[int], list[bytes]]:
+    """For each row of a table in SCHEMA a number, equal where all of ASKED is; and the `asked_digests` of each."""
     columns = {name: table[name].combine_chunks() for name in ASKED}
-    messages = columns["messages"]
-    counts = pc.list_value_length(messages).to_numpy().astype(np.int64)
-    said = messages.flatten()
+    messages, ids, references = (columns[name] for name in ("messages", "prompt_ids", "references"))
+    counts, said = _lengths(messages), messages.flatten()
     parts = [
         *_texts(pc.struct_field(said, "role"), counts),
         *_texts(pc.struct_field(said, "content"), counts),
-        _pieces(columns["prompt_ids"].flatten().to_numpy(), pc.list_value_length(columns["prompt_ids"]).to_numpy()),
-        *_texts(columns["references"].flatten(), pc.list_value_length(columns["references"]).to_numpy()),
+        _pieces(ids.flatten().to_numpy().astype(np.int64), _lengths(ids)),
+        *_texts(references.flatten(), _lengths(references)),
         columns["preference"].to_pylist(),
         columns["kind"].to_pylist(),
     ]
     numbers: dict[tuple[Any, ...], int] = {}
     found = [numbers.setdefault(key, len(numbers)) for key in zip(*parts, strict=True)]
-    return found, np.unique(found, return_index=True)[1].tolist()
+    return found, [_digests(*key) for key in numbers]
+
+
+def _digests(
+    roles: bytes,
+    role_lengths: bytes,
+    contents: bytes,
+    content_lengths: bytes,
+    ids: bytes,
+    references: bytes,
+    reference_lengths: bytes,
+    rule: str | None,
+    kind: str | None,
+) -> bytes:
+    asked = {
+        "messages": (roles, role_lengths, contents, content_lengths),
+        "prompt_ids": (ids,),
+        "preference": (_NONE if rule is None else _as_meant(rule),),
+        "kind": (repr(kind).encode(),),
+        "references": (references, reference_lengths),
+    }
+    return b"".join(_digest(*asked[name]) for name in ASKED)
+
+
+def _digest(*pieces: bytes) -> bytes:
+    lengths = [len(piece).to_bytes(8, "little") for piece in pieces]
+    return hashlib.blake2b(b"".join((*lengths, *pieces)), digest_size=DIGEST_BYTES).digest()
+
+
+@lru_cache(maxsize=1 << 12)
+def _as_meant(rule: str) -> bytes:
+    return repr(RULE.validate_json(rule)).encode()
+
+
+def _joined(texts: Sequence[str]) -> tuple[bytes, bytes]:
+    """The bytes of some texts and their lengths, as `_texts` has them for a row."""
+    pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return b"".join(pieces), np.array([len(piece) for piece in pieces], np.int64).tobytes()
+
+
+def _lengths(lists: Any) -> Any:
+    return pc.list_value_length(lists).to_numpy().astype(np.int64)
 
 
 def _texts(texts: pa.Array, counts: Any) -> tuple[list[bytes], list[bytes]]:
@@ -56,7 +101,7 @@ def _texts(texts: pa.Array, counts: Any) -> tuple[list[bytes], list[bytes]]:
     values, lengths = bytes_of(texts)
     sums = np.concatenate([[0], np.cumsum(lengths)])
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return _pieces(values, np.diff(sums[ends])), _pieces(lengths, counts)
+    return _pieces(values, np.diff(sums[ends])), _pieces(lengths.astype(np.int64), counts)
 
 
 def _pieces(values: Any, lengths: Any) -> list[bytes]:

@@ -7,6 +7,7 @@ have a fault, the rows are looked at one by one.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +49,21 @@ class PlainIndex:
         return True
 
 
+@dataclass(slots=True)
+class _Cell:
+    """A question as one group was asked it."""
+
+    question: int
+    group: int
+    split: str
+    new: bool
+    """Whether the index has no row of the question."""
+    known: bool
+    """Whether the index has rows of the question and group."""
+    asked: Key | None
+    """File, line and digests of the first row of turn 1; without digests, of a row of a later turn."""
+
+
 class _Addition:
     """What the rows of one table add to the index; nothing is written before all have been looked at."""
 
@@ -57,9 +73,8 @@ class _Addition:
         self._questions: dict[str, tuple[int, str, bool]] = {}
         """Number, split, and whether there was none before."""
         self._new: list[Key] = []
+        self._cells: dict[tuple[str, str], _Cell] = {}
         self._rows: dict[Key, Key] = {}
-        self._prompts: dict[Key, Key] = {}
-        """Question and group -> file, line and digests of the first row of turn 1; no digests of a later turn."""
         self._labels: dict[Key, Key] = {}
         self.firsts: dict[tuple[str, str], int] = {}
         """Question and group -> row of the table with their first prompt, where there was none before."""
@@ -68,27 +83,38 @@ class _Addition:
         """Whether a row, the fields of _READ, neither repeats nor contradicts another."""
         name, group, protocol, turn, sample, split, answer, truth, preference = row
         place = (self._file, self._first + at)
-        question, settled, new = self._questions.get(name) or self._question(name, split, place)
-        number = self._index.number
-        key = (question, number(group), number(protocol), turn, sample)
-        if split != settled or key in self._rows or not (new or self._is_new(key)):
+        cell = self._cells.get((name, group)) or self._cell(name, group, split, place)
+        key = (cell.question, cell.group, self._index.number(protocol), turn, sample)
+        if split != cell.split or key in self._rows or (cell.known and not self._is_new(key)):
             return False
         teaches = truth == 1 if turn > 1 else truth is not None or preference is not None
         self._rows[key] = (*place, teaches)
-        asked = (*place, digests if turn == 1 else None)
-        if not self._is_asked_as_before(key[:2], asked, new=new):
-            return False
-        if turn == 1 and self._prompts[key[:2]] is asked:
+        if turn > 1:
+            cell.asked = cell.asked or (*place, None)
+        elif cell.asked is None or cell.asked[2] is None:
+            cell.asked = (*place, digests)
             self.firsts[name, group] = at
-        labelled = (question, answer_digest(answer))
-        return answer is None or truth is None or self._is_labelled_as_before(labelled, (truth, *place), new=new)
+        elif cell.asked[2] != digests:
+            return False
+        return answer is None or truth is None or self._is_labelled_as_before(cell, answer, (truth, *place))
 
     def write(self) -> None:
         """Put it into the index."""
         insert = self._index.database.insert
         insert("question", self._new)
-        for table, rows in (("row", self._rows), ("prompt", self._prompts), ("label", self._labels)):
+        insert("prompt", [(cell.question, cell.group, *(cell.asked or ())) for cell in self._cells.values()])
+        for table, rows in (("row", self._rows), ("label", self._labels)):
             insert(table, [(*key, *rest) for key, rest in rows.items()])
+
+    def _cell(self, name: str, group: str, split: str, place: Key) -> _Cell:
+        question, settled, new = self._questions.get(name) or self._question(name, split, place)
+        number, held = self._index.number(group), []
+        if not new:
+            sought = 'SELECT file, line, digests FROM prompt WHERE question = ? AND "group" = ?'
+            held = self._index.database.rows(sought, question, number)
+        found = _Cell(question, number, settled, new, bool(held), held[0] if held else None)
+        self._cells[name, group] = found
+        return found
 
     def _question(self, name: str, split: str, place: Key) -> tuple[int, str, bool]:
         held = self._index.database.rows("SELECT number, split FROM question WHERE id = ?", name)
@@ -103,21 +129,11 @@ class _Addition:
             'SELECT 1 FROM row WHERE question = ? AND "group" = ? AND protocol = ? AND turn = ? AND sample = ?', *key
         )
 
-    def _is_asked_as_before(self, place: Key, asked: Key, *, new: bool) -> bool:
-        """Whether a group's first turn on a question has the prompt and rule that it had; of later turns always."""
-        held = self._prompts.get(place)
-        if held is None and not new:
-            sought = 'SELECT file, line, digests FROM prompt WHERE question = ? AND "group" = ?'
-            held = next(map(tuple, self._index.database.rows(sought, *place)), None)
-        if held is None or (held[2] is None and asked[2] is not None):
-            held = asked
-        self._prompts[place] = held
-        return asked[2] is None or held[2] == asked[2]
-
-    def _is_labelled_as_before(self, key: Key, label: Key, *, new: bool) -> bool:
+    def _is_labelled_as_before(self, cell: _Cell, answer: str, label: Key) -> bool:
+        key = (cell.question, answer_digest(answer))
         held = self._labels.get(key)
-        if held is None and not new:
+        if held is None and not cell.new:
             sought = "SELECT truth, file, line FROM label WHERE question = ? AND answer = ?"
-            held = next(map(tuple, self._index.database.rows(sought, *key)), None)
-        self._labels[key] = held or label
-        return bool((held or label)[0] == label[0])
+            held = next(iter(self._index.database.rows(sought, *key)), None)
+        self._labels[key] = held = held or label
+        return bool(held[0] == label[0])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from trialign_ray.data.asked_alike import ASKED, asked_alike, asked_digests
+from trialign_ray.data.asked_alike import asked_alike
 from trialign_ray.data.fields import FIELD_CHECKS
 from trialign_ray.data.normalisation import DEFAULTS
 from trialign_ray.data.readers import Chunk
@@ -51,8 +51,7 @@ def plain(chunk: Chunk) -> Plain | None:
     table = _table(chunk)
     if table is None:
         return None
-    alike, starts = asked_alike(table)
-    return Plain(table, alike, [asked_digests(row) for row in table.select(ASKED).take(starts).to_pylist()])
+    return Plain(table, *asked_alike(table))
 
 
 def _table(chunk: Chunk) -> pa.Table | None:
