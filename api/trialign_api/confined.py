@@ -31,7 +31,8 @@ _OUTCOME_BYTES = 4 << 20
 _KILL_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _SERVER = multiprocessing.get_context("forkserver")
-_PRELOADED = ["__main__", "trialign_api.services.plan", "trialign_ray.data.importers", __name__]
+_PRELOADED = ["__main__", "trialign_api.services.plan", "trialign_ray.data.importers", "pandas", __name__]
+"""With pandas, which PyArrow imports at the first conversion where it is installed."""
 _TOO_BIG = "it needs more than {memory} MB of memory"
 _TOO_LONG = "it takes more than {seconds} s of computing"
 _OURS = "The check itself failed; the cause is in the service's log."
