@@ -1,5 +1,6 @@
 # make demo     the whole loop on a real model, from nothing: at most 15 minutes on two cores
-# make test     lint, types and every test
+# make test     lint, types and the tests: at most 20 minutes on two cores
+# make test-long  whole runs through the loss of nodes, of the head, of commands, and on an object store
 # make bench    learner speed against padded batches, TRL and the bare loop: an hour or two on an idle machine
 # make install  the environment alone, in .venv
 # make clean    remove environments and caches; runs and the model cache stay
@@ -23,9 +24,14 @@ DEMO := demo/train.yaml
 TRL := trl==1.16.0
 TRL_VENV := .bench-venv
 CLIENT_VENV := .client-venv
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+LAYERS := tests/gpu tests/integration tests/e2e tests/benchmarks
 BENCH ?=
 
-.PHONY: demo test lint bench install browser docs diagram constraints clean
+# Where this is set, each process of a test would compile all sources anew: a run of Ray has a dozen processes.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo test test-long lint bench install browser docs diagram constraints clean
 
 # A cache elsewhere than in the specification is told to it.
 demo: install
@@ -33,8 +39,11 @@ demo: install
 	$(BIN)/trialign train $(DEMO) --resume $(if $(TRIALIGN_CACHE),--set model="$$($(BIN)/trialign model)")
 
 test: lint browser $(CLIENT_VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/unit
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 tests/gpu tests/integration tests/e2e tests/benchmarks
+	$(PYTEST) -m 'not long' tests/unit
+	$(PYTEST) --dist loadfile --durations=12 -m 'not long' $(LAYERS)
+
+test-long: install
+	$(PYTEST) --dist loadfile --durations=12 -m long tests
 
 # For the tests of the page; without one they are skipped, and say so.
 browser:

@@ -20,7 +20,7 @@ from tests.world import LONG, Losses, World, losses
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.trainer.recovery import SNAPSHOT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 TRIALIGN = [str(Path(sys.executable).parent / "trialign")]
 PATIENCE = 400.0

@@ -20,7 +20,7 @@ from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import ClusterError
 from trialign_ray.io.run_folder import RunFolder
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 STORE_BYTES = 80_000_000
 

@@ -30,7 +30,7 @@ from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.io.storage import locate
 from trialign_ray.models.loading import load_policy
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "trialign",

@@ -46,6 +46,7 @@ def test_killed_processes_do_not_change_the_losses_of_a_run_that_resume_began(
     assert losses(spec) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("local_ray")
 def test_all_weights_are_trained_also_after_an_actor_lost_what_no_weights_give_again(world: World) -> None:
     given = world.train_spec("full", **LONG, evaluation=world.evaluation).model_dump(

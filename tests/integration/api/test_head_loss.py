@@ -20,7 +20,7 @@ from trialign_api.local_ray import local_ray
 from trialign_api.settings import Settings
 from trialign_ray.config.train import TrainSpec
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 @contextmanager
