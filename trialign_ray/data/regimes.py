@@ -61,11 +61,19 @@ def without_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:
 def with_wrong_labels(table: pa.Table, share: float, seed: int) -> pa.Table:
     """The truth of a share of the labelled questions is replaced by the wrong answer that was logged most often.
 
-    A question to which nobody logged a wrong answer keeps its truth; another takes its place where there is one.
+    A question to which nobody logged a wrong answer keeps its truth; another takes its place. Raises DataError where
+    there are too few others.
     """
     wrong = _commonest(table.filter(pc.equal(table["reward_truth"], 0)))
     labelled = set(table.filter(pc.equal(table["kind"], "objective"))["question_id"].to_pylist())
-    chosen = drawn(wrong, 1.0, seed, "wrong")[: round(share * len(labelled))]
+    wanted = round(share * len(labelled))
+    if wanted > len(wrong):
+        most = math.floor(100 * len(wrong) / len(labelled)) / 100
+        raise DataError(
+            f"logs: 'labels_wrong' is {share:g}, {wanted} of {len(labelled)} labelled questions, but wrong answers "
+            f"were logged to {len(wrong)} of them. Ask for at most {most:g}."
+        )
+    chosen = drawn(wrong, 1.0, seed, "wrong")[:wanted]
     return _with_truths(table, {question: wrong[question] for question in chosen})
 
 

@@ -70,6 +70,14 @@ def test_a_wrong_label_is_the_wrong_answer_that_was_logged_most_often(table: pa.
         assert each["reward_truth"] == float(each["answer"] == truth)
 
 
+def test_more_wrong_labels_than_wrong_answers_were_logged_to_are_refused():
+    rows = [row(q, "neutral", 0, "right" if q == QUESTIONS[0] else "wrong") for q in QUESTIONS]
+    told = pa.Table.from_pylist(rows, schema=SCHEMA)
+    assert sum(each["references"] == ["wrong"] for each in changed(told, labels_wrong=0.95)) == 19
+    with pytest.raises(DataError, match=r"20 of 20 labelled .* logged to 19 of them. Ask for at most 0\.95"):
+        changed(told, labels_wrong=0.99)
+
+
 def test_wrong_labels_are_among_those_that_are_kept(table: pa.Table):
     rows = changed(table, labels_kept=0.5, labels_wrong=0.4)
     assert len({each["question_id"] for each in rows if each["references"] == ["wrong"]}) == 4
