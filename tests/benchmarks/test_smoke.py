@@ -36,6 +36,7 @@ def mostly_here(contender: Contender, work: Work) -> Measure:
 
 
 @pytest.mark.integration
+@pytest.mark.long
 def test_contenders_minimise_the_same_loss_on_the_same_batches(world: World, tmp_path: Path) -> None:
     every = contenders(Path("no-trl-here"))
     chosen = {name: every[name] for name in ("ours", "bare", "bare_pair", "padded")}

@@ -32,7 +32,12 @@ def test_every_published_set_is_tested_here():
     assert QUESTIONS.keys() == SOURCES.keys()
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+LARGE = ("mmlu", "stereoset")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name for name in QUESTIONS]
+)
 def test_a_published_set_is_read_whole_held_out_and_can_be_answered(name):
     made = sets.make(name)
     assert len(made.split("heldout")) == len(made.questions) == QUESTIONS[name]

@@ -22,7 +22,7 @@ from trialign_ray.integrations.lm_eval import functions
 from trialign_ray.integrations.lm_eval.functions import METRICS, accuracy_mean, dataset, gap, process_results
 
 MAP = {"question_id": "doc.question_id", "group": "doc.group", "response": "resps.0.0"}
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 @pytest.fixture(autouse=True)
