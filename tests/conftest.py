@@ -29,7 +29,7 @@ settings.register_profile("trialign", deadline=None)
 settings.load_profile("trialign")
 
 # Ray Train looks at its workers, and notes their checkpoints, every 2 s; a tiny run takes less than ten.
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.4")
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 # A process of each start of the learners that hears of nodes which a cloud takes back; here are none.
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
