@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SECONDS = 500.0
 """Most that anything takes on a machine that does other things too."""
-STEPS = 120
+STEPS = 200
 """Many more than are done between the order to stop and the stop."""
 
 

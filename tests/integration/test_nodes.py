@@ -107,8 +107,10 @@ def test_too_small_a_rest_is_an_error_and_the_run_resumes_when_a_node_is_back(
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
     have(cluster, 2)
     spec = spec_of(world, "nodes-few", max_restarts=1)
+    # Seconds after its death Ray may still count a node as one that is busy.
+    lacking = r"within 5 s: the cluster (has 1 CPU, the run needs 1\.86|is busy: 1\.\d+ CPU) .*--resume"
     with (
-        pytest.raises(ClusterError, match=r"within 5 s: the cluster has 1 CPU, the run needs 1\.86 .*--resume"),
+        pytest.raises(ClusterError, match=lacking),
         beside(spec, lambda: lose(cluster, holders(cluster, LEARNER)[0])),
     ):
         train(spec)
