@@ -101,7 +101,7 @@ def _texts(texts: pa.Array, counts: Any) -> tuple[list[bytes], list[bytes]]:
     values, lengths = bytes_of(texts)
     sums = np.concatenate([[0], np.cumsum(lengths)])
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return _pieces(values, np.diff(sums[ends])), _pieces(lengths.astype(np.int64), counts)
+    return _pieces(values, np.diff(sums[ends])), _pieces(lengths, counts)
 
 
 def _pieces(values: Any, lengths: Any) -> list[bytes]:

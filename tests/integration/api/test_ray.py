@@ -22,7 +22,6 @@ from trialign_api.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-KILLS = 8
 MOST_SECONDS_BETWEEN_KILLS = 2.0
 """From a start: time enough to hear of a job, check it, hand it to Ray and see it run; or not."""
 
@@ -128,12 +127,13 @@ def _with_resources(client: Client) -> ClusterOut | None:
     return found if found.resources else None
 
 
+@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.long)])
 def test_kill_9_of_the_service_at_random_moments_of_submissions_loses_and_doubles_no_job(
-    server: Server, client: Client
+    kills: int, server: Server, client: Client
 ) -> None:
     """Each submission is repeated with its Idempotency-Key until it is answered; the service dies at random moments."""
-    chance, names = random.Random(5), [f"kill{number}" for number in range(KILLS)]
-    with ThreadPoolExecutor(KILLS) as pool:
+    chance, names = random.Random(5), [f"kill{kills}-{number}" for number in range(kills)]
+    with ThreadPoolExecutor(kills) as pool:
         answers = []
         for name in names:
             answers.append(pool.submit(_until_answered, server, {"kind": "count", "name": name, "seconds": 0.01}))
@@ -141,12 +141,12 @@ def test_kill_9_of_the_service_at_random_moments_of_submissions_loses_and_double
             server.kill()
             server.start()
         made = [answer.result() for answer in answers]
-    assert [ended(client, job_id).status for job_id in made] == ["succeeded"] * KILLS
-    assert len(set(made)) == KILLS
+    assert [ended(client, job_id).status for job_id in made] == ["succeeded"] * kills
+    assert len(set(made)) == kills
     assert sorted(job.name for job in client.jobs(kind="count") if job.id in made) == sorted(names)
-    assert sum(job.name in names for job in client.jobs()) == KILLS
-    starts = Path(server.settings.workspace).glob("runs/*/kill*/started")
-    assert [len(start.read_text().splitlines()) for start in starts] == [1] * KILLS
+    assert sum(job.name in names for job in client.jobs()) == kills
+    starts = Path(server.settings.workspace).glob(f"runs/*/kill{kills}-*/started")
+    assert [len(start.read_text().splitlines()) for start in starts] == [1] * kills
 
 
 def _until_answered(server: Server, spec: dict[str, object]) -> str:

@@ -159,7 +159,7 @@ def test_joining_the_others_in_a_wrong_answer_never_pays(alpha: float, form: str
 
 def test_gradient_ascent_on_one_shared_answer_finds_the_brute_force_optimum():
     """Two questions share one logit: expected truth follows the majority, max-min the middle."""
-    place = torch.linspace(-6, 6, 601, dtype=torch.float64)
+    place = torch.linspace(-6, 6, 4001, dtype=torch.float64)
     towards = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
 
     def logp_of(logit: Tensor) -> Tensor:

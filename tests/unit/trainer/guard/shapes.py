@@ -27,8 +27,8 @@ TREES = [
 
 
 def config(kind: str, drop: Any = (), **changes: Any) -> Any:
-    """The configuration of a type, small, with these changes and without the fields of `drop`."""
-    return CONFIG_MAPPING[kind](**{name: value for name, value in {**BASE, **changes}.items() if name not in drop})
+    """The configuration of a type, small, with these changes and without those fields of BASE that are in `drop`."""
+    return CONFIG_MAPPING[kind](**{name: value for name, value in BASE.items() if name not in drop} | changes)
 
 
 def hybrids() -> dict[str, Any]:
