@@ -104,13 +104,12 @@ def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: L
 def test_too_small_a_rest_is_an_error_and_the_run_resumes_when_a_node_is_back(
     world: World, undisturbed: Losses, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
+    # Ray counts a node for some 15 s after its death: less, and the run would be told that the cluster is busy.
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
     have(cluster, 2)
     spec = spec_of(world, "nodes-few", max_restarts=1)
-    # Seconds after its death Ray may still count a node as one that is busy.
-    lacking = r"within 5 s: the cluster (has 1 CPU, the run needs 1\.86|is busy: 1\.\d+ CPU) .*--resume"
     with (
-        pytest.raises(ClusterError, match=lacking),
+        pytest.raises(ClusterError, match=r"within 20 s: the cluster has 1 CPU, the run needs 1\.86 .*--resume"),
         beside(spec, lambda: lose(cluster, holders(cluster, LEARNER)[0])),
     ):
         train(spec)
