@@ -73,15 +73,22 @@ class FewerRows(Strict):
     training takes the questions that every group was asked."""
 
 
-class LogChanges(Strict):
-    """What a regime does to the logs; questions are drawn by hash, so every arm and seed gets the same ones."""
+class LabelChanges(Strict):
+    """What is done to the labels; questions are drawn by hash, so every arm and seed gets the same ones."""
 
     labels_kept: float = Field(default=1.0, ge=0, le=1)
     """Share of the training questions whose truth is known; the others become questions without a truth."""
     labels_wrong: float = Field(default=0.0, ge=0, lt=1)
     """Share of the labelled questions whose truth is replaced by the wrong answer that was logged most often."""
+    labels_swapped: bool = False
+    """Whether every labelled question gets the truth of another one of its topic: labels that know nothing."""
     pseudo_labels: bool = False
     """Questions that lose their truth by 'labels_kept' get the answer that most of their responses name instead."""
+
+
+class LogChanges(LabelChanges):
+    """What a regime does to the logs."""
+
     fewer: FewerRows | None = None
     """Imbalance between groups."""
     without_groups: tuple[str, ...] = ()
@@ -118,8 +125,8 @@ class Arm(Strict):
     """Other fields of the training specification that are this arm's own: candidates, optimizer."""
     family: Label | None = None
     """Family in 'learning_rates' whose choice this arm takes; without it the rate of 'optimizer' stands."""
-    pseudo_labels: bool = False
-    """Whether this arm takes the groups' commonest answer for the truth where a regime keeps no label."""
+    logs: LabelChanges = LabelChanges()
+    """Changes of the labels that are this arm's own; what is given here replaces the regime's."""
     seeds: tuple[int, ...] | None = None
     """Seeds of this arm; those of the file without it."""
     free: bool = True

@@ -32,6 +32,8 @@ def changed_logs(table: pa.Table, changes: LogChanges) -> pa.Table:
     labelled = drawn(questions, changes.labels_kept, changes.seed, "labels")
     table = without_labels(table, set(questions) - set(labelled))
     table = with_wrong_labels(table, changes.labels_wrong, changes.seed)
+    if changes.labels_swapped:
+        table = with_swapped_labels(table, changes.seed)
     if changes.pseudo_labels:
         table = with_pseudo_labels(table, set(questions) - set(labelled))
     if changes.fewer is not None:
@@ -75,6 +77,26 @@ def with_wrong_labels(table: pa.Table, share: float, seed: int) -> pa.Table:
         )
     chosen = drawn(wrong, 1.0, seed, "wrong")[:wanted]
     return _with_truths(table, {question: wrong[question] for question in chosen})
+
+
+def with_swapped_labels(table: pa.Table, seed: int) -> pa.Table:
+    """Every labelled question gets the truth of another one of its topic: names of the right kind and nothing else.
+
+    Along the topic's questions in the order of their hashes each takes the next truth that is not its own, so truths
+    stay about as common as they were. A topic with one truth alone keeps it.
+    """
+    labelled = table.filter(pc.equal(table["kind"], "objective"))
+    columns = (labelled[name].to_pylist() for name in ("topic", "question_id", "references"))
+    truths: dict[str, dict[str, str]] = {}
+    for topic, question, references in zip(*columns, strict=True):
+        truths.setdefault(topic, {})[question] = references[0]
+    given: dict[str, str] = {}
+    for of in truths.values():
+        order = drawn(of, 1.0, seed, "swapped")
+        for index, question in enumerate(order):
+            others = (of[each] for each in order[index + 1 :] + order[:index])
+            given[question] = next((truth for truth in others if truth != of[question]), of[question])
+    return _with_truths(table, given)
 
 
 def with_pseudo_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:

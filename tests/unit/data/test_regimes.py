@@ -84,6 +84,15 @@ def test_wrong_labels_are_among_those_that_are_kept(table: pa.Table):
     assert all(each["kind"] == "objective" for each in rows if each["references"])
 
 
+def test_swapped_labels_are_truths_of_other_questions_of_the_topic():
+    truths = {"q0": "Rome", "q2": "Oslo", "q4": "Oslo", "q1": "Nile", "q3": "Nile"}
+    rows = [row(q, "nurse", 0, right) | {"references": [right]} for q, right in truths.items()]
+    swapped = changed(pa.Table.from_pylist(rows, schema=SCHEMA), labels_swapped=True)
+    given = {each["question_id"]: each["references"] for each in swapped}
+    assert given == {"q0": ["Oslo"], "q2": ["Rome"], "q4": ["Rome"], "q1": ["Nile"], "q3": ["Nile"]}
+    assert [each["reward_truth"] for each in swapped] == [0.0, 0.0, 0.0, 1.0, 1.0]
+
+
 def test_pseudo_labels_are_what_most_rows_say_of_a_question_without_a_label(table: pa.Table):
     kept = {each["question_id"] for each in changed(table, labels_kept=0.2) if each["references"]}
     rows = changed(table, labels_kept=0.2, pseudo_labels=True)

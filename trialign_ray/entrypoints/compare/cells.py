@@ -109,7 +109,7 @@ def trained_cell(spec: CompareSpec, arm: str, regime: str, seed: int, rates: Map
 
 def _changes(arm: Arm, regime: Regime) -> LogChanges:
     """What is done to the logs of an arm in a regime."""
-    return regime.logs.model_copy(update={"pseudo_labels": True}) if arm.pseudo_labels else regime.logs
+    return regime.logs.model_copy(update=arm.logs.model_dump(exclude_unset=True))
 
 
 def cheapest_first(cells: Iterable[Cell], spec: CompareSpec) -> list[Cell]:

@@ -89,13 +89,13 @@ def test_regimes_that_ask_for_the_same_work_share_it(world: World, tmp_path: Pat
     assert [(cell.arm, cell.regime) for cell in reference_cells(spec)] == [("base", "one"), ("persona_deleted", "one")]
 
 
-def test_an_arm_with_pseudo_labels_has_logs_of_its_own_in_each_regime(world: World, tmp_path: Path):
+def test_an_arm_with_labels_of_its_own_has_logs_of_its_own_in_each_regime(world: World, tmp_path: Path):
     given = compare_spec(world, tmp_path).model_dump(mode="json", exclude_unset=True)["algorithms"]["ours"]
     plain, guessed = trained_cells(
         compare_spec(
             world,
             tmp_path,
-            algorithms={"ours": given, "guessed": given | {"pseudo_labels": True}},
+            algorithms={"ours": given, "guessed": given | {"logs": {"pseudo_labels": True}}},
             regimes={"few": {"predicted": PREDICTED, "logs": {"labels_kept": 0.5}}},
             contrasts=[],
         ),
