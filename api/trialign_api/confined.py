@@ -31,8 +31,10 @@ _OUTCOME_BYTES = 4 << 20
 _KILL_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _SERVER = multiprocessing.get_context("forkserver")
-_PRELOADED = ["__main__", "trialign_api.services.plan", "trialign_ray.data.importers", "pandas", __name__]
-"""With pandas, which PyArrow imports at the first conversion where it is installed."""
+_SERVICES = "trialign_api.services"
+PRELOADED = ["__main__", f"{_SERVICES}.plan", f"{_SERVICES}.unpack", f"{_SERVICES}.exactness", "pandas", __name__]
+"""Modules of all work, none of which imports the web framework or the database, and pandas, which PyArrow imports at
+the first conversion where it is installed."""
 _TOO_BIG = "it needs more than {memory} MB of memory"
 _TOO_LONG = "it takes more than {seconds} s of computing"
 _OURS = "The check itself failed; the cause is in the service's log."
@@ -100,7 +102,7 @@ class Confined:
 
 
 def _start(process: BaseProcess, sender: Connection) -> None:
-    _SERVER.set_forkserver_preload(_PRELOADED)
+    _SERVER.set_forkserver_preload(PRELOADED)
     process.start()
     sender.close()
 

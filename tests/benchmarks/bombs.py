@@ -22,7 +22,7 @@ import psutil
 
 from tests.unit.api.hostile import parquet_bomb
 from trialign_api.confined import Confined
-from trialign_api.services.datasets import RowPaths, _import
+from trialign_api.services.unpack import RowPaths, logs
 from trialign_api.settings import Settings
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import QuestionSet
@@ -46,7 +46,7 @@ def write_files(folder: Path) -> dict[str, Callable[..., Any]]:
     with gzip.open(folder / "line.jsonl.gz", "wb", compresslevel=9) as packed:
         for _ in range(4096):
             packed.write(b"x" * (1 << 20))
-    imports = {"dictionary.parquet": _import, "line.jsonl.gz": _import}
+    imports = {"dictionary.parquet": logs, "line.jsonl.gz": logs}
     return {"questions.json": open_questions, "questions.yaml": open_questions, **imports}
 
 
@@ -57,7 +57,7 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
     for name, opened in write_files(folder).items():
         file = folder / name
         given: dict[str, Any] = {"file": file}
-        if opened is _import:
+        if opened is logs:
             given |= {"target": folder / f"{name}.logs", "reading": RowPaths({}, ()), "strict": False}
             given |= {"kept": None, "reject_bytes": 64 << 20}
         size, before = file.stat().st_size, me.memory_info().rss

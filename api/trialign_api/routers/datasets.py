@@ -14,7 +14,8 @@ from trialign_api.deps import Changing, Limit, Reader, Svc
 from trialign_api.problems import ApiError
 from trialign_api.routers.responses import ANY, CHANGE, problems
 from trialign_api.schemas import DatasetOut, Deleted, Page
-from trialign_api.services.datasets import Format, RowPaths
+from trialign_api.services.datasets import Format
+from trialign_api.services.unpack import RowPaths
 from trialign_ray.data.field_paths import paths_of
 
 router = APIRouter(prefix="/v1", tags=["datasets"])

@@ -25,16 +25,14 @@ from trialign_api.disk import require_room, taken, untouched
 from trialign_api.ids import new_dataset_id
 from trialign_api.problems import ApiError, escape
 from trialign_api.schemas import DatasetOut, Deleted, InvalidField, Page
-from trialign_api.services import archive
+from trialign_api.services import archive, unpack
 from trialign_api.services.idempotency import Action
+from trialign_api.services.unpack import RowPaths
 from trialign_api.states import ENDED, Status
 from trialign_api.store import jobs, records
 from trialign_api.store.engine import Store
 from trialign_api.store.models import LOGS, DatasetRow, now
-from trialign_ray.data.field_paths import check_paths
-from trialign_ray.data.importers import import_logs
 from trialign_ray.data.manifest import MANIFEST
-from trialign_ray.data.normalisation import Completion
 from trialign_ray.errors import RowError, TrialignError
 
 Format = Literal["jsonl", "jsonl.gz", "parquet"]
@@ -91,18 +89,6 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class RowPaths:
-    """Where the fields of an upload's rows lie, and which of them to leave out; as `--map` and `--ignore`."""
-
-    paths: dict[str, str]
-    ignore: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        """Raises SpecError."""
-        check_paths(self.paths)
-
-
-@dataclass(frozen=True, slots=True)
 class Datasets:
     """Uploaded log datasets, under the absolute `folder`."""
 
@@ -144,7 +130,7 @@ class Datasets:
         """
         row, target = DatasetRow(name=upload.name, purpose=LOGS), self.logs(upload.dataset_id)
         given: dict[str, Any] = {"file": upload.file, "target": target, "reading": reading, "strict": strict}
-        return await self.confine(upload, row, _import, kept=kept, reject_bytes=_REJECT_BYTES, **given)
+        return await self.confine(upload, row, unpack.logs, kept=kept, reject_bytes=_REJECT_BYTES, **given)
 
     async def confine(
         self, upload: Upload, row: DatasetRow, work: Callable[..., dict[str, Any]], **given: Any
@@ -297,26 +283,3 @@ def _row_faults(error: TrialignError) -> list[InvalidField]:
         InvalidField(pointer=f"/body/{problem.row}/{escape(problem.field)}", code="bad_row", detail=problem.reason)
         for problem in error.problems[:20]
     ]
-
-
-def _import(
-    file: Path, target: Path, reading: RowPaths, *, strict: bool, kept: Path | None, reject_bytes: int
-) -> dict[str, Any]:
-    completion = Completion(ignore=frozenset(reading.ignore), paths=reading.paths)
-    done = import_logs([file], target, completion, strict=strict, reject_bytes=reject_bytes)
-    if kept is None:
-        file.unlink()
-    else:
-        file.rename(kept)
-    report = {
-        "rows_in": done.rows_in,
-        "rows_imported": done.rows_imported,
-        "rows_rejected": done.rows_rejected,
-        "groups": list(done.manifest.names),
-        "warnings": list(done.warnings),
-        "problems": [
-            {"row": problem.row, "field": problem.field, "reason": problem.reason} for problem in done.problems
-        ],
-        "reject_counts": dict(done.reject_counts),
-    }
-    return {"path": str(target), "report": report}

@@ -16,7 +16,7 @@ from trialign_api.openai_shapes import CursorPage, FileDeletedOut, FileOut, seco
 from trialign_api.problems import ApiError
 from trialign_api.schemas import InvalidField
 from trialign_api.services import archive, unpack
-from trialign_api.services.datasets import PLACE, Datasets, RowPaths, Upload
+from trialign_api.services.datasets import PLACE, Datasets, Upload
 from trialign_api.services.idempotency import Action
 from trialign_api.store import records
 from trialign_api.store.models import LOGS, DatasetRow
@@ -84,7 +84,9 @@ class Files:
         file = upload.file.with_name(f"upload.{wanted.ending}")
         named = replace(upload, file=await threads.call(upload.file.rename, file))
         if wanted.purpose == LOGS:
-            return await self.datasets.check(named, RowPaths({}, ()), strict=False, kept=file.with_name(_CONTENT))
+            return await self.datasets.check(
+                named, unpack.RowPaths({}, ()), strict=False, kept=file.with_name(_CONTENT)
+            )
         row, work = DatasetRow(name=wanted.name, purpose=wanted.purpose), unpack.WORK[wanted.purpose]
         given: dict[str, Any] = {"file": file, "target": file.with_name(PLACE), "ending": wanted.ending}
         return await self.datasets.confine(named, row, work, **given)

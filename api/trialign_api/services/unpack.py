@@ -1,4 +1,4 @@
-"""What the check of an upload does for each purpose but logs. It runs confined: nothing here trusts a byte.
+"""What the check of an upload does for each purpose. It runs confined: nothing here trusts a byte.
 
 Models and adapters come as tar archives. Only names that a folder of Hugging Face has come out of one, no link, no
 program, no pickle, and weights as safetensors alone; a header that does not fit its file is refused here and not where
@@ -12,11 +12,15 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.data.field_paths import check_paths
+from trialign_ray.data.importers import import_logs
+from trialign_ray.data.normalisation import Completion
 from trialign_ray.errors import ModelError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,119}")
@@ -26,6 +30,42 @@ _MOST_FILES = 2000
 _DEEPEST = 2
 _HEADER_BYTES = 100 << 20
 _FIX = "Send a tar archive of the folder's files, as `tar -C FOLDER -cf model.tar .` makes one."
+
+
+@dataclass(frozen=True, slots=True)
+class RowPaths:
+    """Where the fields of an upload's rows lie, and which of them to leave out; as `--map` and `--ignore`."""
+
+    paths: dict[str, str]
+    ignore: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raises SpecError."""
+        check_paths(self.paths)
+
+
+def logs(
+    file: Path, target: Path, reading: RowPaths, *, strict: bool, kept: Path | None, reject_bytes: int
+) -> dict[str, Any]:
+    """Import rows into a log dataset; raises DataError, RowError. kept: where the file itself stays."""
+    completion = Completion(ignore=frozenset(reading.ignore), paths=reading.paths)
+    done = import_logs([file], target, completion, strict=strict, reject_bytes=reject_bytes)
+    if kept is None:
+        file.unlink()
+    else:
+        file.rename(kept)
+    report = {
+        "rows_in": done.rows_in,
+        "rows_imported": done.rows_imported,
+        "rows_rejected": done.rows_rejected,
+        "groups": list(done.manifest.names),
+        "warnings": list(done.warnings),
+        "problems": [
+            {"row": problem.row, "field": problem.field, "reason": problem.reason} for problem in done.problems
+        ],
+        "reject_counts": dict(done.reject_counts),
+    }
+    return {"path": str(target), "report": report}
 
 
 def questions(file: Path, target: Path, ending: str) -> dict[str, Any]:
@@ -56,7 +96,8 @@ WORK: Mapping[str, Callable[..., dict[str, Any]]] = {
     "model": model,
     "adapter": adapter,
 }
-"""By purpose. Each takes the file, the folder to make and the file's ending; it gives the place and a report."""
+"""By purpose, but for logs. Each takes the file, the folder to make and the file's ending; it gives the place and a
+report."""
 
 
 def _kept(file: Path, place: Path, report: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.unit.api import bombs
-from trialign_api.confined import Confined, Limits, RefusedInsideError
+from trialign_api.confined import PRELOADED, Confined, Limits, RefusedInsideError
+from trialign_api.services import exactness, plan, unpack
 from trialign_ray.errors import DataError, RowError
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +90,14 @@ async def test_a_few_pieces_of_work_run_at_a_time(tmp_path: Path) -> None:
     confined = Confined(LIMITS, at_once=3)
     beside = await asyncio.gather(*(confined.run(bombs.together, folder=tmp_path, wanted=3) for _ in range(9)))
     assert max(beside) == 3
+
+
+def test_work_starts_from_loaded_modules_without_the_web_framework_or_the_database() -> None:
+    work = (plan.checked, unpack.logs, *unpack.WORK.values(), exactness.configuration, exactness.judged)
+    assert {one.__module__ for one in work} <= set(PRELOADED)
+    loaded = f"import sys, {', '.join(PRELOADED[1:])}; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout
+    assert set(said.split()).isdisjoint({"fastapi", "sqlalchemy", "torch", "ray"})
 
 
 async def test_the_service_itself_stays_small(tmp_path: Path) -> None:
