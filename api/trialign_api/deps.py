@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, get_origin
 
 from fastapi import Depends, Header, Path, Query, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
@@ -62,10 +63,10 @@ async def only_known_query(request: Request) -> None:
 
     A misspelt filter must not select all.
     """
-    known = _query_of(request)
+    known = query_of(request.scope["route"].dependant)
     given = Counter(name for name, _ in request.query_params.multi_items())
     unknown = [name for name in given if name not in known]
-    twice = [name for name, times in given.items() if times > 1 and known.get(name) != "array"]
+    twice = [name for name, times in given.items() if times > 1 and not known.get(name)]
     if unknown:
         named = ", ".join(sorted(known)) or "none"
         raise _query_fault(unknown, "unknown", f"unknown query parameter; known: {named}.")
@@ -73,11 +74,15 @@ async def only_known_query(request: Request) -> None:
         raise _query_fault(twice, "repeated", "given more than once; give it once.")
 
 
-def _query_of(request: Request) -> dict[str, str | None]:
-    """Type by name of the query parameters that the document has for the route."""
-    path = request.app.openapi()["paths"].get(request.scope["route"].path_format, {})
-    parameters = path.get(request.method.lower(), {}).get("parameters", ())
-    return {one["name"]: one["schema"].get("type") for one in parameters if one["in"] == "query"}
+def query_of(route: Dependant) -> dict[str, bool]:
+    """The query parameters of a route by name, and whether each may be given more than once."""
+    own = {one.alias: _is_list(one.field_info.annotation) for one in route.query_params}
+    return own | {name: many for one in route.dependencies for name, many in query_of(one).items()}
+
+
+def _is_list(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    return isinstance(origin, type) and issubclass(origin, Sequence)
 
 
 def _query_fault(names: list[str], code: str, detail: str) -> ApiError:

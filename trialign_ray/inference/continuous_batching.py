@@ -7,6 +7,7 @@ response draws depends on those beside it.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -117,8 +118,12 @@ class ContinuousBatchingGenerator:
                     outputs[output.request_id] = output
                     on_progress(int(len(outputs) % sampling.samples == 0))
         finally:
-            manager.stop(hard_stop=len(outputs) < len(prompts) * sampling.samples)
-            manager.destroy()
+            gc.freeze()  # it collects garbage twice at its end: among its own objects, not through all that is loaded
+            try:
+                manager.stop(hard_stop=len(outputs) < len(prompts) * sampling.samples)
+                manager.destroy()
+            finally:
+                gc.unfreeze()
         return outputs
 
     def _cache(self, prompts: Sequence[Sequence[int]], seed: int, sampling: Sampling) -> ContinuousBatchingConfig:

@@ -159,19 +159,20 @@ def test_joining_the_others_in_a_wrong_answer_never_pays(alpha: float, form: str
 
 def test_gradient_ascent_on_one_shared_answer_finds_the_brute_force_optimum():
     """Two questions share one logit: expected truth follows the majority, max-min the middle."""
-    place = torch.linspace(-6, 6, 4001, dtype=torch.float64)
     towards = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
 
     def logp_of(logit: Tensor) -> Tensor:
         score = logit * towards
         return torch.stack([score, torch.zeros_like(score)], -1)[None, :, None]
 
-    def best(alpha: float) -> float:
+    def best(alpha: float, low: float = -6.0, high: float = 6.0) -> float:
+        place = torch.linspace(low, high, 241, dtype=torch.float64)
         values = [
             float(fact_terms(terms(alpha=alpha, frames=0.0), logp_of(x), sets(1, 3, 1, 2), torch.ones(3)).loss)
             for x in place
         ]
-        return float(place[values.index(min(values))])
+        least = float(place[values.index(min(values))])
+        return least if high - low < 1 else best(alpha, max(low, least - 0.3), min(high, least + 0.3))
 
     def found(alpha: float) -> float:
         logit = torch.zeros((), dtype=torch.float64, requires_grad=True)
