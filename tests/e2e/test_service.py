@@ -44,6 +44,8 @@ SECONDS = 500.0
 """Most that anything takes on a machine that does other things too."""
 STEPS = 200
 """Many more than are done between the order to stop and the stop."""
+ONE_RANK = {"workers": 1, "cpus_per_worker": 0.5, "dtype": "float32"}
+"""Each rank, at each start, imports for ten seconds of a processor."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Served:
     def spec(self, name: str) -> dict[str, Any]:
         """A training run of `STEPS` steps, with places from the workspace on; no checkpoint before the last step."""
         spec = self.world.train_spec(
-            name, model="model", logs="logs", runs="runs", epochs=STEPS // 2, checkpoint_every=1000
+            name, model="model", logs="logs", runs="runs", learner=ONE_RANK, epochs=STEPS // 2, checkpoint_every=1000
         )
         return spec.model_dump(mode="json")
 
@@ -246,7 +248,6 @@ def test_the_page_shows_both_runs_with_their_curves_and_logs(served: Served, fin
 
 
 def test_openais_client_drives_a_job_from_an_upload_to_the_adapter(served: Served, tmp_path: Path) -> None:
-    learner = {"workers": 1, "dtype": "float32", "cpus_per_worker": 0.5}
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key, max_retries=0, timeout=SECONDS) as client:
         logs = lines(*read_logs(served.world.logs).to_pylist())
         file = client.files.create(file=("logs.jsonl", logs), purpose="fine-tune")
@@ -256,7 +257,7 @@ def test_openais_client_drives_a_job_from_an_upload_to_the_adapter(served: Serve
             training_file=file.id,
             suffix="by-openai",
             method={"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 3, "batch_size": 2}}},
-            extra_body={"trialign": {"learner": learner, "lora": {"rank": 4}, "checkpoint_every": 2}},
+            extra_body={"trialign": {"learner": ONE_RANK, "lora": {"rank": 4}, "checkpoint_every": 2}},
         )
         assert job.status == "validating_files"
         wait_for(lambda: jobs.retrieve(job.id).status in ("succeeded", "failed"), SECONDS)

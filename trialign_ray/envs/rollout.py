@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,12 +19,15 @@ import pyarrow as pa
 from trialign_ray.config.game import Question
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.envs.batches import Batch, in_batches, partners
+from trialign_ray.envs.game_config import PAD, GameConfig, Ints, Scored, padded
 from trialign_ray.envs.prompts import Messages, refuse_equal
 from trialign_ray.envs.protocols.base import Said, load_protocol
-from trialign_ray.envs.question_game import PAD, GameConfig, Ints, QuestionGame, Scored, padded
 from trialign_ray.envs.rows import Row, question_columns, response_seed, wish_columns
 from trialign_ray.inference.base import Generated, Generator, Sampling
 from trialign_ray.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from trialign_ray.envs.question_game import QuestionGame
 
 AgentKey = tuple[int, str]
 """One agent of one game: (index of the game, group)."""
@@ -143,6 +146,8 @@ def _seed(plan: Rollout, question: Question, agent: AgentKey, turn: int) -> int:
 
 def _games(plan: Rollout, questions: Batch, actions: Sequence[Mapping[str, Ints]]) -> list[QuestionGame]:
     """K games of each question; where the protocol wants answers to another question, they are the partner's."""
+    from trialign_ray.envs.question_game import QuestionGame  # RLlib takes seconds to import; who plays needs it
+
     k = plan.sampling.samples
     if not load_protocol(plan.game.protocol).elsewhere:
         return [QuestionGame(plan.game) for _ in actions]

@@ -17,7 +17,7 @@ from trialign_ray.config.base import Strict
 from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.config.generators import GENERATORS
 from trialign_ray.config.seams import build
-from trialign_ray.envs.question_game import game_config
+from trialign_ray.envs.game_config import game_config
 from trialign_ray.envs.rollout import Rollout, roll_out
 from trialign_ray.inference.base import Engine, Generator, Sampling
 from trialign_ray.io.cache import local_folder

@@ -34,6 +34,8 @@ def postgres() -> Iterator[PostgresServer]:
     """
     with tempfile.TemporaryDirectory() as folder:
         server = get_server(Path(folder), cleanup_mode="stop")
+        server.psql("ALTER SYSTEM SET fsync = off;")  # no test loses the power
+        server.psql("SELECT pg_reload_conf();")
         server.psql("CREATE DATABASE template;")
         upgrade(postgres_url(server, "template"))
         yield server

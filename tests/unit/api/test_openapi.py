@@ -68,7 +68,9 @@ def test_the_service_runs_every_kind_of_the_library_by_its_entrypoint() -> None:
 def test_a_route_takes_the_query_that_the_document_has_for_it(tmp_path: Path) -> None:
     app = create_app(settings_for(tmp_path), backend=FakeBackend(), reconcile=False)
     routes = [route for router in app.routes for route in getattr(router, "original_router", app).routes]
-    served = {(method, one.path_format): one for one in routes if isinstance(one, APIRoute) for method in one.methods}
+    served = {
+        (method, one.path_format): one for one in routes if isinstance(one, APIRoute) for method in one.methods or ()
+    }
     for path, operations in json.loads(COMMITTED.read_text())["paths"].items():
         for method, operation in operations.items():
             given = [one for one in operation.get("parameters", ()) if one["in"] == "query"]

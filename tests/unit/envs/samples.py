@@ -9,7 +9,7 @@ from tests.world import CAPITALS
 from trialign_ray.config.algorithm import UtilitySpec
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
 from trialign_ray.config.preferences import MaxWords, Preference, StartsWith
-from trialign_ray.envs.question_game import GameConfig, Ints, padded
+from trialign_ray.envs.game_config import GameConfig, Ints, padded
 from trialign_ray.models.chat_tokens import ChatTokens
 from trialign_ray.rewards.verifiers import AnswerReader
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 
 from trialign_ray.config.protocols import PROTOCOLS
+from trialign_ray.envs.game_config import PAD, padded
 from trialign_ray.envs.protocols.base import Said
-from trialign_ray.envs.question_game import PAD, QuestionGame, padded
+from trialign_ray.envs.question_game import QuestionGame
 from trialign_ray.errors import DataError, SpecError
 from trialign_ray.rewards.preference import preference_score
 from trialign_ray.rewards.utility import utility

@@ -12,7 +12,7 @@ from trialign_ray.config.base import load_yaml
 from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.protocols import PROTOCOLS
 from trialign_ray.data.chat_replies import ChatReply
-from trialign_ray.envs.question_game import game_config
+from trialign_ray.envs.game_config import game_config
 from trialign_ray.envs.rollout import Rollout, roll_out
 from trialign_ray.envs.talk import Ask, Recorder, Talk, converse, first_asks
 from trialign_ray.errors import DataError

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from trialign_ray.cli.logs import _completion
 from trialign_ray.config.game import Group, GroupSet, Question, QuestionSet
-from trialign_ray.envs.question_game import game_config
+from trialign_ray.envs.game_config import game_config
 from trialign_ray.errors import ModelError
 from trialign_ray.models.loading import chat_tokens, load_adapted, load_model, load_policy, model_hash
 

@@ -14,8 +14,8 @@ from trialign_ray.entrypoints.audit.model_folder import model_folder
 from trialign_ray.entrypoints.audit.source import AuditedAnswers
 from trialign_ray.entrypoints.local_player import LocalPlayer
 from trialign_ray.entrypoints.versions import versions
+from trialign_ray.envs.game_config import game_config
 from trialign_ray.envs.prompts import refuse_equal_prompts
-from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout
 from trialign_ray.errors import naming
 from trialign_ray.inference.base import Sampling

@@ -22,9 +22,9 @@ from trialign_ray.entrypoints.local_player import LocalPlayer
 from trialign_ray.entrypoints.player import Player
 from trialign_ray.entrypoints.versions import versions
 from trialign_ray.envs.batches import in_batches
+from trialign_ray.envs.game_config import game_config
 from trialign_ray.envs.prompts import refuse_equal_prompts
 from trialign_ray.envs.protocols.base import load_protocol
-from trialign_ray.envs.question_game import game_config
 from trialign_ray.envs.rollout import Rollout
 from trialign_ray.errors import DataError, naming
 from trialign_ray.inference.base import Sampling
