@@ -56,6 +56,7 @@ class DiesOnce:
         raise AssertionError("the process is killed")
 
 
+@pytest.mark.long
 def test_a_killed_worker_comes_back_and_an_audit_and_a_collection_have_all_rows(world: World, tmp_path: Path) -> None:
     for kind, run in (("collect", collected), ("audit", audited)):
         options = {"marker": str(tmp_path / f"{kind}-died")}

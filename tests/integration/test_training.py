@@ -35,6 +35,7 @@ def test_run_leaves_adapter_metrics_and_report(undisturbed_run: TrainSpec) -> No
     assert any((folder / "tensorboard").iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("local_ray")
 def test_killed_processes_do_not_change_the_losses_of_a_run_that_resume_began(
     world: World, undisturbed: Losses

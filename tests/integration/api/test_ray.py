@@ -127,7 +127,7 @@ def _with_resources(client: Client) -> ClusterOut | None:
     return found if found.resources else None
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_kill_9_of_the_service_at_random_moments_of_submissions_loses_and_doubles_no_job(
     kills: int, server: Server, client: Client
 ) -> None:
