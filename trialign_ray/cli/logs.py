@@ -1,4 +1,4 @@
-"""`trialign logs import|validate|preview|show|turns`: import, validate and inspect offline logs."""
+"""`trialign logs import|validate|preview|show|guess|turns`: import, validate and inspect offline logs."""
 
 from __future__ import annotations
 
@@ -134,6 +134,24 @@ def show_command(
         console.show(summary_table(summarise(dataset)))
     else:
         console.show(question_table(question_view(dataset, question)))
+
+
+@app.command("guess")
+def guess_command(
+    logs: Annotated[str, typer.Argument(metavar="DATASET", help="A log dataset, a path or URI.")],
+    output: Annotated[str, Option(help="Log dataset to write, a path or URI.")],
+    least: Annotated[float, Option(min=0, max=1, help="Only where this share of the responses names it.")] = 0.0,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the dataset.")] = False,
+) -> None:
+    """Give training questions without a truth the answer that most of their responses name."""
+    from trialign_ray.data.guessing import guess_labels
+
+    found = guess_labels(logs, output, least=least, overwrite=overwrite)
+    mean = sum(found.shares.values()) / len(found.shares)
+    typer.echo(
+        f"{output}: {len(found.truths)} of {found.unlabelled} training questions without a truth got one, "
+        f"which {mean:.0%} of their responses name"
+    )
 
 
 @app.command("turns")

@@ -76,7 +76,7 @@ def with_wrong_labels(table: pa.Table, share: float, seed: int) -> pa.Table:
             f"were logged to {len(wrong)} of them. Ask for at most {most:g}."
         )
     chosen = drawn(wrong, 1.0, seed, "wrong")[:wanted]
-    return _with_truths(table, {question: wrong[question] for question in chosen})
+    return with_truths(table, {question: wrong[question] for question in chosen})
 
 
 def with_swapped_labels(table: pa.Table, seed: int) -> pa.Table:
@@ -96,7 +96,7 @@ def with_swapped_labels(table: pa.Table, seed: int) -> pa.Table:
         for index, question in enumerate(order):
             others = (of[each] for each in order[index + 1 :] + order[:index])
             given[question] = next((truth for truth in others if truth != of[question]), of[question])
-    return _with_truths(table, given)
+    return with_truths(table, given)
 
 
 def with_pseudo_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:
@@ -106,10 +106,10 @@ def with_pseudo_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:
     stays without a truth.
     """
     given = _commonest(table.filter(pc.is_in(table["question_id"], pa.array(list(questions), pa.string()))))
-    return _with_truths(table, given)
+    return with_truths(table, given)
 
 
-def _with_truths(table: pa.Table, given: Mapping[str, str]) -> pa.Table:
+def with_truths(table: pa.Table, given: Mapping[str, str]) -> pa.Table:
     """The table with another truth for some questions. given: question -> the answer that is right from here on."""
     columns = (table[name].to_pylist() for name in ("question_id", "answer", "reward_truth", "references", "kind"))
     rows = list(zip(*columns, strict=True))
