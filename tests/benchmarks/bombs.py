@@ -59,7 +59,7 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
         given: dict[str, Any] = {"file": file}
         if opened is logs:
             given |= {"target": folder / f"{name}.logs", "reading": RowPaths({}, ()), "strict": False}
-            given |= {"kept": None, "reject_bytes": 64 << 20}
+            given |= {"kept": None, "reject_bytes": 64 << 20, "shown_as": name}
         size, before = file.stat().st_size, me.memory_info().rss
         try:
             outcome = str(await confined.run(opened, **given))[:60]

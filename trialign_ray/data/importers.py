@@ -67,6 +67,7 @@ def import_logs(
     max_rejected: float = 0.5,
     reject_file: LocationLike | None = None,
     reject_bytes: int | None = None,
+    shown_as: str | None = None,
     overwrite: bool = False,
     processes: int = 1,
 ) -> ImportReport:
@@ -75,9 +76,9 @@ def import_logs(
     `groups` names the groups in order, the control first, and rows of others are bad; without it they are those seen,
     the control first. Under `strict` any bad row refuses the import, otherwise a larger share of them than
     `max_rejected`; fewer go to `reject_file`, by default `<target>.rejects.jsonl`, as far as `reject_bytes` reach: a
-    warning counts the others. `overwrite` replaces the dataset and the reject file. Rows of the schema that need no
-    completing are checked in `processes`; with more than one the caller's main module must be importable, as for any
-    new process of Python.
+    warning counts the others. There a source is called `shown_as` where that is given. `overwrite` replaces the dataset
+    and the reject file. Rows of the schema that need no completing are checked in `processes`; with more than one the
+    caller's main module must be importable, as for any new process of Python.
 
     Raises RowError (too many bad rows, or no good row), DataError (unreadable source, target in use, no rows) and
     SpecError (a path to what is no field); nothing is written then.
@@ -86,7 +87,12 @@ def import_logs(
     checker = RowChecker(completion or Completion(), groups)
     with (
         Rejects(
-            reject_file, strict=strict, max_share=max_rejected, overwrite=overwrite, most_bytes=reject_bytes
+            reject_file,
+            strict=strict,
+            max_share=max_rejected,
+            overwrite=overwrite,
+            most_bytes=reject_bytes,
+            shown_as=shown_as,
         ) as rejects,
         LogWriter(target, overwrite=overwrite) as writer,
     ):

@@ -33,11 +33,15 @@ class Rejects:
         max_share: float = 1.0,
         overwrite: bool = False,
         most_bytes: int | None = None,
+        shown_as: str | None = None,
     ) -> None:
-        """`max_share` of the rows, in [0, 1], may be bad; more than `most_bytes` are counted and not kept."""
+        """`max_share` of the rows, in [0, 1], may be bad; more than `most_bytes` are counted and not kept.
+
+        shown_as: what the reject file calls the source, for a reader who is not to know where it lay.
+        """
         self._location = locate(file)
         self._most_bytes, self._not_kept = most_bytes, 0
-        self._max_share = max_share
+        self._max_share, self._shown_as = max_share, shown_as
         self._strict = strict
         self.tally = Tally(keep=None if strict else PROBLEMS_KEPT)
         with reading(self._location.uri):
@@ -62,7 +66,7 @@ class Rejects:
         self.tally.add(raw, faults)
         if not faults or self._strict:
             return
-        line = json.dumps(_record(raw, faults), default=str).encode() + b"\n"
+        line = json.dumps(_record(raw, faults, self._shown_as or raw.file), default=str).encode() + b"\n"
         if self._most_bytes is not None and self._lines.tell() + len(line) > self._most_bytes:
             self._not_kept += 1
             return
@@ -109,13 +113,12 @@ class Rejects:
         return counts + "Fix the rows, or set them aside with `trialign logs import --max-rejected 1`."
 
 
-def _record(raw: RawRow, faults: list[FieldFault]) -> dict[str, Any]:
-    first, *others = faults
+def _record(raw: RawRow, faults: list[FieldFault], file: str) -> dict[str, Any]:
+    first, *others = [{"field": one.field, "reason": one.reason.replace(raw.file, file)} for one in faults]
     return {
-        "file": raw.file,
+        "file": file,
         "row": raw.row,
-        "field": first.field,
-        "reason": first.reason,
-        "more": [{"field": fault.field, "reason": fault.reason} for fault in others],
+        **first,
+        "more": others,
         "original": raw.value,
     }

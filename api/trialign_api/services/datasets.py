@@ -130,7 +130,8 @@ class Datasets:
         """
         row, target = DatasetRow(name=upload.name, purpose=LOGS), self.logs(upload.dataset_id)
         given: dict[str, Any] = {"file": upload.file, "target": target, "reading": reading, "strict": strict}
-        return await self.confine(upload, row, unpack.logs, kept=kept, reject_bytes=_REJECT_BYTES, **given)
+        given |= {"kept": kept, "reject_bytes": _REJECT_BYTES, "shown_as": upload.name}
+        return await self.confine(upload, row, unpack.logs, **given)
 
     async def confine(
         self, upload: Upload, row: DatasetRow, work: Callable[..., dict[str, Any]], **given: Any

@@ -45,11 +45,14 @@ class RowPaths:
 
 
 def logs(
-    file: Path, target: Path, reading: RowPaths, *, strict: bool, kept: Path | None, reject_bytes: int
+    file: Path, target: Path, reading: RowPaths, *, strict: bool, kept: Path | None, reject_bytes: int, shown_as: str
 ) -> dict[str, Any]:
-    """Import rows into a log dataset; raises DataError, RowError. kept: where the file itself stays."""
+    """Import rows into a log dataset; raises DataError, RowError. kept: where the file itself stays.
+
+    shown_as: what its owner calls it; the rows that are set aside name no folder of the service.
+    """
     completion = Completion(ignore=frozenset(reading.ignore), paths=reading.paths)
-    done = import_logs([file], target, completion, strict=strict, reject_bytes=reject_bytes)
+    done = import_logs([file], target, completion, strict=strict, reject_bytes=reject_bytes, shown_as=shown_as)
     if kept is None:
         file.unlink()
     else:

@@ -82,7 +82,9 @@ def test_rows_that_were_set_aside_are_downloaded(trialign: Callable[..., Result]
     path = trialign("datasets", "upload", "mine.jsonl").stdout.strip()
     assert trialign("datasets", "rejects", path, "--output", "rejects.jsonl").exit_code == 0
     [rejected] = (tmp_path / "rejects.jsonl").read_text().splitlines()
-    assert "turn" in rejected
+    told = json.loads(rejected)
+    assert (told["file"], told["row"], told["field"]) == ("mine.jsonl", 2, "turn")
+    assert str(tmp_path) not in rejected
     (tmp_path / "good.jsonl").write_bytes(lines(row()))
     whole = trialign("datasets", "upload", "good.jsonl").stdout.strip()
     none = trialign("datasets", "rejects", whole, "--output", "none.jsonl")
