@@ -13,7 +13,7 @@ from trialign_ray.data.guessing import GUESSED, guess_labels
 from trialign_ray.data.schema import SCHEMA
 from trialign_ray.errors import DataError
 
-OPEN = {"kind": "subjective", "references": [], "reward_truth": None}
+OPEN: dict[str, object] = {"kind": "subjective", "references": [], "reward_truth": None}
 UNREAD = {"answer": None, "answer_kind": "unextracted"}
 
 
