@@ -44,9 +44,13 @@ def guess_labels(logs: LocationLike, target: LocationLike, *, least: float = 0.0
     dataset = open_dataset(logs)
     table = read_logs(dataset)
     found = guesses(table, least)
+    if not found.unlabelled:
+        raise DataError(f"{logs}: every training question has a truth. Train on it as it is.")
     if not found.truths:
-        why = "no response names an answer often enough" if found.unlabelled else "every training question has a truth"
-        raise DataError(f"{logs}: no label can be guessed: {why}. Lower the least share, or train on it as it is.")
+        raise DataError(
+            f"{logs}: no response to a training question without a truth names an answer, or too few name the same. "
+            "Lower --least, or give the questions a vocabulary or options."
+        )
     write_logs(_marked(with_truths(table, found.truths), found), target, dataset.manifest.names, overwrite=overwrite)
     return found
 

@@ -51,7 +51,7 @@ def test_too_few_who_name_it_give_no_label(tmp_path: Path) -> None:
 
 def test_where_nothing_can_be_guessed_nothing_is_written(tmp_path: Path) -> None:
     source = logs(tmp_path)
-    with pytest.raises(DataError, match="names an answer often enough"):
+    with pytest.raises(DataError, match="too few name the same"):
         guess_labels(source, tmp_path / "new", least=0.9)
     assert not (tmp_path / "new").exists()
     guess_labels(source, tmp_path / "new")
