@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -83,7 +84,7 @@ class ContinuousBatchingGenerator:
         # Greedy samples of a prompt are equal, and the library decodes one alone.
         k, copies = (sampling.samples, 1) if sampling.temperature > 0 else (1, sampling.samples)
         sampling = replace(sampling, samples=k)
-        with torch.random.fork_rng(), torch.inference_mode():
+        with torch.random.fork_rng(), torch.inference_mode(), _own_garbage():
             outputs = self._run(prompts, _one_seed(seeds), sampling, stop_ids, on_progress or _silent)
         rows = [_generated(outputs[name], {*stop_ids}) for name in _names(len(prompts), k)]
         _compare(self.model, prompts, rows, sampling)
@@ -118,12 +119,8 @@ class ContinuousBatchingGenerator:
                     outputs[output.request_id] = output
                     on_progress(int(len(outputs) % sampling.samples == 0))
         finally:
-            gc.freeze()  # it collects garbage twice at its end: among its own objects, not through all that is loaded
-            try:
-                manager.stop(hard_stop=len(outputs) < len(prompts) * sampling.samples)
-                manager.destroy()
-            finally:
-                gc.unfreeze()
+            manager.stop(hard_stop=len(outputs) < len(prompts) * sampling.samples)
+            manager.destroy()
         return outputs
 
     def _cache(self, prompts: Sequence[Sequence[int]], seed: int, sampling: Sampling) -> ContinuousBatchingConfig:
@@ -151,6 +148,16 @@ def _decoding(sampling: Sampling, stop_ids: Sequence[int]) -> GenerationConfig:
         do_sample=drawn,
         temperature=sampling.temperature if drawn else None,
     )
+
+
+@contextmanager
+def _own_garbage() -> Iterator[None]:
+    """What is collected inside is of the block: the library collects twice at its end, through all that is loaded."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _silent(done: int, /) -> None:
