@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trialign_ray.data.dataset import open_dataset, read_logs, write_logs
-from trialign_ray.data.regimes import with_truths
+from trialign_ray.data.regimes import commonest, replaced, with_truths
 from trialign_ray.errors import DataError
 from trialign_ray.io.storage import LocationLike
 
@@ -58,15 +58,11 @@ def guess_labels(logs: LocationLike, target: LocationLike, *, least: float = 0.0
 def guesses(table: pa.Table, least: float) -> Guesses:
     """What `guess_labels` guesses from the rows of `table`; of equally common answers the first by name."""
     open_rows = table.filter(pc.and_(pc.equal(table["split"], "train"), pc.equal(table["kind"], "subjective")))
-    columns = (open_rows[name].to_pylist() for name in ("question_id", "answer", "answer_kind"))
-    asked: Counter[str] = Counter()
-    named: dict[str, Counter[str]] = {}
-    for question, answer, kind in zip(*columns, strict=True):
-        asked[question] += 1
-        if kind == "entity":
-            named.setdefault(question, Counter())[answer] += 1
-    best = {question: min(counts, key=lambda one: (-counts[one], one)) for question, counts in named.items()}
-    shares = {question: named[question][answer] / asked[question] for question, answer in best.items()}
+    best = commonest(open_rows)
+    asked = Counter(open_rows["question_id"].to_pylist())
+    said = open_rows.filter(pc.equal(open_rows["answer_kind"], "entity"))
+    named = Counter(zip(said["question_id"].to_pylist(), said["answer"].to_pylist(), strict=True))
+    shares = {question: named[question, answer] / asked[question] for question, answer in best.items()}
     kept = {question: answer for question, answer in best.items() if shares[question] >= least}
     return Guesses(len(asked), kept, {question: shares[question] for question in kept})
 
@@ -76,5 +72,4 @@ def _marked(table: pa.Table, found: Guesses) -> pa.Table:
     guessed = pc.is_in(table["question_id"], pa.array(list(found.truths), pa.string()))
     told = pc.utf8_ltrim(pc.binary_join_element_wise(table["source"], GUESSED, "; "), "; ")
     source = pc.if_else(guessed, told, table["source"])
-    index = table.schema.get_field_index("source")
-    return table.set_column(index, table.schema.field(index), source)
+    return replaced(table, {"source": source})

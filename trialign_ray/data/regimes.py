@@ -57,7 +57,7 @@ def without_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:
     references = [
         [] if out else kept for out, kept in zip(chosen.to_pylist(), table["references"].to_pylist(), strict=True)
     ]
-    return _replaced(table, {"reward_truth": truth, "kind": kind, "references": references})
+    return replaced(table, {"reward_truth": truth, "kind": kind, "references": references})
 
 
 def with_wrong_labels(table: pa.Table, share: float, seed: int) -> pa.Table:
@@ -66,7 +66,7 @@ def with_wrong_labels(table: pa.Table, share: float, seed: int) -> pa.Table:
     A question to which nobody logged a wrong answer keeps its truth; another takes its place. Raises DataError where
     there are too few others.
     """
-    wrong = _commonest(table.filter(pc.equal(table["reward_truth"], 0)))
+    wrong = commonest(table.filter(pc.equal(table["reward_truth"], 0)))
     labelled = set(table.filter(pc.equal(table["kind"], "objective"))["question_id"].to_pylist())
     wanted = round(share * len(labelled))
     if wanted > len(wrong):
@@ -105,7 +105,7 @@ def with_pseudo_labels(table: pa.Table, questions: Collection[str]) -> pa.Table:
     What a team without labels does first (Lee 2013; MACA, arXiv 2509.15172). A question of which no row names an answer
     stays without a truth.
     """
-    given = _commonest(table.filter(pc.is_in(table["question_id"], pa.array(list(questions), pa.string()))))
+    given = commonest(table.filter(pc.is_in(table["question_id"], pa.array(list(questions), pa.string()))))
     return with_truths(table, given)
 
 
@@ -116,10 +116,10 @@ def with_truths(table: pa.Table, given: Mapping[str, str]) -> pa.Table:
     truth = [float(answer == given[q]) if q in given else right for q, answer, right, *_ in rows]
     references = [[given[q]] if q in given else kept for q, _, _, kept, _ in rows]
     kinds = ["objective" if q in given else kind for q, *_, kind in rows]
-    return _replaced(table, {"reward_truth": truth, "references": references, "kind": kinds})
+    return replaced(table, {"reward_truth": truth, "references": references, "kind": kinds})
 
 
-def _commonest(table: pa.Table) -> dict[str, str]:
+def commonest(table: pa.Table) -> dict[str, str]:
     """Question -> the answer that most rows name; of equally common ones the first by name."""
     said = table.filter(pc.equal(table["answer_kind"], "entity"))
     counts = Counter(zip(said["question_id"].to_pylist(), said["answer"].to_pylist(), strict=True))
@@ -140,7 +140,8 @@ def with_fewer(table: pa.Table, fewer: FewerRows, seed: int) -> pa.Table:
     return table.filter(pc.or_(pc.invert(few), stays))
 
 
-def _replaced(table: pa.Table, columns: dict[str, object]) -> pa.Table:
+def replaced(table: pa.Table, columns: dict[str, object]) -> pa.Table:
+    """The table with other values in `columns`, in the types that they have."""
     for name, values in columns.items():
         at = table.schema.get_field_index(name)
         field = table.schema.field(name)
