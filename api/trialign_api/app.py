@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from trialign_api import openapi, problems
@@ -17,7 +17,7 @@ from trialign_api.auth import Keys
 from trialign_api.backend import JobsBackend
 from trialign_api.backend.ray_jobs import RayJobsBackend
 from trialign_api.confined import Confined
-from trialign_api.deps import Services, only_known_query
+from trialign_api.deps import Services
 from trialign_api.kinds import KINDS, ServedKind
 from trialign_api.limits import AtOnce, BodyLimit, RateLimit
 from trialign_api.page import WEB, PageFiles
@@ -62,7 +62,6 @@ def create_app(
         title="TriAlign on Ray",
         version=version("trialign-ray"),
         description=_ABOUT,
-        generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, on the origin that holds the key
         redoc_url=None,
         lifespan=_lifespan(services, backend, reconciler if reconcile else None),
@@ -108,8 +107,7 @@ def _roots(settings: Settings) -> Roots:
 
 def _assemble(app: FastAPI, settings: Settings, kinds: Mapping[str, ServedKind], telemetry: Telemetry) -> None:
     problems.install(app)
-    for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(only_known_query)])
+    app.router.routes.extend(route for router in ROUTERS for route in router.routes)
     openapi.install(app, kinds)
     longer = {"/v1/(datasets|files)": settings.upload_bytes, "/v1/uploads/[^/]+/parts": PART_BYTES + _FORM_BYTES}
     app.add_middleware(BodyLimit, settings.body_bytes, longer)

@@ -30,10 +30,12 @@ _STOP_SECONDS = 30
 _ENV = {
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     "RAY_JOB_START_TIMEOUT_SECONDS": "86400",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-"""There is no other node that could take over, so nothing to wait for. An audit waits behind a long training run. And
-without the last, which Linux heeds too, Ray takes a loopback address for a mistake and listens on the network."""
+"""There is no other node that could take over, so nothing to wait for, and nobody takes the only one away. An audit
+waits behind a long training run. And without the last, which Linux heeds too, Ray takes a loopback address for a
+mistake and listens on the network."""
 
 
 def authenticate(data: Path) -> None:

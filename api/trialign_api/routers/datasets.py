@@ -6,19 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from trialign_api import ids
 from trialign_api.deps import Changing, Limit, Reader, Svc
 from trialign_api.problems import ApiError
+from trialign_api.routers.base import router_of
 from trialign_api.routers.responses import ANY, CHANGE, problems
 from trialign_api.schemas import DatasetOut, Deleted, Page
 from trialign_api.services.datasets import Format
 from trialign_api.services.unpack import RowPaths
 from trialign_ray.data.field_paths import paths_of
 
-router = APIRouter(prefix="/v1", tags=["datasets"])
+router = router_of("datasets", "/v1")
 _REJECTS: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
 _BODY = {
     "requestBody": {

@@ -7,17 +7,18 @@ import re
 from datetime import timedelta
 from typing import Annotated, get_args
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from trialign_api import ids
 from trialign_api.deps import Changing, Reader, Svc
 from trialign_api.forms import read_form
 from trialign_api.openai_shapes import CursorPage, FileDeletedOut, FileOut
+from trialign_api.routers.base import router_of
 from trialign_api.routers.openai_answers import ANY, BYTES, CHANGE, FORM, Order, form_of
 from trialign_api.services.files import PURPOSES, Content, Purpose, Wanted, refused
 
-router = APIRouter(prefix="/v1", tags=["openai"])
+router = router_of("openai", "/v1")
 FileId = Annotated[str, Path(pattern=ids.FILE_ID)]
 _SHORTEST, _LONGEST = 3600, 2_592_000
 _WHOLE = re.compile(r"[0-9]{1,9}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
 from trialign_api import ids
 from trialign_api.deps import Changing, Reader, Svc
 from trialign_api.openai_shapes import CursorPage, FineTuningCheckpointOut, FineTuningEventOut, FineTuningJobOut
+from trialign_api.routers.base import router_of
 from trialign_api.routers.openai_answers import ANY, CHANGE, PageLimit
 from trialign_api.services.fine_tuning_spec import FineTuningCreate
 
-router = APIRouter(prefix="/v1/fine_tuning", tags=["openai"])
+router = router_of("openai", "/v1/fine_tuning")
 FineTuningJobId = Annotated[str, Path(pattern=ids.FINE_TUNING_JOB_ID)]
 
 

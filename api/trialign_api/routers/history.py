@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import Header, Path, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from sse_starlette import EventSourceResponse
 
 from trialign_api import threads
 from trialign_api.deps import SeenJob, Svc
 from trialign_api.problems import ApiError
+from trialign_api.routers.base import router_of
 from trialign_api.routers.responses import ANY
 from trialign_api.schemas import Artifact, Checkpoint, Groups, ListOf, MetricsPage
 from trialign_api.services import metrics, runs
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["history"])
+router = router_of("history", "/v1/jobs/{job_id}")
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 _EVENT = {
     "type": "object",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from pydantic import AwareDatetime, BeforeValidator
 
 from trialign_api import ids
 from trialign_api.deps import Changing, JobId, Limit, Reader, SeenJob, Svc
+from trialign_api.routers.base import router_of
 from trialign_api.routers.responses import ANY, CHANGE
 from trialign_api.schemas import Deleted, EventOut, JobCreate, JobOut, Page, Validated
 from trialign_api.states import Status
 from trialign_api.store.jobs import Filter
 
-router = APIRouter(prefix="/v1", tags=["jobs"])
+router = router_of("jobs", "/v1")
 _LABEL = r"^[a-z0-9][a-z0-9._-]{0,59}:[A-Za-z0-9 ._/@+-]{1,200}$"
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]")
 

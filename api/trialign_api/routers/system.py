@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from trialign_api.callers import CallerOut, KeyOut
 from trialign_api.deps import Admin, Limit, Reader, Svc
+from trialign_api.routers.base import router_of
 from trialign_api.routers.responses import ANY
 from trialign_api.schemas import AuditOut, ClusterOut, Health, ListOf
 from trialign_api.store import records
 
-router = APIRouter(tags=["system"])
+router = router_of("system")
 _PROMETHEUS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Not ready"}}
 

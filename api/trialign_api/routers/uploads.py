@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from trialign_api import ids
 from trialign_api.deps import Changing, Reader, Svc
 from trialign_api.forms import read_form
 from trialign_api.openai_shapes import UploadOut, UploadPartOut
+from trialign_api.routers.base import router_of
 from trialign_api.routers.openai_answers import ANY, CHANGE, FORM, form_of
 from trialign_api.services.idempotency import Action
 from trialign_api.services.uploads import UploadComplete, UploadCreate
 
-router = APIRouter(prefix="/v1", tags=["openai"])
+router = router_of("openai", "/v1")
 UploadId = Annotated[str, Path(pattern=ids.UPLOAD_ID)]
 _FORM = form_of({"data": {"type": "string", "format": "binary"}})
 
