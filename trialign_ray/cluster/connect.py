@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import ray
 
@@ -13,6 +13,8 @@ from trialign_ray.errors import ClusterError
 
 _STORE_BYTES = 400_000_000
 """Object store of a local Ray: batches are a few hundred kilobytes, answers a few megabytes."""
+_PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+"""Ray Train's switch for the actor that looks whether a node is about to be taken away."""
 
 
 @contextmanager
@@ -31,9 +33,23 @@ def connected(address: str | None) -> Iterator[str | None]:
         where = wanted or "this machine"
         raise ClusterError(f"Ray at {where} cannot be reached: {error}. Check --address and RAY_ADDRESS.") from None
     try:
-        yield f"http://{url}" if url else None
+        with nullcontext() if wanted else _unwatched():
+            yield f"http://{url}" if url else None
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _unwatched() -> Iterator[None]:
+    """Nobody takes a local Ray's node away: the watcher's process would cost its start and a hundredth of a core."""
+    if _PREEMPTION_WATCHER in os.environ:
+        yield
+        return
+    os.environ[_PREEMPTION_WATCHER] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_PREEMPTION_WATCHER]
 
 
 def _init(address: str | None) -> str | None:

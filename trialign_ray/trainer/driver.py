@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -67,8 +68,8 @@ def _inputs(
 def _trainer(spec: TrainSpec, folder: RunFolder, inputs: LoopInputs) -> TorchTrainer:
     learner, storage = spec.learner, folder.root
     return TorchTrainer(
-        train_loop,
-        train_loop_config={"inputs": inputs},
+        # Not as train_loop_config: Ray Train's controller would read that, and import torch and the models for it.
+        partial(train_loop, inputs),
         torch_config=TorchConfig(backend="nccl" if learner.gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=learner.workers if learner.min_workers is None else (learner.min_workers, learner.workers),  # type: ignore[arg-type]

@@ -63,9 +63,8 @@ class LoopInputs:
     """Where to go on if Ray Train knows of no checkpoint; None: at the first step."""
 
 
-def train_loop(config: dict[str, LoopInputs]) -> None:
-    """What every rank runs. config: `LoopInputs` under 'inputs', since Ray Train passes a dict on."""
-    inputs = config["inputs"]
+def train_loop(inputs: LoopInputs) -> None:
+    """What every rank runs."""
     torch.set_num_threads(max(1, round(inputs.spec.learner.cpus_per_worker)))
     rank = _Rank(inputs)
     rank.restore()

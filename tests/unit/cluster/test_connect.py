@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,3 +65,16 @@ def test_a_connection_that_the_caller_has_is_left_to_it(
 def test_an_address_that_does_not_answer_is_named(calls: list[dict[str, Any]]) -> None:
     with pytest.raises(ClusterError, match="Ray at nowhere:1 cannot be reached: refused"), connected("nowhere:1"):
         pass
+
+
+@pytest.mark.parametrize(("address", "before", "meanwhile"), [(None, None, "0"), (None, "1", "1"), ("a:1", None, None)])
+@pytest.mark.usefixtures("calls")
+def test_only_the_node_of_a_local_ray_is_not_watched_for_being_taken_away(
+    address: str | None, before: str | None, meanwhile: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", raising=False)
+    if before is not None:
+        monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", before)
+    with connected(address):
+        assert os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") == meanwhile
+    assert os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") == before
