@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.benchmarks.contenders import Contender, alone, bare, contenders
 from tests.benchmarks.learner_speed import measure
 from tests.benchmarks.measure import Measure
+from tests.benchmarks.ray_overhead import CpuSampler, Look
 from tests.benchmarks.result import document, table, write
 from tests.benchmarks.settings import Setting, Work, own_cache, prepare
 from tests.world import World
@@ -70,3 +71,16 @@ def test_ratio_is_taken_on_the_steps_that_both_took() -> None:
     other = Measure(steps=(2, 3), seconds=(2.0, 2.0), tokens=(10, 10))
     assert ours.over(other) == pytest.approx(2.0)
     assert ours.rate() == pytest.approx(29 / 11)
+
+
+def test_cores_are_those_of_the_last_seconds_in_which_ranks_worked() -> None:
+    sampler = CpuSampler()
+    sampler.looks = [
+        Look(0.0, {1: ("spawned", 0.0)}),
+        Look(2.0, {1: ("spawned", 2.0), 2: ("ranks", 0.0)}),
+        Look(4.0, {1: ("spawned", 2.0), 2: ("ranks", 1.8), 3: ("Ray", 0.2)}),
+        Look(6.0, {1: ("spawned", 2.1), 2: ("ranks", 3.6), 3: ("Ray", 0.4)}),
+        Look(8.0, {1: ("spawned", 4.0), 2: ("ranks", 3.7), 3: ("Ray", 0.9)}),
+    ]
+    assert sampler.cores("ranks", 2.0) == pytest.approx({"spawned": 0.05, "ranks": 0.9, "Ray": 0.1})
+    assert sampler.cores("ranks", 3.0)["ranks"] == pytest.approx(0.9)

@@ -66,12 +66,17 @@ def _table(chunk: Chunk) -> pa.Table | None:
         return None
 
 
+def _is_object_a_line(held: bytes, lines: int) -> bool:
+    """Whether a row's number is its line's."""
+    ends = held.count(b"}\n{")
+    return ends == lines - 1 or ends + held.count(b"}\r\n{") == lines - 1
+
+
 def _parsed(chunk: Chunk) -> pa.Table | None:
     held = chunk.held
     if isinstance(held, bytes):
         lines = held.count(b"\n") + (not held.endswith(b"\n"))
-        ends = held.count(b"}\n{") + held.count(b"}\r\n{")
-        if len(held) > _MOST_JSON or ends != lines - 1:  # an object a line: a row's number is its line's
+        if len(held) > _MOST_JSON or not _is_object_a_line(held, lines):
             return None
         found = pj.read_json(
             io.BytesIO(held),
