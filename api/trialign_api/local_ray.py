@@ -28,14 +28,15 @@ _ANSWER_SECONDS = 20.0
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 30
 _ENV = {
+    # There is no other node that could take over, so nothing to wait for.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+    # An audit waits behind a long training run.
     "RAY_JOB_START_TIMEOUT_SECONDS": "86400",
+    # Nobody takes the only node away.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Without it, which Linux heeds too, Ray takes a loopback address for a mistake and listens on the network.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-"""There is no other node that could take over, so nothing to wait for, and nobody takes the only one away. An audit
-waits behind a long training run. And without the last, which Linux heeds too, Ray takes a loopback address for a
-mistake and listens on the network."""
 
 
 def authenticate(data: Path) -> None:

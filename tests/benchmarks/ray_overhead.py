@@ -4,8 +4,8 @@
     python -m tests.benchmarks.ray_overhead --rounds 1 --steps 4 --shapes full
 
 Two shapes: `full` has a rank on each of two cores, so that Ray's own processes run at the ranks' expense; `spare` has
-one rank, and a core is left for them. What is lost in the second is lost inside of the rank. Only one thing runs at a
-time: leave the machine to it.
+one rank, and a core is left for them. Sides change their order by round. Only one thing runs at a time: leave the
+machine to it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from trialign_ray.models.demo import fetch
 from trialign_ray.models.loading import model_hash
 
 SHAPES: dict[str, tuple[int, Contender]] = {"full": (2, bare_pair), "spare": (1, bare)}
-"""Name -> ranks, one thread each, and the same learner without Ray and ZeRO."""
+"""Name -> ranks, one thread each, and what takes the same steps without Ray and ZeRO: two processes of the learner, or
+the plain loop of the tests."""
 RANKS = {"ours": "ranks", "plain": "spawned"}
 """Side -> kind of its ranks' processes."""
 LOOK_SECONDS = 2.0
@@ -123,14 +124,16 @@ def _sampled() -> Iterator[CpuSampler]:
         sampler.stop()
 
 
-def measure(shape: str, work: Work, console: Console) -> dict[str, Any]:
-    """One round of a shape: both sides one after the other."""
+def measure(shape: str, work: Work, sides: Sequence[str], console: Console) -> dict[str, Any]:
+    """One round of a shape: both sides one after the other, in this order."""
     round_: dict[str, Any] = {}
-    for side, contender in {"ours": ours, "plain": SHAPES[shape][1]}.items():
+    for side in sides:
+        contender = ours if side == "ours" else SHAPES[shape][1]
+        busy = psutil.cpu_percent(interval=1) / 100
         with _sampled() as sampler:
             taken = alone(contender, work)
         cores = sampler.cores(RANKS[side], sum(taken.seconds))
-        round_[side] = {"cores": cores, "rank_cores": cores[RANKS[side]]} | asdict(taken)
+        round_[side] = {"cores": cores, "rank_cores": cores[RANKS[side]]} | asdict(replace(taken, busy_before=busy))
         console.log(f"{shape}, {side}: {taken.rate():.0f} tokens/s, {round_[side]['cores']}")
     return round_
 
@@ -153,7 +156,7 @@ def _rank_seconds(side: Mapping[str, Any]) -> float:
 
 def _setting(shape: str, steps: int) -> Setting:
     ranks = SHAPES[shape][0]
-    return replace(SETTINGS[0], steps=steps, questions_per_step=2, workers=ranks, threads=ranks if ranks == 1 else 2)
+    return replace(SETTINGS[0], steps=steps, questions_per_step=2, workers=ranks, threads=ranks)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -163,9 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds: dict[str, list[dict[str, Any]]] = {shape: [] for shape in asked.shapes}
     with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder, "cache")):
         works = {s: prepare(_setting(s, asked.steps), model, logs, Path(folder, s)) for s in asked.shapes}
-        for _ in range(asked.rounds):
+        for number in range(asked.rounds):
+            sides = list(RANKS)[:: -1 if number % 2 else 1]
             for shape, work in works.items():
-                rounds[shape].append(measure(shape, work, console))
+                rounds[shape].append(measure(shape, work, sides, console))
     result: dict[str, Any] = {
         "benchmark": "ray_overhead",
         "date": datetime.date.today().isoformat(),

@@ -23,12 +23,10 @@ _REGISTERED = "checkpoint_manager_snapshot.json"
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # as `connected` does for a local Ray
-        # Not another process's cluster, whose address Ray would find.
-        ray.init("local", num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
-        yield
-        ray.shutdown()
+    # Not another process's cluster, whose address Ray would find.
+    ray.init("local", num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 def kill_one(kind: str) -> None:

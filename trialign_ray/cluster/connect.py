@@ -49,7 +49,7 @@ def _unwatched() -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[_PREEMPTION_WATCHER]
+        os.environ.pop(_PREEMPTION_WATCHER, None)
 
 
 def _init(address: str | None) -> str | None:

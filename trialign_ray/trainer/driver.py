@@ -68,7 +68,7 @@ def _inputs(
 def _trainer(spec: TrainSpec, folder: RunFolder, inputs: LoopInputs) -> TorchTrainer:
     learner, storage = spec.learner, folder.root
     return TorchTrainer(
-        # Not as train_loop_config: Ray Train's controller would read that, and import torch and the models for it.
+        # Not as train_loop_config: Ray Train's controller would read that, and import the model libraries for it.
         partial(train_loop, inputs),
         torch_config=TorchConfig(backend="nccl" if learner.gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(

@@ -26,7 +26,7 @@ from tests.world import make_world
 from trialign_api import paths
 from trialign_api.app import create_app
 from trialign_api.backend import RayStatus
-from trialign_api.deps import query_of
+from trialign_api.deps import only_known_query, query_of
 from trialign_api.kinds import KINDS
 from trialign_api.openapi import COMMITTED, build, dump
 from trialign_ray.config.kinds import JOB_KINDS
@@ -67,15 +67,22 @@ def test_the_service_runs_every_kind_of_the_library_by_its_entrypoint() -> None:
 
 def test_a_route_takes_the_query_that_the_document_has_for_it(tmp_path: Path) -> None:
     app = create_app(settings_for(tmp_path), backend=FakeBackend(), reconcile=False)
-    routes = [route for router in app.routes for route in getattr(router, "original_router", app).routes]
-    served = {
-        (method, one.path_format): one for one in routes if isinstance(one, APIRoute) for method in one.methods or ()
-    }
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    served = {(method, one.path_format): one for one in routes for method in one.methods or ()}
     for path, operations in json.loads(COMMITTED.read_text())["paths"].items():
         for method, operation in operations.items():
             given = [one for one in operation.get("parameters", ()) if one["in"] == "query"]
             told = {one["name"]: one["schema"].get("type") == "array" for one in given}
             assert query_of(served[method.upper(), path].dependant) == told, (method, path)
+
+
+def test_every_route_refuses_a_query_that_it_does_not_know(tmp_path: Path) -> None:
+    app = create_app(settings_for(tmp_path), backend=FakeBackend(), reconcile=False)
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    assert len(routes) >= len(json.loads(COMMITTED.read_text())["paths"])
+    for route in routes:
+        assert only_known_query in [one.call for one in route.dependant.dependencies], route.path
+        assert route.unique_id == route.name
 
 
 def test_no_import_path_is_offered() -> None:
