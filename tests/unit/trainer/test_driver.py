@@ -25,7 +25,7 @@ print(*sorted({"ray.train", "transformers", "peft", "deepspeed", "trialign_ray"}
 def test_the_controller_loads_nothing_of_this_package_and_no_model_library(tmp_path: Path) -> None:
     """It is one of the processes that a start waits for, and they are imported one after the other."""
     trainer = _trainer_of(tmp_path)
-    given = cloudpickle.dumps((trainer.train_run_context, trainer._create_default_callbacks()))
+    given = cloudpickle.dumps((trainer.train_run_context, trainer._create_default_callbacks()))  # type: ignore[no-untyped-call]
     done = subprocess.run([sys.executable, "-c", _PROGRAM], input=given, capture_output=True, check=True, timeout=120)
     assert done.stdout.decode().split() == ["ray.train"]
 
