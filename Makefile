@@ -1,5 +1,5 @@
 # make demo     the whole loop on a real model, from nothing: at most 15 minutes on two cores
-# make test     lint, types, and all tests but the long ones: a quarter of an hour on two cores, twice that on slow ones
+# make test     lint, types, and all tests but the long ones: 12 minutes on two cores, 30 on slow ones
 # make test-long  the long ones: runs that lose nodes, the head or the command, an object store, other harnesses
 # make bench    learner speed against padded batches, TRL and the bare loop: an hour or two on an idle machine
 # make install  the environment alone, in .venv

@@ -58,12 +58,17 @@ def measure(
 def _round(work: Work, chosen: dict[str, tuple[str, Contender]], console: Console, run: Runner) -> dict[str, Measure]:
     taken = {}
     for name, (_, contender) in chosen.items():
-        busy = psutil.cpu_percent(interval=1) / 100
-        if busy > BUSY:
-            console.log(f"  others use {busy:.0%} of this machine: what is measured now compares nothing", style="red")
-        taken[name] = replace(run(contender, work), busy_before=busy)
+        taken[name] = undisturbed(contender, work, console, run)
         console.log(f"  {name}: {taken[name].rate():.0f} tokens/s")
     return taken
+
+
+def undisturbed(contender: Contender, work: Work, console: Console, run: Runner = alone) -> Measure:
+    """What `contender` takes, and how busy the machine was just before; a machine that others use is complained of."""
+    busy = psutil.cpu_percent(interval=1) / 100
+    if busy > BUSY:
+        console.log(f"  others use {busy:.0%} of this machine: what is measured now compares nothing", style="red")
+    return replace(run(contender, work), busy_before=busy)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,24 +12,23 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from rich.console import Console
 
-from tests.benchmarks.contenders import Contender, alone, bare, bare_pair, ours
-from tests.benchmarks.learner_speed import RESULTS, ROOT
+from tests.benchmarks.contenders import Contender, bare, bare_pair, ours
+from tests.benchmarks.learner_speed import RESULTS, ROOT, undisturbed
 from tests.benchmarks.measure import spread
 from tests.benchmarks.result import machine, write
 from tests.benchmarks.settings import SETTINGS, Setting, Work, own_cache, prepare
@@ -66,7 +65,7 @@ class Look:
 
 
 class CpuSampler(threading.Thread):
-    """Processor seconds of this process's descendants, by kind, every two seconds."""
+    """Looks every two seconds, while its block runs, at what the descendants of this process have used."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -77,7 +76,11 @@ class CpuSampler(threading.Thread):
         while not self._over.wait(LOOK_SECONDS):
             self.looks.append(Look(time.perf_counter(), _processes()))
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self.join()
 
@@ -90,11 +93,11 @@ class CpuSampler(threading.Thread):
         return {kind: used[kind] / (end.at - start.at) for kind in used}
 
 
-def _used(before: Look, after: Look) -> Counter[str]:
-    """Processor seconds of each kind between two looks."""
-    used: Counter[str] = Counter()
+def _used(before: Look, after: Look) -> dict[str, float]:
+    """Processor seconds of each kind between two looks; 0 for a kind that is not there."""
+    used: dict[str, float] = defaultdict(float)
     for pid, (kind, seconds) in after.processes.items():
-        used[kind] += seconds - before.processes.get(pid, (kind, 0.0))[1]  # type: ignore[assignment]
+        used[kind] += seconds - before.processes.get(pid, (kind, 0.0))[1]
     return used
 
 
@@ -114,27 +117,15 @@ def _kind(process: psutil.Process) -> str:
     return KINDS.get(process.name()[:15], "Ray")
 
 
-@contextmanager
-def _sampled() -> Iterator[CpuSampler]:
-    sampler = CpuSampler()
-    sampler.start()
-    try:
-        yield sampler
-    finally:
-        sampler.stop()
-
-
 def measure(shape: str, work: Work, sides: Sequence[str], console: Console) -> dict[str, Any]:
     """One round of a shape: both sides one after the other, in this order."""
     round_: dict[str, Any] = {}
     for side in sides:
-        contender = ours if side == "ours" else SHAPES[shape][1]
-        busy = psutil.cpu_percent(interval=1) / 100
-        with _sampled() as sampler:
-            taken = alone(contender, work)
+        with CpuSampler() as sampler:
+            taken = undisturbed(ours if side == "ours" else SHAPES[shape][1], work, console)
         cores = sampler.cores(RANKS[side], sum(taken.seconds))
-        round_[side] = {"cores": cores, "rank_cores": cores[RANKS[side]]} | asdict(replace(taken, busy_before=busy))
-        console.log(f"{shape}, {side}: {taken.rate():.0f} tokens/s, {round_[side]['cores']}")
+        round_[side] = {"cores": cores, "rank_cores": cores[RANKS[side]]} | asdict(taken)
+        console.log(f"{shape}, {side}: {taken.rate():.0f} tokens/s, {cores}")
     return round_
 
 
@@ -174,7 +165,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "benchmark": "ray_overhead",
         "date": datetime.date.today().isoformat(),
         "unit": "seconds of a step and processor seconds of its ranks, ours over plain; cores kept busy by each kind",
-        "cores": os.cpu_count(),
         "machine": machine(),
         "versions": versions(),
         "model_hash": model_hash(model),

@@ -66,12 +66,6 @@ def _table(chunk: Chunk) -> pa.Table | None:
         return None
 
 
-def _is_object_a_line(held: bytes, lines: int) -> bool:
-    """Whether a row's number is its line's."""
-    ends = held.count(b"}\n{")
-    return ends == lines - 1 or ends + held.count(b"}\r\n{") == lines - 1
-
-
 def _parsed(chunk: Chunk) -> pa.Table | None:
     held = chunk.held
     if isinstance(held, bytes):
@@ -88,6 +82,12 @@ def _parsed(chunk: Chunk) -> pa.Table | None:
         columns = [held[f.name] if f.name in held.column_names else pa.nulls(held.num_rows, f.type) for f in _NULLABLE]
         return pa.table(columns, names=SCHEMA.names).cast(_NULLABLE)
     return None
+
+
+def _is_object_a_line(held: bytes, lines: int) -> bool:
+    """Whether a row's number is its line's."""
+    ends = held.count(b"}\n{")
+    return ends == lines - 1 or ends + held.count(b"}\r\n{") == lines - 1
 
 
 def _optional(kind: pa.DataType) -> pa.DataType:

@@ -8,7 +8,7 @@ from trialign_api.deps import only_known_query
 
 
 def router_of(tag: str, prefix: str = "") -> APIRouter:
-    """A router whose routes an application takes as they are, so its own defaults and overrides do not reach them.
+    """A router whose routes an application takes as they are: the application's defaults and overrides stay outside.
 
     `include_router` would analyse every signature and response model anew, with the first request of each application.
     """
