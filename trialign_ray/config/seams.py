@@ -15,7 +15,8 @@ from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, JsonValue
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, JsonValue
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from trialign_ray.config.base import Strict
@@ -70,6 +71,15 @@ class OneOf:
         if self.default is None:
             return schema
         return core_schema.no_info_before_validator_function(self._with_default, schema)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The union, in which every choice but the default has to be named, whatever its specification leaves out."""
+        union = handler(schema)
+        for value, reference in union["discriminator"]["mapping"].items():
+            if value != self.default:
+                required = handler.resolve_ref_schema({"$ref": reference}).setdefault("required", [])
+                required += {self.key} - set(required)
+        return union
 
     def _with_default(self, value: Any) -> Any:
         return {self.key: self.default} | value if isinstance(value, dict) else value

@@ -81,6 +81,14 @@ def test_the_json_schema_names_every_choice_and_its_fields() -> None:
     assert set(schema["$defs"]["CounterSpec"]["properties"]) == {"name", "red", "blue"}
 
 
+@pytest.mark.parametrize(("choice", "named"), [(CHOICE, {"counter", "import_path"}), (DEFAULT, {"import_path"})])
+def test_the_json_schema_asks_for_a_name_where_the_choice_does(choice: TypeAdapter[Strict], named: set[str]) -> None:
+    schema = choice.json_schema()
+    of = {name: schema["$defs"][ref.split("/")[-1]] for name, ref in schema["discriminator"]["mapping"].items()}
+    assert {name for name, one in of.items() if "name" in one.get("required", ())} == named
+    assert all(len(one.get("required", ())) == len(set(one.get("required", ()))) for one in of.values())
+
+
 def test_an_implementation_is_called_with_the_other_fields_of_its_specification() -> None:
     assert build(COUNTERS, CounterSpec(red=3)) == collections.Counter(red=3, blue=2)
     assert build(COUNTERS, ImportedSpec(import_path="collections:Counter", options={"red": 4})) == {"red": 4}
