@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trialign_ray.config.game import Question, QuestionSet, lettered
+from trialign_ray.config.game import Question, QuestionSet, Split, lettered
 from trialign_ray.errors import DataError
 from trialign_ray.rewards.text import normalise
 
@@ -94,6 +94,25 @@ def apart_from(made: QuestionSet, trained: QuestionSet) -> QuestionSet:
             f"question set '{made.name}': every held-out question is about a subject of the {len(known)} that "
             f"'{trained.name}' trains on. Make a set of other subjects, or name another file."
         )
+    return made.model_copy(update={"questions": kept})
+
+
+def with_rest_held_out(made: QuestionSet) -> QuestionSet:
+    """`made` with its splits exchanged: for a second set of held-out questions that shares no subject with the first.
+
+    Nothing may be trained on the first set's questions then; combine it with `apart_from` what is trained on.
+    """
+    other: dict[Split, Split] = {"train": "heldout", "heldout": "train"}
+    exchanged = tuple(each.model_copy(update={"split": other[each.split]}) for each in made.questions)
+    return made.model_copy(update={"questions": exchanged})
+
+
+def without(made: QuestionSet, known: QuestionSet) -> QuestionSet:
+    """`made` without the held-out questions of `known`, by id. Raises DataError where no held-out question is left."""
+    ids = {question.question_id for question in known.split("heldout")}
+    kept = tuple(each for each in made.questions if each.split == "train" or each.question_id not in ids)
+    if all(each.split == "train" for each in kept):
+        raise DataError(f"question set '{made.name}': '{known.name}' holds out all that it would. Name another file.")
     return made.model_copy(update={"questions": kept})
 
 

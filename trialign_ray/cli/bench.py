@@ -32,10 +32,16 @@ def make_command(
     apart_from: Annotated[
         str | None, Option(metavar="FILE", help="Hold out nothing about a subject that FILE's training questions ask.")
     ] = None,
+    rest: Annotated[
+        bool, Option("--rest", help="Exchange the splits: hold out what the set trains on otherwise, a second set.")
+    ] = False,
+    without: Annotated[
+        str | None, Option(metavar="FILE", help="Hold out none of the questions that FILE holds out.")
+    ] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Make a question set and write it as one file, for `--questions`."""
-    from trialign_ray.bench.fact import apart_from as apart
+    from trialign_ray.bench import fact
     from trialign_ray.bench.sets import make
     from trialign_ray.config.base import load_yaml
     from trialign_ray.config.game import QuestionSet
@@ -45,9 +51,9 @@ def make_command(
     target = locate(output)
     if target.exists() and not overwrite:
         raise SpecError(f"{output}: exists already. Name another file, or give --overwrite.")
-    made = make(name)
-    if apart_from is not None:
-        made = apart(made, load_yaml(QuestionSet, apart_from))
+    made = fact.with_rest_held_out(make(name)) if rest else make(name)
+    for leave_out, path in ((fact.apart_from, apart_from), (fact.without, without)):
+        made = made if path is None else leave_out(made, load_yaml(QuestionSet, path))
     with writing(target.uri), atomic_file(target) as file:
         file.write((made.model_dump_json(indent=1, exclude_defaults=True) + "\n").encode())
     train, heldout = len(made.split("train")), len(made.split("heldout"))

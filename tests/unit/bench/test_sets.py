@@ -9,9 +9,19 @@ from pathlib import Path
 import pytest
 
 from trialign_ray.bench import elements, geography, puzzles, sets, written
-from trialign_ray.bench.fact import Fact, apart_from, fact, is_held_out, names_its_answer, options_with, split
+from trialign_ray.bench.fact import (
+    Fact,
+    apart_from,
+    fact,
+    is_held_out,
+    names_its_answer,
+    options_with,
+    split,
+    with_rest_held_out,
+    without,
+)
 from trialign_ray.config.base import load_yaml
-from trialign_ray.config.game import GroupSet, QuestionSet
+from trialign_ray.config.game import GroupSet, Question, QuestionSet
 from trialign_ray.envs.prompts import refuse_equal_prompts
 from trialign_ray.errors import DataError, MissingExtraError, SpecError
 from trialign_ray.rewards.verifiers import AnswerReader
@@ -55,19 +65,35 @@ def test_no_subject_is_in_both_splits():
     assert len(parts) > 600
 
 
+def subject(question: Question) -> str:
+    return question.question_id.rpartition("-")[2]
+
+
 def test_what_another_set_trains_on_is_not_held_out():
     made, demo = sets.make("names"), load_yaml(QuestionSet, ROOT / "demo" / "questions.json")
     apart = apart_from(made, demo)
-    known = {question.question_id.rpartition("-")[2] for question in demo.split("train")}
+    known = {subject(question) for question in demo.split("train")}
     held_out = {question.question_id: question for question in made.split("heldout")}
     assert apart.split("train") == made.split("train")
     assert [question.question_id for question in apart.split("heldout")] == [
-        name for name in held_out if name.rpartition("-")[2] not in known
+        name for name, question in held_out.items() if subject(question) not in known
     ]
     assert 150 <= len(apart.split("heldout")) < len(held_out)
     everything = [question.model_copy(update={"split": "train"}) for question in made.questions]
     with pytest.raises(DataError, match="every held-out question is about a subject"):
         apart_from(made, made.model_copy(update={"questions": tuple(everything)}))
+
+
+def test_a_second_set_shares_no_subject_with_the_first_and_none_of_what_is_known():
+    made, demo = sets.make("names"), load_yaml(QuestionSet, ROOT / "demo" / "questions.json")
+    second = without(apart_from(with_rest_held_out(made), demo), demo)
+    asked_before = {subject(question) for question in (*made.split("heldout"), *demo.split("train"))}
+    assert asked_before.isdisjoint(subject(question) for question in second.split("heldout"))
+    known = {question.question_id for question in demo.questions}
+    assert known.isdisjoint(question.question_id for question in second.split("heldout"))
+    assert len(second.split("heldout")) > 500
+    with pytest.raises(DataError, match="holds out all that it would"):
+        without(second, second)
 
 
 def test_a_country_is_one_subject_with_its_cities():
