@@ -1,5 +1,5 @@
-"""What `trialign plan` tells against what a step takes: three small models of random weights, one rank, float32, under
-an adapter and with all weights trained.
+"""What `trialign plan` tells against what a step takes: three small models of random weights under an adapter and with
+all weights trained; DeepSpeed's engine as a run has it, one rank, float32.
 
 python -m tests.benchmarks.plan_memory
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -25,9 +26,10 @@ from trialign_ray.config.attention import MatmulSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec, Trained
 from trialign_ray.entrypoints.plan import standing
 from trialign_ray.entrypoints.versions import versions
+from trialign_ray.trainer.engine import initialize
 from trialign_ray.trainer.memory import footprint
 from trialign_ray.trainer.packing import Tree
-from trialign_ray.trainer.plain_engine import PlainEngine
+from trialign_ray.trainer.plain_engine import one_process
 from trialign_ray.trainer.policy import adapt, unfreeze
 
 MODELS: dict[str, PreTrainedConfig] = {
@@ -47,13 +49,16 @@ ROWS, WIDTH = 4, 212
 def measure(config: PreTrainedConfig, what: Trained) -> dict[str, float]:
     """Bytes told, and taken at the highest of two steps; in a process of its own."""
     torch.set_num_threads(1)
+    os.environ["LOCAL_RANK"] = "0"  # DeepSpeed asks its launcher's variable
     model = cast("Any", AutoModelForCausalLM).from_config(config, dtype=torch.float32)
     policy = unfreeze(model, LEARNER) if what == "full" else adapt(model, what, LEARNER, seed=0)
-    engine = PlainEngine(policy, OptimizerSpec(), 2, 1)
-    forget_peak()
-    for _ in range(2):
-        engine.backward(engine(TREES).sum())
-        engine.step()
+    with one_process(torch.device("cpu")):
+        engine: Any = initialize(policy, OptimizerSpec(), LEARNER, 2, 1)
+        forget_peak()
+        for _ in range(2):
+            with engine.coalesce_grad_reduction():
+                engine.backward(engine(TREES).sum())
+            engine.step()
     taken, told = peak(), footprint(config, what, LEARNER)
     parts = standing(told, LEARNER) | {"activations": told.activations(ROWS, WIDTH)}
     return {"taken": taken, "told": sum(parts.values()), "told_over_taken": sum(parts.values()) / taken, **parts}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trialign_ray.config.game import Question, QuestionSet, Split, lettered
+from trialign_ray.config.game import Question, QuestionSet, Split, lettered, subject_of
 from trialign_ray.errors import DataError
 from trialign_ray.rewards.text import normalise
 
@@ -84,11 +84,11 @@ def split(facts: Iterable[Fact]) -> list[Question]:
 def apart_from(made: QuestionSet, trained: QuestionSet) -> QuestionSet:
     """`made` without held-out questions about what a training question of `trained` is about.
 
-    A subject is what a question's id ends with behind its last '-', as `fact` names it. Raises DataError where no
-    held-out question is left.
+    Subjects are told by `subject_of`. Raises DataError where no held-out question is left.
     """
-    known = {_subject(question) for question in trained.split("train")}
-    kept = tuple(each for each in made.questions if each.split == "train" or _subject(each) not in known)
+    known = {subject_of(question.question_id) for question in trained.split("train")}
+    asked = made.questions
+    kept = tuple(each for each in asked if each.split == "train" or subject_of(each.question_id) not in known)
     if all(each.split == "train" for each in kept):
         raise DataError(
             f"question set '{made.name}': every held-out question is about a subject of the {len(known)} that "
@@ -114,10 +114,6 @@ def without(made: QuestionSet, known: QuestionSet) -> QuestionSet:
     if all(each.split == "train" for each in kept):
         raise DataError(f"question set '{made.name}': '{known.name}' holds out all that it would. Name another file.")
     return made.model_copy(update={"questions": kept})
-
-
-def _subject(question: Question) -> str:
-    return question.question_id.rpartition("-")[2]
 
 
 def is_held_out(subject: str) -> bool:

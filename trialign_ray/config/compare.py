@@ -171,6 +171,9 @@ class HeldOutSpec(Strict):
     """Engine that writes the free answers."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples of questions and seeds behind each interval."""
+    cluster: Literal["question", "subject"] = "question"
+    """What resamples draw: questions, or subjects with all their questions. A subject is what a question's id ends with
+    behind its last '-'."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of drawn options, questions and resamples."""
 

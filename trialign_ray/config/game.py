@@ -64,6 +64,11 @@ class Question(Strict):
         return self
 
 
+def subject_of(question_id: str) -> str:
+    """Whom or what a question is about: what its id ends with behind its last '-', 'fra' of 'capital-fra'."""
+    return question_id.rpartition("-")[2]
+
+
 def lettered(options: Sequence[str]) -> list[str]:
     """One line for each option of a choice: 'A. Nile'."""
     return [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]

@@ -138,7 +138,7 @@ def _with_key(spec: CompareSpec, cell: Cell) -> Cell:
         "training": training,
         "reference": None if training else [cell.arm, *weights],
         "model": _given(cell.train, include={"chat_template_kwargs", "learner"}),
-        "evaluation": _given(evaluation, exclude={"questions", "groups", "text", "bootstrap"}),
+        "evaluation": _given(evaluation, exclude={"questions", "groups", "text", "bootstrap", "cluster"}),
         "game": _game(evaluation.questions, regime.groups or evaluation.groups),
         "text": None if evaluation.text is None else _content(evaluation.text),
         "validation": spec.validation.figure if cell.validation else None,

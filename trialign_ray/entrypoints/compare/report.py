@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,7 +26,7 @@ from trialign_ray.entrypoints.compare.cells import reference_cell, trained_cell
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.errors import DataError
-from trialign_ray.evaluation.comparison.measured import MeasuredArm, by_topic, measured, unseen, vote_gain
+from trialign_ray.evaluation.comparison.measured import MeasuredArm, by_subject, by_topic, measured, unseen, vote_gain
 from trialign_ray.evaluation.comparison.model import ArmRow, ByFigure, Comparison, ContrastRow, RegimeRows
 from trialign_ray.evaluation.comparison.served_to_all import neutral_to_all, vote
 from trialign_ray.evaluation.figures import Figure, MaybeFigure
@@ -62,6 +62,7 @@ def comparison(spec: CompareSpec, folder: CompareFolder, failed: Mapping[str, st
     return Comparison(
         name=spec.name,
         questions=first.measured.questions,
+        subjects=_subjects(book, first.measured),
         groups=len(next(iter(first.measured.answers.values())).groups),
         regimes=regimes,
         contrasts=_contrasts(book),
@@ -71,6 +72,12 @@ def comparison(spec: CompareSpec, folder: CompareFolder, failed: Mapping[str, st
     )
 
 
+def _subjects(book: _Book, arm: MeasuredArm) -> dict[str, int]:
+    """Reading -> number of subjects, where those are what is drawn."""
+    drawn = {reading: book.draws(arm, reading).cluster_q for reading in arm.answers}
+    return {reading: 1 + max(cluster_q) for reading, cluster_q in drawn.items() if cluster_q is not None}
+
+
 class _Book:
     """Looks finished cells up, and reads each once."""
 
@@ -78,6 +85,12 @@ class _Book:
         self.spec, self.rates, self._folder = spec, rates, folder
         self.bootstrap = Bootstrap(spec.evaluation.bootstrap, spec.evaluation.seed)
         self.read: dict[str, Finished] = {}
+
+    def draws(self, arm: MeasuredArm, figure: str) -> Bootstrap:
+        """The bootstrap behind a figure: of the questions of its reading, or of their subjects."""
+        if self.spec.evaluation.cluster == "question":
+            return self.bootstrap
+        return replace(self.bootstrap, cluster_q=by_subject(arm.answers[figure.partition(".")[0]].questions))
 
     def reference(self, arm: str, regime: str) -> Finished | None:
         """What a reference arm came to; None where it has not been asked."""
@@ -145,7 +158,7 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
     cells = list(found.values())
     logprobs = [cell.result.text_logprob for cell in cells if cell.result.text_logprob is not None]
     scored = [cell.result.scored_tokens for cell in cells if cell.result.scored_tokens is not None]
-    figures = _figures([cell.measured for cell in cells], book.bootstrap)
+    figures = _figures(book, [cell.measured for cell in cells])
     return ArmRow(
         arm=arm,
         trained=trained,
@@ -153,7 +166,7 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
         missing=len(book.seeds(arm, regime)) - len(found) if trained else 0,
         learning_rate=cells[0].result.learning_rate,
         figures=figures | {"free.vote_gain": _vote_gain(book, regime, cells)},
-        unseen=_figures([measured(unseen(cell.table, changes)) for cell in cells], book.bootstrap) if left_out else {},
+        unseen=_figures(book, [measured(unseen(cell.table, changes)) for cell in cells]) if left_out else {},
         by_seed=_by_seed(found) if len(found) > 1 else {},
         by_topic=by_topic([cell.table for cell in cells]),
         scored_tokens=float(np.mean(scored)) if scored else None,
@@ -165,14 +178,14 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
     )
 
 
-def _figures(cells: Sequence[MeasuredArm], bootstrap: Bootstrap) -> ByFigure:
+def _figures(book: _Book, cells: Sequence[MeasuredArm]) -> ByFigure:
     """Every figure's mean over the seeds; a minimum over groups is a value without an interval."""
     found: ByFigure = {}
     for name in FIGURES:
         by_seed = [cell.statistics[name] for cell in cells if name in cell.statistics]
         if len(by_seed) == len(cells):
             questions = cells[0].questions[name.partition(".")[0]]
-            figure = mean_over_seeds(by_seed, bootstrap, questions)
+            figure = mean_over_seeds(by_seed, book.draws(cells[0], name), questions)
             found[name] = _alone(figure) if name in NO_INTERVAL else figure
     return found
 
@@ -197,10 +210,11 @@ def _vote_gain(book: _Book, regime: str, cells: Sequence[Finished]) -> MaybeFigu
     base, best = book.reference(BASE, regime), book.reference(VOTE, regime)
     if base is None or best is None or any("free" not in cell.measured.answers for cell in (base, *cells)):
         return None
-    if not vote_gains(base.measured.answers["free"], book.bootstrap):
+    draws = book.draws(base.measured, "free.vote_gain")
+    if not vote_gains(base.measured.answers["free"], draws):
         return None
     gains: list[Statistic] = [vote_gain(cell.measured, base.measured, best.measured) for cell in cells]
-    return mean_over_seeds(gains, book.bootstrap, base.measured.questions["free"])
+    return mean_over_seeds(gains, draws, base.measured.questions["free"])
 
 
 def _contrasts(book: _Book) -> tuple[ContrastRow, ...]:
@@ -237,7 +251,7 @@ def _difference(
         return None
     questions = plus[0].questions[contrast.figure.partition(".")[0]]
     plus_of, minus_of = ([cell.statistics[contrast.figure] for cell in side] for side in (plus, minus))
-    return difference_over_seeds(plus_of, minus_of, book.bootstrap, questions)
+    return difference_over_seeds(plus_of, minus_of, book.draws(plus[0], contrast.figure), questions)
 
 
 def _run(book: _Book) -> dict[str, JsonValue]:

@@ -15,7 +15,8 @@ def to_markdown(found: Comparison) -> str:
 
 
 def _parts(found: Comparison) -> Iterator[str]:
-    asked = ", ".join(f"{count} questions {reading}" for reading, count in found.questions.items())
+    about = {reading: f" about {count} subjects" for reading, count in found.subjects.items()}
+    asked = ", ".join(f"{count} questions {name}{about.get(name, '')}" for name, count in found.questions.items())
     yield f"## Comparison: {cell(found.name)}\n\n{asked}, {found.groups} groups. Means over seeds, 95 % intervals.\n"
     if found.contrasts:
         yield _titled(contrast_table(found))

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trialign_ray.config.compare import LogChanges
-from trialign_ray.config.game import NEUTRAL
-from trialign_ray.evaluation.answers import Answers, read_answers
+from trialign_ray.config.game import NEUTRAL, subject_of
+from trialign_ray.evaluation.answers import Answers, AskedQuestion, read_answers
 from trialign_ray.evaluation.naming import naming_statistics
 from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio
 from trialign_ray.evaluation.style import preference_statistics
@@ -36,6 +36,12 @@ class MeasuredArm:
     def questions(self) -> dict[str, int]:
         """Reading -> number of questions."""
         return {reading: len(answers.questions) for reading, answers in self.answers.items()}
+
+
+def by_subject(asked: Sequence[AskedQuestion]) -> tuple[int, ...]:
+    """Index of each question's subject, for a bootstrap that draws subjects."""
+    index: dict[str, int] = {}
+    return tuple(index.setdefault(subject_of(each.question_id), len(index)) for each in asked)
 
 
 def measured(table: pa.Table) -> MeasuredArm:

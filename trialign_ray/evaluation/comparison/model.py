@@ -78,6 +78,8 @@ class Comparison(Strict):
     name: str
     questions: dict[str, int]
     """Reading -> questions that every arm was asked."""
+    subjects: dict[str, int] = {}
+    """Reading -> what those questions are about, where subjects are drawn and not questions."""
     groups: int
     regimes: tuple[RegimeRows, ...]
     contrasts: tuple[ContrastRow, ...]

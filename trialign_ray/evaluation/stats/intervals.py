@@ -124,12 +124,15 @@ def _mixed(figure: Figure, unseen_share: float, least: float) -> Figure:
 class Bootstrap:
     """Percentile bootstrap that draws whole questions with replacement (Davison & Hinkley 1997, section 3.8).
 
-    A question is the cluster: answers of all groups and samples to it are drawn together. The percentiles are right
-    for means and ratios of means, not for a minimum or a range of groups.
+    A question is the cluster: answers of all groups and samples to it are drawn together; with `cluster_q` whole
+    clusters of questions are drawn. The percentiles are right for means and ratios of means, not for a minimum or a
+    range of groups.
     """
 
     resamples: int = 2000
     seed: int = 0
+    cluster_q: tuple[int, ...] | None = None
+    """Index of each question's cluster where questions are not drawn one by one, counted from 0."""
 
     def estimate(
         self, statistics: Mapping[Key, Statistic], questions: int, signed: Container[str] = ()
@@ -154,11 +157,13 @@ class Bootstrap:
         """How often each resample holds each question, in blocks [r, q]; the same blocks at every call."""
         rng = np.random.default_rng(self.seed)
         block = max(1, min(self.resamples, _BLOCK // questions))
+        clusters = questions if self.cluster_q is None else 1 + max(self.cluster_q)
         for start in range(0, self.resamples, block):
             rows = min(block, self.resamples - start)
-            drawn_rq = rng.integers(questions, size=(rows, questions)) + questions * np.arange(rows)[:, None]
-            counts = np.bincount(drawn_rq.ravel(), minlength=rows * questions)
-            yield counts.reshape(rows, questions).astype(np.float64)
+            drawn_rc = rng.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
+            counts = np.bincount(drawn_rc.ravel(), minlength=rows * clusters)
+            count_rc = counts.reshape(rows, clusters).astype(np.float64)
+            yield count_rc if self.cluster_q is None else count_rc[:, self.cluster_q]
 
 
 def _figure(value: float, drawn_r: Floats) -> Figure | None:

@@ -59,7 +59,7 @@ def test_a_cell_depends_on_its_work_and_not_on_names_or_places(world: World, tmp
     before = keys(world, tmp_path)
     assert keys(world, tmp_path / "elsewhere", name="other") == before
     evaluation = compare_spec(world, tmp_path).evaluation.model_dump(exclude_unset=True)
-    assert keys(world, tmp_path, evaluation=evaluation | {"bootstrap": 500}) == before
+    assert keys(world, tmp_path, evaluation=evaluation | {"bootstrap": 500, "cluster": "subject"}) == before
     for changes in (
         {"seeds": [1]},
         {"regimes": {"all": {"predicted": PREDICTED, "logs": {"labels_kept": 0.5}}}},

@@ -16,7 +16,9 @@ from trialign_ray.entrypoints.compare.cells import reference_cells, trained_cell
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 from trialign_ray.entrypoints.compare.report import comparison
 from trialign_ray.errors import DataError
+from trialign_ray.evaluation.comparison.markdown import to_markdown
 from trialign_ray.evaluation.comparison.model import ArmRow, Comparison
+from trialign_ray.evaluation.comparison.page import to_html
 
 WRONG, MIXED, RIGHT = ["b", "b", "b"], ["a", "b", "a"], ["a", "a", "a"]
 
@@ -95,6 +97,18 @@ def test_a_contrast_pairs_the_seeds_that_both_have_finished(spec: CompareSpec):
     assert left_out.difference is not None
     assert left_out.difference.value == pytest.approx((1 + 0.75 + 0.5) / 3 - 0.25)
     assert all(row.p is not None and row.p_holm is not None and row.p_holm >= row.p for row in (main, base, left_out))
+
+
+def test_subjects_are_drawn_in_place_of_questions_where_the_file_says_so(spec: CompareSpec):
+    """Ids without a '-' are subjects of their own, so the figures are the same and the report says what was drawn."""
+    by_question = reported(spec)
+    evaluation = spec.evaluation.model_copy(update={"cluster": "subject"})
+    by_subject = reported(spec.model_copy(update={"evaluation": evaluation}))
+    assert by_subject.contrasts == by_question.contrasts
+    assert (by_question.subjects, by_subject.subjects) == ({}, {"closed": 2, "free": 2})
+    assert "2 questions closed about 2 subjects" in to_markdown(by_subject)
+    assert "2 questions about 2 subjects in the closed reading" in to_html(by_subject)
+    assert "subjects" not in to_markdown(by_question)
 
 
 def test_an_arm_without_free_answers_has_closed_figures_alone(spec: CompareSpec):

@@ -11,7 +11,8 @@ import pytest
 
 from trialign_ray.config.compare import LogChanges
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.evaluation.comparison.measured import MeasuredArm, measured, unseen, vote_gain
+from trialign_ray.evaluation.answers import AskedQuestion
+from trialign_ray.evaluation.comparison.measured import MeasuredArm, by_subject, measured, unseen, vote_gain
 from trialign_ray.evaluation.rows import COLUMNS
 
 GROUPS = ("neutral", "farmer", "nurse")
@@ -39,6 +40,13 @@ def table(free: Asked, closed: Asked | None = None) -> pa.Table:
         for group, answer in zip(GROUPS, answers, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=FIELDS)
+
+
+def test_a_subject_is_what_an_id_ends_with():
+    asked = [
+        AskedQuestion(name, "?", "any", ("a",), True) for name in ("capital-fra", "capital-deu", "currency-fra", "moon")
+    ]
+    assert by_subject(asked) == (0, 1, 0, 2)
 
 
 def values(found: MeasuredArm, weights: tuple[float, ...] = (1, 1)) -> dict[str, float]:

@@ -78,3 +78,21 @@ def test_a_figure_outside_its_interval_is_refused():
 
 def test_sums_do_not_leave_noise():
     assert Figure.around(0.55 - 0.5, 0.0, 0.1).value == 0.05
+
+
+def test_questions_of_a_cluster_are_drawn_together_and_widen_the_interval():
+    cluster_q = tuple(q // 4 for q in range(40))
+    weights = np.concatenate(list(Bootstrap(50, cluster_q=cluster_q).weights(40)))
+    assert (weights.reshape(50, 10, 4) == weights.reshape(50, 10, 4)[:, :, :1]).all()
+    assert (weights.sum(axis=1) == 40).all()
+    alike = ratio(np.repeat(np.random.default_rng(0).random(10), 4), np.ones(40))
+    widths = []
+    for each in (Bootstrap(), Bootstrap(cluster_q=cluster_q)):
+        figure = known(each.estimate({("mean", None): alike}, 40)["mean", None])
+        widths.append(figure.high - figure.low)
+    assert widths[1] == pytest.approx(2 * widths[0], rel=0.15)  # four answers that are one: the root of four
+
+
+def test_clusters_of_one_question_are_the_questions():
+    for one, other in zip(Bootstrap(9).weights(7), Bootstrap(9, cluster_q=tuple(range(7))).weights(7), strict=True):
+        assert (one == other).all()
