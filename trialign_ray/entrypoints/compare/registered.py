@@ -35,7 +35,9 @@ def registration(spec: CompareSpec) -> dict[str, str]:
     """Field -> hash of what must not be chosen by its result. Of places a cell's key counts the content."""
     fields: dict[str, Any] = {
         "contrasts": [contrast.model_dump(mode="json") for contrast in spec.contrasts],
-        "evaluation": spec.evaluation.model_dump(mode="json", exclude={"questions", "groups", "text"}),
+        "evaluation": spec.evaluation.model_dump(mode="json", exclude={"questions", "groups", "text", "cluster"}),
+        # Apart, so that comparisons which were registered before the field was there go on.
+        "evaluation.cluster": spec.evaluation.cluster,
     }
     for name, arm in spec.algorithms.items():
         fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds"})
