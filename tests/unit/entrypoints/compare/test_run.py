@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,5 +72,12 @@ def test_a_grid_is_killed_fails_is_continued_and_reported(
     fewer = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"most": 1})})
     with pytest.raises(CheckpointError, match="'evaluation' was changed"):
         run.compare(fewer, report_only=True)
+    drawn = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"cluster": "subject"})})
+    with pytest.raises(CheckpointError, match=r"'evaluation\.cluster' was changed"):
+        run.compare(drawn, report_only=True)
+    registered = json.loads((folder / "registered.json").read_text())
+    del registered["evaluation.cluster"]  # as a version without that field left it
+    (folder / "registered.json").write_text(json.dumps(registered))
+    run.compare(spec, report_only=True)
     more = spec.model_copy(update={"algorithms": {**spec.algorithms, "again": other}, "seeds": (0, 1)})
     run.compare(more, report_only=True)
