@@ -1,10 +1,11 @@
-"""Memory and speed of a step against the budget of a pass: one rank, float32, one thread, the demo's logs and model.
+"""Memory and speed of a step against the budget of a pass: one rank, one thread, the demo's logs and model.
 
     python -m tests.benchmarks.pass_budget
-    python -m tests.benchmarks.pass_budget --cases 1:0 1:512
+    python -m tests.benchmarks.pass_budget --cases 1:0 1:512:bfloat16
 
-A case is QUESTIONS:TOKENS, a step's questions and its `tokens_per_pass`; 0 tokens for a whole step in one pass. Seconds
-are those of the CPU, so that what else runs on the machine counts little.
+A case is QUESTIONS:TOKENS or QUESTIONS:TOKENS:DTYPE, a step's questions and its `tokens_per_pass`; 0 tokens for a whole
+step in one pass. All cases are run in turn, as often as `--rounds` says. Seconds are those of the CPU, so that what else
+runs on the machine counts little.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from trialign_ray.trainer.memory import footprint
 from trialign_ray.trainer.passes import WHOLE, Budget
 from trialign_ray.trainer.plain_engine import PlainEngine, one_process
 
-CASES = ("1:0", "1:512", "1:256", "4:512")
+CASES = ("1:0", "1:512", "1:256", "4:512", "1:0:bfloat16", "1:512:bfloat16", "1:256:bfloat16", "4:512:bfloat16")
 STEPS = 1
 """Of each case: a step takes a minute."""
 
@@ -56,6 +57,7 @@ def measure(work: Work, tokens: int) -> dict[str, Any]:
             started = time.process_time()
             result = learner.step(shares)
     return {
+        "dtype": work.setting.dtype,
         "questions_per_step": work.setting.questions_per_step,
         "tokens_per_pass": tokens or None,
         "passes": result.passes,
@@ -82,20 +84,22 @@ def peak() -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the cases one after the other and leave the result as JSON."""
     parser = argparse.ArgumentParser(description="Memory and speed of a step against the budget of a pass.")
-    parser.add_argument("--cases", nargs="+", metavar="QUESTIONS:TOKENS", default=CASES)
+    parser.add_argument("--cases", nargs="+", metavar="QUESTIONS:TOKENS[:DTYPE]", default=CASES)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--output", type=Path, default=RESULTS / f"pass_budget-{datetime.date.today().isoformat()}.json"
     )
     asked = parser.parse_args(arguments)
     model, logged, console = str(fetch()), SETTINGS[0], Console()
-    cases = [tuple(map(int, case.split(":"))) for case in asked.cases]
+    cases = [(case.split(":") + ["float32"])[:3] for case in asked.cases]
     taken: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder, "cache")):
-        for questions, tokens in cases:
-            setting = replace(logged, steps=STEPS, dtype="float32", workers=1, threads=1, questions_per_step=questions)
-            work = prepare(setting, model, str(ROOT / "demo" / "logs"), Path(folder, f"{questions}"))
+        for number, (questions, tokens, dtype) in enumerate(cases * asked.rounds):
+            told = {"dtype": dtype, "questions_per_step": int(questions)}
+            setting = replace(logged, steps=STEPS, workers=1, threads=1, **told)
+            work = prepare(setting, model, str(ROOT / "demo" / "logs"), Path(folder, f"{number}"))
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                taken.append(pool.submit(measure, work, tokens).result())
+                taken.append(pool.submit(measure, work, int(tokens)).result())
             console.log(taken[-1])
             write(document(model, taken), asked.output)  # after each, so that a run that is cut short leaves something
 
@@ -106,7 +110,7 @@ def document(model: str, taken: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "benchmark": "pass_budget",
         "date": datetime.date.today().isoformat(),
         "command": "python -m tests.benchmarks.pass_budget",
-        "setting": "one rank, float32, one thread, plain engine, without the reference; one step",
+        "setting": "one rank, one thread, plain engine, without the reference; one step",
         "model_hash": model_hash(model),
         "machine": machine(),
         "versions": versions(),

@@ -107,6 +107,16 @@ def with_rest_held_out(made: QuestionSet) -> QuestionSet:
     return made.model_copy(update={"questions": exchanged})
 
 
+def capped(made: QuestionSet, most: int) -> QuestionSet:
+    """`made` with at most `most` held-out questions of one subject, drawn by hash: no single subject decides a figure."""
+    by_subject: dict[str, list[str]] = {}
+    for question in made.split("heldout"):
+        by_subject.setdefault(subject_of(question.question_id), []).append(question.question_id)
+    drawn = {one for subject, ids in by_subject.items() for one in by_hash(ids, f"capped\0{subject}")[:most]}
+    kept = tuple(each for each in made.questions if each.split == "train" or each.question_id in drawn)
+    return made.model_copy(update={"questions": kept})
+
+
 def without(made: QuestionSet, known: QuestionSet) -> QuestionSet:
     """`made` without the held-out questions of `known`, by id. Raises DataError where no held-out question is left."""
     ids = {question.question_id for question in known.split("heldout")}

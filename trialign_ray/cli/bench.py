@@ -38,6 +38,9 @@ def make_command(
     without: Annotated[
         str | None, Option(metavar="FILE", help="Hold out none of the questions that FILE holds out.")
     ] = None,
+    per_subject: Annotated[
+        int | None, Option(min=1, help="Most held-out questions of a subject, a country with its cities for instance.")
+    ] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Make a question set and write it as one file, for `--questions`."""
@@ -54,6 +57,7 @@ def make_command(
     made = fact.with_rest_held_out(make(name)) if rest else make(name)
     for leave_out, path in ((fact.apart_from, apart_from), (fact.without, without)):
         made = made if path is None else leave_out(made, load_yaml(QuestionSet, path))
+    made = made if per_subject is None else fact.capped(made, per_subject)
     with writing(target.uri), atomic_file(target) as file:
         file.write((made.model_dump_json(indent=1, exclude_defaults=True) + "\n").encode())
     train, heldout = len(made.split("train")), len(made.split("heldout"))

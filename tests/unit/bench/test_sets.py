@@ -12,6 +12,7 @@ from trialign_ray.bench import elements, geography, puzzles, sets, written
 from trialign_ray.bench.fact import (
     Fact,
     apart_from,
+    capped,
     fact,
     is_held_out,
     names_its_answer,
@@ -92,6 +93,15 @@ def test_a_second_set_shares_no_subject_with_the_first_and_none_of_what_is_known
     known = {question.question_id for question in demo.questions}
     assert known.isdisjoint(question.question_id for question in second.split("heldout"))
     assert len(second.split("heldout")) > 500
+    few = capped(second, 6)
+    asked = Counter(subject(question) for question in few.split("heldout"))
+    assert (
+        max(Counter(subject(question) for question in second.split("heldout")).values())
+        > 100
+        > 6
+        == max(asked.values())
+    )
+    assert (asked.keys(), few) == ({subject(question) for question in second.split("heldout")}, capped(second, 6))
     with pytest.raises(DataError, match="holds out all that it would"):
         without(second, second)
 

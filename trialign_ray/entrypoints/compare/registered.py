@@ -6,7 +6,9 @@ import hashlib
 import json
 from typing import Any
 
+from trialign_ray.config.base import content_sha256
 from trialign_ray.config.compare import CompareSpec
+from trialign_ray.config.game import load_game
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 from trialign_ray.errors import CheckpointError
 
@@ -14,8 +16,8 @@ from trialign_ray.errors import CheckpointError
 def register(spec: CompareSpec, folder: CompareFolder) -> None:
     """Keep what `spec` names, or compare it with what was kept before the first cell was finished.
 
-    Raises CheckpointError where contrasts, the evaluation, or an algorithm or a regime that was there were changed
-    since; seeds, algorithms and regimes may be added.
+    Raises CheckpointError where contrasts, what is asked, what all arms share, or an algorithm or a regime that was there
+    were changed since; seeds, algorithms and regimes may be added.
     """
     file, said = folder.root.child("registered.json"), registration(spec)
     if not folder.finished():
@@ -33,11 +35,14 @@ def register(spec: CompareSpec, folder: CompareFolder) -> None:
 
 def registration(spec: CompareSpec) -> dict[str, str]:
     """Field -> hash of what must not be chosen by its result. Of places a cell's key counts the content."""
+    questions, _ = load_game(spec.evaluation.questions, spec.evaluation.groups, under="evaluation.")
     fields: dict[str, Any] = {
         "contrasts": [contrast.model_dump(mode="json") for contrast in spec.contrasts],
         "evaluation": spec.evaluation.model_dump(mode="json", exclude={"questions", "groups", "text", "cluster"}),
-        # Apart, so that comparisons which were registered before the field was there go on.
+        # A field of its own, so that a comparison which was registered without it goes on.
         "evaluation.cluster": spec.evaluation.cluster,
+        "base": {name: value for name, value in spec.base.items() if name not in ("model", "logs")},
+        "evaluation.questions": content_sha256(questions),
     }
     for name, arm in spec.algorithms.items():
         fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds"})

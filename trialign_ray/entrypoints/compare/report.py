@@ -168,7 +168,7 @@ def _row(book: _Book, arm: str, regime: str) -> ArmRow | None:
         figures=figures | {"free.vote_gain": _vote_gain(book, regime, cells)},
         unseen=_figures(book, [measured(unseen(cell.table, changes)) for cell in cells]) if left_out else {},
         by_seed=_by_seed(found) if len(found) > 1 else {},
-        by_topic=by_topic([cell.table for cell in cells]),
+        by_topic=by_topic([cell.measured for cell in cells]),
         scored_tokens=float(np.mean(scored)) if scored else None,
         perplexity=float(np.exp(-np.mean(logprobs))) if logprobs else None,
         **{

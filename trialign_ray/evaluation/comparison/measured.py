@@ -57,14 +57,14 @@ def measured(table: pa.Table) -> MeasuredArm:
     )
 
 
-def by_topic(cells: Sequence[pa.Table]) -> dict[str, float]:
+def by_topic(cells: Sequence[MeasuredArm]) -> dict[str, float]:
     """Topic -> share of its questions of the closed set that are right for every group, the mean over cells."""
     found: dict[str, list[float]] = {}
-    for table in cells:
-        closed = table.filter(pc.equal(table["reading"], "closed"))
-        for topic in sorted(pc.unique(closed["topic"]).to_pylist()):
-            arm = measured(closed.filter(pc.equal(closed["topic"], topic)))
-            (right,) = arm.statistics["closed.everyone"](np.ones((1, arm.questions["closed"])))
+    for arm in cells:
+        topic_q = [asked.topic for asked in arm.answers["closed"].questions] if "closed" in arm.answers else []
+        for topic in sorted(set(topic_q)):
+            weight_q = np.array([float(one == topic) for one in topic_q])
+            (right,) = arm.statistics["closed.everyone"](weight_q[None])
             found.setdefault(topic, []).append(float(right))
     return {topic: float(np.mean(values)) for topic, values in found.items()}
 

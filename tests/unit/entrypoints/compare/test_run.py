@@ -72,6 +72,9 @@ def test_a_grid_is_killed_fails_is_continued_and_reported(
     fewer = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"most": 1})})
     with pytest.raises(CheckpointError, match="'evaluation' was changed"):
         run.compare(fewer, report_only=True)
+    slower = spec.model_copy(update={"base": {**spec.base, "optimizer": {"learning_rate": 0.01}}})
+    with pytest.raises(CheckpointError, match="'base' was changed"):
+        run.compare(slower, report_only=True)
     drawn = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"cluster": "subject"})})
     with pytest.raises(CheckpointError, match=r"'evaluation\.cluster' was changed"):
         run.compare(drawn, report_only=True)
