@@ -3,9 +3,9 @@
     python -m tests.benchmarks.pass_budget
     python -m tests.benchmarks.pass_budget --cases 1:0 1:512:bfloat16
 
-A case is QUESTIONS:TOKENS or QUESTIONS:TOKENS:DTYPE, a step's questions and its `tokens_per_pass`; 0 tokens for a whole
-step in one pass. All cases are run in turn, as often as `--rounds` says. Seconds are those of the CPU, so that what else
-runs on the machine counts little.
+A case is QUESTIONS:TOKENS or QUESTIONS:TOKENS:DTYPE, a step's questions and its `tokens_per_pass`; 0 tokens for a
+whole step in one pass. All cases are run in turn, as often as `--rounds` says. Seconds are those of the CPU, so that
+what else runs on the machine counts little.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     asked = parser.parse_args(arguments)
     model, logged, console = str(fetch()), SETTINGS[0], Console()
-    cases = [(case.split(":") + ["float32"])[:3] for case in asked.cases]
+    cases = [[*case.split(":"), "float32"][:3] for case in asked.cases]
     taken: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder, "cache")):
         for number, (questions, tokens, dtype) in enumerate(cases * asked.rounds):

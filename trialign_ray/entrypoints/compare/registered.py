@@ -16,8 +16,8 @@ from trialign_ray.errors import CheckpointError
 def register(spec: CompareSpec, folder: CompareFolder) -> None:
     """Keep what `spec` names, or compare it with what was kept before the first cell was finished.
 
-    Raises CheckpointError where contrasts, what is asked, what all arms share, or an algorithm or a regime that was there
-    were changed since; seeds, algorithms and regimes may be added.
+    Raises CheckpointError where contrasts, what is asked, what all arms share, or an algorithm or a regime that was
+    there were changed since; seeds, algorithms and regimes may be added.
     """
     file, said = folder.root.child("registered.json"), registration(spec)
     if not folder.finished():
