@@ -108,7 +108,7 @@ def with_rest_held_out(made: QuestionSet) -> QuestionSet:
 
 
 def capped(made: QuestionSet, most: int) -> QuestionSet:
-    """`made` with at most `most` held-out questions of a subject, drawn by hash, so that none decides a figure alone."""
+    """`made` with at most `most` held-out questions of a subject, drawn by hash, so that none decides alone."""
     by_subject: dict[str, list[str]] = {}
     for question in made.split("heldout"):
         by_subject.setdefault(subject_of(question.question_id), []).append(question.question_id)
