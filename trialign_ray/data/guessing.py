@@ -1,7 +1,7 @@
 """Labels for logs that have none: the answer that most responses to a question name, over all groups.
 
 What a team without labels does first (Lee 2013; MACA, arXiv 2509.15172). It makes groups agree on what they say most
-often, right or wrong: docs/comparison.md has what it brings beside true labels.
+often, right or wrong: docs/studies.md has what it brings beside true labels.
 """
 
 from __future__ import annotations
