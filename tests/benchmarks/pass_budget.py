@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,10 +21,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import torch
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from tests.benchmarks.bare import policy_of
@@ -39,7 +42,13 @@ from trialign_ray.trainer.memory import footprint
 from trialign_ray.trainer.passes import WHOLE, Budget
 from trialign_ray.trainer.plain_engine import PlainEngine, one_process
 
-CASES = ("1:0", "1:512", "1:256", "4:512", "1:0:bfloat16", "1:512:bfloat16", "1:256:bfloat16", "4:512:bfloat16")
+DType = Literal["float32", "bfloat16"]
+_DTYPE: TypeAdapter[DType] = TypeAdapter(DType)
+CASES: tuple[tuple[int, int, DType], ...] = tuple(
+    (questions, tokens, dtype)
+    for dtype in ("float32", "bfloat16")
+    for questions, tokens in ((1, 0), (1, 1024), (1, 512), (1, 256), (4, 512))
+)
 STEPS = 1
 """Of each case: a step takes a minute."""
 
@@ -81,25 +90,30 @@ def peak() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
+def case(text: str) -> tuple[int, int, DType]:
+    """Questions of a step, tokens of a pass and dtype out of '1:512' or '1:512:bfloat16'."""
+    questions, tokens, dtype = [*text.split(":"), "float32"][:3]
+    return int(questions), int(tokens), _DTYPE.validate_python(dtype)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the cases one after the other and leave the result as JSON."""
     parser = argparse.ArgumentParser(description="Memory and speed of a step against the budget of a pass.")
-    parser.add_argument("--cases", nargs="+", metavar="QUESTIONS:TOKENS[:DTYPE]", default=CASES)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", type=case, metavar="QUESTIONS:TOKENS[:DTYPE]", default=CASES)
+    parser.add_argument("--rounds", type=int, default=3, choices=range(1, 100), metavar="1..99")
     parser.add_argument(
         "--output", type=Path, default=RESULTS / f"pass_budget-{datetime.date.today().isoformat()}.json"
     )
     asked = parser.parse_args(arguments)
     model, logged, console = str(fetch()), SETTINGS[0], Console()
-    cases = [[*case.split(":"), "float32"][:3] for case in asked.cases]
     taken: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder, "cache")):
-        for number, (questions, tokens, dtype) in enumerate(cases * asked.rounds):
-            told = {"dtype": dtype, "questions_per_step": int(questions)}
+        for number, (questions, tokens, dtype) in enumerate(list(asked.cases) * asked.rounds):
+            told = {"dtype": dtype, "questions_per_step": questions}
             setting = replace(logged, steps=STEPS, workers=1, threads=1, **told)
             work = prepare(setting, model, str(ROOT / "demo" / "logs"), Path(folder, f"{number}"))
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                taken.append(pool.submit(measure, work, int(tokens)).result())
+                taken.append(pool.submit(measure, work, tokens).result())
             console.log(taken[-1])
             write(document(model, taken), asked.output)  # after each, so that a run that is cut short leaves something
 
@@ -109,7 +123,7 @@ def document(model: str, taken: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "benchmark": "pass_budget",
         "date": datetime.date.today().isoformat(),
-        "command": "python -m tests.benchmarks.pass_budget",
+        "command": shlex.join(["python", "-m", "tests.benchmarks.pass_budget", *sys.argv[1:]]),
         "setting": "one rank, one thread, plain engine, without the reference; one step",
         "model_hash": model_hash(model),
         "machine": machine(),

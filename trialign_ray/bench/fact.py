@@ -100,8 +100,10 @@ def apart_from(made: QuestionSet, trained: QuestionSet) -> QuestionSet:
 def with_rest_held_out(made: QuestionSet) -> QuestionSet:
     """`made` with its splits exchanged: for a second set of held-out questions that shares no subject with the first.
 
-    Nothing may be trained on the first set's questions then; combine it with `apart_from` what is trained on.
+    What was held out counts as training questions then, so train on other logs. Raises DataError where nothing is left.
     """
+    if not made.split("train"):
+        raise DataError(f"question set '{made.name}': holds out all questions, so there is no rest. Make another.")
     other: dict[Split, Split] = {"train": "heldout", "heldout": "train"}
     exchanged = tuple(each.model_copy(update={"split": other[each.split]}) for each in made.questions)
     return made.model_copy(update={"questions": exchanged})

@@ -26,6 +26,8 @@ class BenchSet:
     needs: str
     """Where the questions come from when the set is made."""
     vocabularies: Callable[[], Vocabularies] = dict
+    ids_name_subjects: bool = False
+    """Whether `config.game.subject_of` tells from every id whom or what the question is about."""
 
 
 def make(name: str) -> QuestionSet:
@@ -39,6 +41,16 @@ def make(name: str) -> QuestionSet:
     return with_misbeliefs(
         QuestionSet(name=name, vocabularies=entry.vocabularies(), questions=tuple(entry.questions()))
     )
+
+
+def refuse_unnamed_subjects(name: str, option: str) -> None:
+    """Raises SpecError where the ids of question set `name` do not say what the questions are about."""
+    if not SETS[name].ids_name_subjects:
+        known = ", ".join(each for each, entry in SETS.items() if entry.ids_name_subjects)
+        raise SpecError(
+            f"{option}: question set '{name}': its ids do not say what a question is about. Make one of {known}, or "
+            "leave the option out."
+        )
 
 
 def with_misbeliefs(made: QuestionSet) -> QuestionSet:
@@ -89,6 +101,7 @@ _FAMILIES: dict[str, BenchSet] = {
         "GeoNames, CC BY 4.0",
         "extra 'bench'",
         _capitals,
+        ids_name_subjects=True,
     ),
     "elements": BenchSet(
         "chemical elements: names, symbols, atomic numbers",
@@ -96,6 +109,7 @@ _FAMILIES: dict[str, BenchSet] = {
         "public domain",
         "extra 'bench'",
         _elements,
+        ids_name_subjects=True,
     ),
     "puzzles": BenchSet(
         "arithmetic and logic: sums, equations, sequences, syllogisms",
@@ -138,6 +152,7 @@ SETS: dict[str, BenchSet] = {
         "GeoNames CC BY 4.0, else public domain",
         "extra 'bench'",
         names.vocabularies,
+        ids_name_subjects=True,
     ),
     "openbookqa": _loaded("openbookqa", "elementary science, four options", "Apache-2.0"),
     "commonsenseqa": _loaded("commonsenseqa", "common sense, five options", "MIT"),

@@ -33,7 +33,7 @@ def make_command(
         str | None, Option(metavar="FILE", help="Hold out nothing about a subject that FILE's training questions ask.")
     ] = None,
     rest: Annotated[
-        bool, Option("--rest", help="Exchange the splits: hold out what the set trains on otherwise, a second set.")
+        bool, Option("--rest", help="Exchange the splits: hold out what is trained on otherwise, and the reverse.")
     ] = False,
     without: Annotated[
         str | None, Option(metavar="FILE", help="Hold out none of the questions that FILE holds out.")
@@ -45,7 +45,7 @@ def make_command(
 ) -> None:
     """Make a question set and write it as one file, for `--questions`."""
     from trialign_ray.bench import fact
-    from trialign_ray.bench.sets import make
+    from trialign_ray.bench.sets import make, refuse_unnamed_subjects
     from trialign_ray.config.base import load_yaml
     from trialign_ray.config.game import QuestionSet
     from trialign_ray.errors import SpecError
@@ -54,7 +54,11 @@ def make_command(
     target = locate(output)
     if target.exists() and not overwrite:
         raise SpecError(f"{output}: exists already. Name another file, or give --overwrite.")
-    made = fact.with_rest_held_out(make(name)) if rest else make(name)
+    made = make(name)
+    for option, given in (("--apart-from", apart_from), ("--per-subject", per_subject)):
+        if given is not None:
+            refuse_unnamed_subjects(name, option)
+    made = fact.with_rest_held_out(made) if rest else made
     for leave_out, path in ((fact.apart_from, apart_from), (fact.without, without)):
         made = made if path is None else leave_out(made, load_yaml(QuestionSet, path))
     made = made if per_subject is None else fact.capped(made, per_subject)

@@ -170,7 +170,7 @@ class HeldOutSpec(Strict):
     generator: InProcessSpec = TransformersSpec()
     """Engine that writes the free answers."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Resamples of questions and seeds behind each interval."""
+    """Resamples, of questions or subjects and of seeds, behind each interval."""
     cluster: Literal["question", "subject"] = "question"
     """What resamples draw: questions, or subjects with all their questions. A subject is what a question's id ends with
     behind its last '-'."""

@@ -99,6 +99,17 @@ def test_a_second_set_shares_no_subject_with_the_first_and_none_of_what_is_known
     assert capped(second, 6) == few
     with pytest.raises(DataError, match="holds out all that it would"):
         without(second, second)
+    with pytest.raises(DataError, match="there is no rest"):
+        with_rest_held_out(made.model_copy(update={"questions": made.split("heldout")}))
+
+
+@pytest.mark.parametrize("name", [name for name, entry in sets.SETS.items() if entry.ids_name_subjects])
+def test_the_ids_of_these_sets_end_with_their_subjects(name):
+    """So a split by subject never divides what an id says is one."""
+    found = sets.make(name)
+    trained, held_out = ({subject(question) for question in found.split(split)} for split in ("train", "heldout"))
+    assert len(trained) > 20
+    assert trained.isdisjoint(held_out)
 
 
 def test_a_country_is_one_subject_with_its_cities():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from trialign_ray.config.compare import CompareSpec, HeldOutSpec, Regime
-from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game
+from trialign_ray.config.game import GroupSet, Question, QuestionSet, asked_questions, load_game, subject_of
 from trialign_ray.data.regimes import drawn
 from trialign_ray.envs.prompts import refuse_equal_prompts
-from trialign_ray.errors import DataError, naming
+from trialign_ray.errors import DataError, SpecError, naming
 from trialign_ray.rewards.options import OptionSets, draw_options
+
+FEWEST_SUBJECTS = 20
+"""That may be drawn: of few clusters a bootstrap is too sure (Cameron, Gelbach & Miller 2008)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,19 @@ def held_out_game(spec: CompareSpec, regime: Regime | None, validation: Collecti
     if validation:
         reading = spec.validation.figure.partition(".")[0]
         free = objective if reading == "free" else ()
+    elif told.cluster == "subject":
+        _refuse_few_subjects(told, free or objective)
     scored = tuple(question for question in objective if question.question_id in sets.by_question)
     return HeldOutGame(told, questions, groups, scored, free, sets)
+
+
+def _refuse_few_subjects(told: HeldOutSpec, asked: Sequence[Question]) -> None:
+    about = {subject_of(question.question_id) for question in asked}
+    if len(about) < FEWEST_SUBJECTS:
+        raise SpecError(
+            f"field 'evaluation.cluster': the {len(asked)} questions of {told.questions} are about {len(about)} subjects, "
+            f"and intervals that draw fewer than {FEWEST_SUBJECTS} are too short. Ask about more, or draw questions."
+        )
 
 
 def _some(questions: tuple[Question, ...], most: int, seed: int, purpose: str) -> tuple[Question, ...]:

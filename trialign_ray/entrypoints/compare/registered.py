@@ -25,24 +25,29 @@ def register(spec: CompareSpec, folder: CompareFolder) -> None:
         return
     if not file.exists():
         raise CheckpointError(f"{file.uri}: is missing, though cells are finished. Restore it, or give another 'name'.")
-    for field, digest in json.loads(folder.read(file)).items():
+    for field, digest in (_BEFORE | json.loads(folder.read(file))).items():
         if said.get(field, digest) != digest:
             raise CheckpointError(
                 f"{file.uri}: field '{field}' was changed after the first cell was finished. Restore what "
-                f"{folder.root.child('compare.json').uri} has, or give the comparison another 'name'."
+                f"{folder.root.child('compare.json').uri} and the files that it names had, or give the comparison "
+                "another 'name'."
             )
 
 
 def registration(spec: CompareSpec) -> dict[str, str]:
-    """Field -> hash of what must not be chosen by its result. Of places a cell's key counts the content."""
-    questions, _ = load_game(spec.evaluation.questions, spec.evaluation.groups, under="evaluation.")
+    """Field -> hash of what must not be chosen by its result; of questions and groups their content.
+
+    Model, logs and text are left to the key of each cell, which counts their content.
+    """
+    evaluation = spec.evaluation
+    questions, groups = load_game(evaluation.questions, evaluation.groups, under="evaluation.")
     fields: dict[str, Any] = {
         "contrasts": [contrast.model_dump(mode="json") for contrast in spec.contrasts],
-        "evaluation": spec.evaluation.model_dump(mode="json", exclude={"questions", "groups", "text", "cluster"}),
-        # A field of its own, so that a comparison which was registered without it goes on.
-        "evaluation.cluster": spec.evaluation.cluster,
-        "base": {name: value for name, value in spec.base.items() if name not in ("model", "logs")},
+        "evaluation": evaluation.model_dump(mode="json", exclude={"questions", "groups", "text", "cluster"}),
+        "evaluation.cluster": evaluation.cluster,
         "evaluation.questions": content_sha256(questions),
+        "evaluation.groups": content_sha256(groups),
+        "base": {name: value for name, value in spec.base.items() if name not in ("model", "logs")},
     }
     for name, arm in spec.algorithms.items():
         fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds"})
@@ -50,8 +55,12 @@ def registration(spec: CompareSpec) -> dict[str, str]:
         fields[f"regimes.{name}.predicted"] = regime.predicted
         asked = regime.model_dump(mode="json", include={"logs", "train"})
         fields |= {f"regimes.{name}.{field}": value for field, value in asked.items()}
-    return {field: _hash(json.dumps(value, sort_keys=True)) for field, value in fields.items()}
+    return {field: _hash(value) for field, value in fields.items()}
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+_BEFORE = {"evaluation.cluster": _hash("question")}
+"""Of fields that a registration may lack, since they were not there when it was made: what it stood for."""

@@ -90,7 +90,7 @@ class _Book:
         """The bootstrap behind a figure: of the questions of its reading, or of their subjects."""
         if self.spec.evaluation.cluster == "question":
             return self.bootstrap
-        return replace(self.bootstrap, cluster_q=by_subject(arm.answers[figure.partition(".")[0]].questions))
+        return replace(self.bootstrap, cluster_q=by_subject(arm.asked(figure)))
 
     def reference(self, arm: str, regime: str) -> Finished | None:
         """What a reference arm came to; None where it has not been asked."""

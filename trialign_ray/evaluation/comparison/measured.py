@@ -5,7 +5,7 @@ Letters: r resample, q question, g group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from trialign_ray.config.compare import LogChanges
 from trialign_ray.config.game import NEUTRAL, subject_of
-from trialign_ray.evaluation.answers import Answers, AskedQuestion, read_answers
+from trialign_ray.evaluation.answers import Answers, read_answers
 from trialign_ray.evaluation.naming import naming_statistics
 from trialign_ray.evaluation.stats.intervals import Floats, Statistic, ratio
 from trialign_ray.evaluation.style import preference_statistics
@@ -32,16 +32,20 @@ class MeasuredArm:
     statistics: dict[str, Statistic]
     """'closed.everyone' and others -> the figure under weights [r, q] of the reading's questions."""
 
+    def asked(self, figure: str) -> list[str]:
+        """The ids of the questions behind a figure, in order."""
+        return [each.question_id for each in self.answers[figure.partition(".")[0]].questions]
+
     @property
     def questions(self) -> dict[str, int]:
         """Reading -> number of questions."""
         return {reading: len(answers.questions) for reading, answers in self.answers.items()}
 
 
-def by_subject(asked: Sequence[AskedQuestion]) -> tuple[int, ...]:
+def by_subject(ids: Iterable[str]) -> tuple[int, ...]:
     """Index of each question's subject, for a bootstrap that draws subjects."""
     index: dict[str, int] = {}
-    return tuple(index.setdefault(subject_of(each.question_id), len(index)) for each in asked)
+    return tuple(index.setdefault(subject_of(each), len(index)) for each in ids)
 
 
 def measured(table: pa.Table) -> MeasuredArm:

@@ -1,8 +1,9 @@
 """Means over seeds and differences of two arms: a paired cluster bootstrap over questions and seeds.
 
-A question is a cluster: its answers by all groups, arms and seeds are drawn together. Seeds are drawn too, with
-replacement, the same for both sides of a difference. With n seeds that understates their variance by (n - 1) / n, as
-every bootstrap of n does (Davison & Hinkley 1997, section 2.3): with three seeds, read intervals as a little too short.
+A question is a cluster: its answers by all groups, arms and seeds are drawn together; where the bootstrap has clusters
+of questions, whole clusters are. Seeds are drawn too, with replacement, the same for both sides of a difference. With
+n seeds that understates their variance by (n - 1) / n, as every bootstrap of n does (Davison & Hinkley 1997, section
+2.3): with three seeds, read intervals as a little too short.
 
 Letters: r resample, q question, n seed.
 """

@@ -186,6 +186,13 @@ def test_fewer_questions_are_asked_the_same_ones_each_time_and_fewer_still_freel
     assert games[0].free == ()
 
 
+def test_few_subjects_are_not_drawn(world: World, tmp_path: Path):
+    spec = compare_spec(world, tmp_path)
+    few = spec.evaluation.model_copy(update={"cluster": "subject"})
+    with pytest.raises(SpecError, match=r"field 'evaluation.cluster': .* are about \d+ subjects"):
+        held_out_game(spec.model_copy(update={"evaluation": few}), None)
+
+
 def test_the_best_trial_gives_the_rate_and_of_equal_ones_the_lower(tuned: CompareSpec):
     (cells,) = trial_cells(tuned).values()
     folder, right, wrong = CompareFolder.of(tuned), table([["a", "a", "a"]]), table([["b", "a", "a"]])

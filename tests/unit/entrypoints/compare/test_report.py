@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -19,6 +21,7 @@ from trialign_ray.errors import DataError
 from trialign_ray.evaluation.comparison.markdown import to_markdown
 from trialign_ray.evaluation.comparison.model import ArmRow, Comparison
 from trialign_ray.evaluation.comparison.page import to_html
+from trialign_ray.evaluation.figures import MaybeFigure
 
 WRONG, MIXED, RIGHT = ["b", "b", "b"], ["a", "b", "a"], ["a", "a", "a"]
 
@@ -99,16 +102,42 @@ def test_a_contrast_pairs_the_seeds_that_both_have_finished(spec: CompareSpec):
     assert all(row.p is not None and row.p_holm is not None and row.p_holm >= row.p for row in (main, base, left_out))
 
 
+def by_subject(spec: CompareSpec) -> CompareSpec:
+    return spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"cluster": "subject"})})
+
+
+def asked(answers: Sequence[Sequence[str | None]]) -> pa.Table:
+    """Each question four times, under ids that end with the same subject."""
+    ids = [f"{kind}-{q}" for q in range(len(answers)) for kind in ("capital", "city", "country", "money")]
+    said = table([each for each in answers for _ in range(4)]).append_column("tokens", [[4] * 24 * len(answers)])
+    named = pa.array([ids[int(name[1:])] for name in said["question_id"].to_pylist()])
+    return said.set_column(said.schema.get_field_index("question_id"), "question_id", named)
+
+
 def test_subjects_are_drawn_in_place_of_questions_where_the_file_says_so(spec: CompareSpec):
-    """Ids without a '-' are subjects of their own, so the figures are the same and the report says what was drawn."""
-    by_question = reported(spec)
-    evaluation = spec.evaluation.model_copy(update={"cluster": "subject"})
-    by_subject = reported(spec.model_copy(update={"evaluation": evaluation}))
-    assert by_subject.contrasts == by_question.contrasts
-    assert (by_question.subjects, by_subject.subjects) == ({}, {"closed": 2, "free": 2})
-    assert "2 questions closed about 2 subjects" in to_markdown(by_subject)
-    assert "2 questions about 2 subjects in the closed reading" in to_html(by_subject)
-    assert "subjects" not in to_markdown(by_question)
+    (base,), (first, *_) = reference_cells(spec), trained_cells(spec, {})
+    finish(spec, base, asked([MIXED, WRONG] * 5))
+    finish(spec, first, asked([RIGHT, MIXED, RIGHT, WRONG, MIXED] * 2))
+    apart, together = (comparison(each, CompareFolder.of(each), {}) for each in (spec, by_subject(spec)))
+    assert (apart.subjects, together.subjects) == ({}, {"free": 10, "closed": 10})
+    for one, other in zip(apart.contrasts[1:], together.contrasts[1:], strict=True):
+        assert twice_as_wide(one.difference, other.difference)
+    for figures in ("figures", "unseen"):
+        one, other = (getattr(rows(each)["ours"], figures)["closed.accuracy"] for each in (apart, together))
+        assert twice_as_wide(one, other)
+    assert "40 questions closed about 10 subjects" in to_markdown(together)
+    page = to_html(together)
+    assert "40 questions about 10 subjects in the closed reading" in page
+    assert "bootstrap over subjects and seeds" in page
+    assert "subjects" not in to_markdown(apart)
+
+
+def twice_as_wide(one: MaybeFigure, other: MaybeFigure) -> bool:
+    """Four answers that are one: the root of four, within what 100 resamples tell."""
+    assert one is not None
+    assert other is not None
+    assert one.value == other.value
+    return 1.5 < (other.high - other.low) / (one.high - one.low) < 2.7
 
 
 def test_an_arm_without_free_answers_has_closed_figures_alone(spec: CompareSpec):

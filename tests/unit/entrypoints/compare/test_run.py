@@ -82,5 +82,7 @@ def test_a_grid_is_killed_fails_is_continued_and_reported(
     del registered["evaluation.cluster"]  # as a version without that field left it
     (folder / "registered.json").write_text(json.dumps(registered))
     run.compare(spec, report_only=True)
+    with pytest.raises(CheckpointError, match=r"'evaluation\.cluster' was changed"):
+        run.compare(drawn, report_only=True)
     more = spec.model_copy(update={"algorithms": {**spec.algorithms, "again": other}, "seeds": (0, 1)})
     run.compare(more, report_only=True)
