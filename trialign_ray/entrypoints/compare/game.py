@@ -70,8 +70,8 @@ def _refuse_few_subjects(told: HeldOutSpec, asked: Sequence[Question]) -> None:
     about = {subject_of(question.question_id) for question in asked}
     if len(about) < FEWEST_SUBJECTS:
         raise SpecError(
-            f"field 'evaluation.cluster': {len(asked)} questions of {told.questions} are about {len(about)} subjects, and "
-            f"intervals that draw fewer than {FEWEST_SUBJECTS} are too short. Ask about more, or draw questions."
+            f"field 'evaluation.cluster': {len(asked)} questions of {told.questions} are about {len(about)} subjects. "
+            f"Intervals that draw fewer than {FEWEST_SUBJECTS} are too short. Ask about more, or draw questions."
         )
 
 
