@@ -79,9 +79,9 @@ class CausalLM(Protocol):
         position_ids: Tensor | None = None,
         past_key_values: object = None,
         use_cache: bool | None = None,
-        logits_to_keep: int = 0,
+        logits_to_keep: int | Tensor = 0,
     ) -> Logits:
-        """Logits of token ids [rows, tokens]; 0 `logits_to_keep` keeps all tokens'."""
+        """Logits of token ids [rows, tokens]: of all, of the last `logits_to_keep`, or of the places [n] it holds."""
 
     def get_decoder(self) -> Decoder:
         """The model without its output embedding."""

@@ -61,6 +61,17 @@ def stopping(model: Any, asked: list[list[int]]) -> int:
     return next(token for token in sorted(inner) if sum(token in ids for ids in said) < len(said))
 
 
+def test_the_head_sees_one_whole_vector_a_row(model: Any) -> None:
+    """Of a strided slice PyTorch copies the head's weights for every row, in bfloat16 on a CPU."""
+    seen: list[tuple[torch.Size, bool]] = []
+    hook = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, given: seen.append((given[0].shape, given[0].is_contiguous()))
+    )
+    greedy(model, prompts(), tokens=3, stop=())
+    hook.remove()
+    assert seen == [(torch.Size((7, 1, model.config.hidden_size)), True)] * 3
+
+
 def test_greedy_is_transformers_generate_token_by_token(model: Any) -> None:
     for prompt, found in zip(prompts(), greedy(model, prompts()), strict=True):
         expected = model.generate(
