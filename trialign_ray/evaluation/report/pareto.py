@@ -8,7 +8,7 @@ from typing import Literal
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
-from matplotlib.transforms import BboxBase
+from matplotlib.transforms import Bbox, BboxBase
 
 from trialign_ray.evaluation.comparison.model import ArmRow
 from trialign_ray.evaluation.figures import Figure
@@ -16,6 +16,8 @@ from trialign_ray.evaluation.report.svg import ACCENT, BASE, INK, LINE, MUTED, S
 
 EVERYONE, PREFERENCE = "free.everyone", "free.preference"
 _HEIGHT = 340
+_MARK = 8
+"""Of a point, in pixels."""
 _BESIDE: tuple[tuple[tuple[int, int], Literal["left", "right"]], ...] = (
     *(((5, 5), "left"), ((-5, 5), "right"), ((5, -13), "left"), ((-5, -13), "right")),
     *(((5, 17), "left"), ((-5, 17), "right"), ((5, -25), "left"), ((-5, -25), "right")),
@@ -38,6 +40,7 @@ def pareto(name: str, rows: Sequence[ArmRow]) -> Markup | None:
         axis.set_label_text(label, color=INK)
     ax.grid(color=LINE, linewidth=0.6)
     ax.margins(x=0.25, y=0.12)
+    drawing.draw_without_rendering()  # limits and layout are settled by drawing
     write_names(ax, [(arm, both[0].value, both[1].value, row.trained) for arm, (row, *both) in points.items()])
     return inline(drawing, name, "Right for everyone against preference, one point for each arm, with 95 % intervals.")
 
@@ -66,8 +69,10 @@ def _point(ax: Axes, preference: Figure, everyone: Figure, *, trained: bool) -> 
 
 
 def write_names(ax: Axes, points: Sequence[tuple[str, float, float, bool]]) -> list[BboxBase]:
-    """Write the name of each point (name, x, y, trained) beside it, where no name that was written before stands."""
+    """Write the name of each point (name, x, y, trained) beside it, where no point and no other name stands."""
+    centres = ax.transData.transform([(x, y) for _, x, y, _ in points])
     placed: list[BboxBase] = []
+    marks = [Bbox.from_bounds(x - _MARK / 2, y - _MARK / 2, _MARK, _MARK) for x, y in centres]
     for arm, x, y, trained in points:
         colour = INK if trained else MUTED
         name = ax.annotate(plain(arm), (x, y), textcoords="offset points", xytext=(5, 5), color=colour, fontsize=9)
@@ -75,7 +80,7 @@ def write_names(ax: Axes, points: Sequence[tuple[str, float, float, bool]]) -> l
         for offset, side in _BESIDE:
             name.set(position=offset, horizontalalignment=side)
             boxes.append(name.get_window_extent())
-            if not any(boxes[-1].overlaps(other) for other in placed):
+            if not any(boxes[-1].overlaps(other) for other in (*placed, *marks)):
                 break
         placed.append(boxes[-1])
     return placed

@@ -17,6 +17,8 @@ def test_names_of_points_that_lie_together_stand_apart():
     boxes = write_names(ax, points)
     assert len(boxes) == 5
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    for _, x, y, _ in points:
+        assert not any(box.contains(*ax.transData.transform((x, y))) for box in boxes)
 
 
 def test_a_name_alone_stands_to_the_upper_right():
