@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,14 +87,13 @@ def apart_from(made: QuestionSet, trained: QuestionSet) -> QuestionSet:
     Subjects are told by `subject_of`. Raises DataError where no held-out question is left.
     """
     known = {subject_of(question.question_id) for question in trained.split("train")}
-    asked = made.questions
-    kept = tuple(each for each in asked if each.split == "train" or subject_of(each.question_id) not in known)
-    if all(each.split == "train" for each in kept):
+    left = _holding_out(made, lambda question_id: subject_of(question_id) not in known)
+    if not left.split("heldout"):
         raise DataError(
             f"question set '{made.name}': every held-out question is about a subject of the {len(known)} that "
             f"'{trained.name}' trains on. Make a set of other subjects, or name another file."
         )
-    return made.model_copy(update={"questions": kept})
+    return left
 
 
 def with_rest_held_out(made: QuestionSet) -> QuestionSet:
@@ -115,16 +114,21 @@ def capped(made: QuestionSet, most: int) -> QuestionSet:
     for question in made.split("heldout"):
         by_subject.setdefault(subject_of(question.question_id), []).append(question.question_id)
     drawn = {one for subject, ids in by_subject.items() for one in by_hash(ids, f"capped\0{subject}")[:most]}
-    kept = tuple(each for each in made.questions if each.split == "train" or each.question_id in drawn)
-    return made.model_copy(update={"questions": kept})
+    return _holding_out(made, drawn.__contains__)
 
 
 def without(made: QuestionSet, known: QuestionSet) -> QuestionSet:
     """`made` without the held-out questions of `known`, by id. Raises DataError where no held-out question is left."""
     ids = {question.question_id for question in known.split("heldout")}
-    kept = tuple(each for each in made.questions if each.split == "train" or each.question_id not in ids)
-    if all(each.split == "train" for each in kept):
+    left = _holding_out(made, lambda question_id: question_id not in ids)
+    if not left.split("heldout"):
         raise DataError(f"question set '{made.name}': '{known.name}' holds out all that it would. Name another file.")
+    return left
+
+
+def _holding_out(made: QuestionSet, keep: Callable[[str], bool]) -> QuestionSet:
+    """`made` with those of its held-out questions whose ids `keep` takes."""
+    kept = tuple(each for each in made.questions if each.split == "train" or keep(each.question_id))
     return made.model_copy(update={"questions": kept})
 
 

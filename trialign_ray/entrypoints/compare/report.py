@@ -194,7 +194,7 @@ def _by_seed(cells: Mapping[int, Finished]) -> dict[str, dict[int, float]]:
     """Figure -> seed -> value; figures that an arm has not are left out."""
     found: dict[str, dict[int, float]] = {}
     for seed, cell in cells.items():
-        for name in cell.measured.statistics.keys() & set(TESTED):
+        for name in sorted(cell.measured.statistics.keys() & set(TESTED)):
             questions = cell.measured.questions[name.partition(".")[0]]
             (value,) = cell.measured.statistics[name](np.ones((1, questions)))
             found.setdefault(name, {})[seed] = float(value)

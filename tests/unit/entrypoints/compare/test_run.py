@@ -61,8 +61,12 @@ def test_a_grid_is_killed_fails_is_continued_and_reported(
     page = (folder / "comparison.html").read_text()
     assert all(arm in page for arm in ("base", "ours", "sft"))
     assert "Predicted: Nothing wins" in (folder / "comparison.md").read_text()
+    changes_after_the_first_cell_are_refused(spec, folder)
 
-    added = compare_spec(world, tmp_path, contrasts=[each.model_dump() for each in spec.contrasts[:1]])
+
+def changes_after_the_first_cell_are_refused(spec: CompareSpec, folder: Path) -> None:
+    """What a result could be chosen by; seeds and arms may be added."""
+    added = spec.model_copy(update={"contrasts": spec.contrasts[:1]})
     with pytest.raises(CheckpointError, match="'contrasts' was changed after the first cell was finished"):
         run.compare(added, report_only=True)
     other = spec.algorithms["sft"].model_copy(update={"train": {"epochs": 3}})
