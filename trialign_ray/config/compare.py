@@ -69,8 +69,7 @@ class FewerRows(Strict):
     ratio: float = Field(default=10, gt=1)
     """How many times as much the other groups have logged."""
     of: Literal["responses", "questions"] = "responses"
-    """What is fewer: responses to each question, of which one is always kept, or questions that were asked at all;
-    training takes the questions that every group was asked."""
+    """What is fewer: responses to each question, of which one is always kept, or questions that were asked at all."""
 
 
 class LabelChanges(Strict):
@@ -235,7 +234,14 @@ class CompareSpec(JobSpec):
         for label, arm in self.algorithms.items():
             for regime in self.regimes.values():
                 _check_training(self, label, arm, regime)
+        if faults := [*_label_faults(self)]:
+            raise ValueError("; ".join(faults))
         return self
+
+    def trained_in(self, regime: str) -> dict[str, Arm]:
+        """Label -> the arms that a regime trains."""
+        chosen = self.regimes[regime].algorithms
+        return {label: arm for label, arm in self.algorithms.items() if chosen is None or label in chosen}
 
     def train_spec(self, arm: Arm, regime: Regime, seed: int, rate: float | None = None) -> TrainSpec:
         """The training that an arm does in a regime: base, then the arm's fields, then the regime's.
@@ -255,6 +261,11 @@ class CompareSpec(JobSpec):
     def seeds_of(self, arm: Arm, regime: Regime) -> tuple[int, ...]:
         """Seeds of one arm in one regime; the regime's count where both name some."""
         return regime.seeds or arm.seeds or self.seeds
+
+
+def log_changes(arm: Arm, regime: Regime) -> LogChanges:
+    """What is done to the logs of an arm in a regime."""
+    return regime.logs.model_copy(update=arm.logs.model_dump(exclude_unset=True))
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,6 +302,17 @@ def _faults(spec: CompareSpec) -> Iterator[str]:
         yield f"'validation.regime' is '{spec.validation.regime}', known: {sorted(spec.regimes)}"
     if spec.validation.figure not in TESTED:
         yield f"'validation.figure' is '{spec.validation.figure}', known: {', '.join(TESTED)}"
+
+
+def _label_faults(spec: CompareSpec) -> Iterator[str]:
+    for label, regime in spec.regimes.items():
+        for name, arm in spec.trained_in(label).items():
+            changes = log_changes(arm, regime)
+            if changes.pseudo_labels and changes.labels_kept == 1:
+                yield (
+                    f"algorithm '{name}' in regime '{label}': 'pseudo_labels' guesses the truths that 'labels_kept' "
+                    "takes away, and it takes none. Keep less, or leave the arm out of the regime's 'algorithms'"
+                )
 
 
 def _contrast_faults(spec: CompareSpec) -> Iterator[str]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -134,10 +135,22 @@ def with_fewer(table: pa.Table, fewer: FewerRows, seed: int) -> pa.Table:
         kept = drawn(table["question_id"].to_pylist(), 1 / fewer.ratio, seed, "fewer")
         stays = pc.is_in(table["question_id"], pa.array(kept, pa.string()))
     else:
-        # The first samples are as good as any: they were drawn independently.
-        most = math.ceil((int(pc.max(table["sample"]).as_py()) + 1) / fewer.ratio)
-        stays = pc.less(table["sample"], most)
+        stays = _first_responses(table, fewer.ratio)
     return table.filter(pc.or_(pc.invert(few), stays))
+
+
+def _first_responses(table: pa.Table, ratio: float) -> pa.Array:
+    """True at 1 in `ratio` of the responses of each group to each question and turn, one at least.
+
+    The first samples are as good as any: they were drawn independently.
+    """
+    columns = (table[name].to_pylist() for name in ("question_id", "group", "turn", "sample"))
+    rows = list(zip(*columns, strict=True))
+    samples: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for *asked, sample in rows:
+        samples[tuple(asked)].append(sample)
+    kept = {asked: set(sorted(said)[: math.ceil(len(said) / ratio)]) for asked, said in samples.items()}
+    return pa.array([sample in kept[tuple(asked)] for *asked, sample in rows])
 
 
 def replaced(table: pa.Table, columns: dict[str, object]) -> pa.Table:

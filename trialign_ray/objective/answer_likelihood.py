@@ -31,9 +31,10 @@ class AnswerLikelihood:
         truth_qgf = (logp_qgfa.masked_fill(~answers.mask_qgfa, 0.0) * answers.right_qa[:, None, None]).sum(-1)
         short_qg = truth_qgf[..., 0] * known_qgf[..., 0]
         frames_qg = (truth_qgf * known_qgf)[..., 1:].sum(-1) / known_qgf[..., 1:].sum(-1).clamp(min=1)
+        liked_qg = weight_g * (self.short * short_qg + self.frames * frames_qg)
         right_qgf = (answer_policy(logp_qgfa.detach(), answers) * answers.right_qa[:, None, None]).sum(-1)
         return FactOutputs(
-            loss=-(weight_g * (self.short * short_qg + self.frames * frames_qg)).mean(),
+            loss=-(liked_qg.sum(1) / answers.asked_q()).mean(),
             right_short_g=_mean_g(right_qgf[..., :1], known_qgf[..., :1]),
             right_frames_g=_mean_g(right_qgf[..., 1:], known_qgf[..., 1:]),
             penalty=logp_qgfa.new_zeros(()),

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from trialign_ray.config.algorithm import InconsistencySpec
 from trialign_ray.objective.candidates import Candidates
-from trialign_ray.objective.inconsistency import clamp_coefficient, inconsistency
+from trialign_ray.objective.inconsistency import inconsistency_q, largest_coefficient
 
 _EPS = 0.01
 """Keeps the slope of W finite where a group has no mass on the truth."""
@@ -43,6 +43,10 @@ class AnswerSets:
     """1 at the right answer, 0 elsewhere and where no truth is known."""
     known_q: Tensor
     """True where the question has a known truth."""
+
+    def asked_q(self) -> Tensor:
+        """Groups that were asked each question, 1 at least: what averages over groups divide by."""
+        return self.mask_qgfa[:, :, 0].any(-1).sum(1).clamp(min=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,7 @@ class FactOutputs:
     penalty: Tensor
     """D, weighted as in the loss but for lambda."""
     coefficient: float
-    """lambda as used."""
+    """lambda as used, mean over questions; of both kinds the lower one."""
 
 
 class AnswerTerms(Protocol):
@@ -121,11 +125,14 @@ def _kind(terms: FactTerms, policy_qgfa: Tensor, answers: AnswerSets, weight_g: 
     right_qg = (policy_qga * answers.right_qa[:, None]).sum(-1)
     counts_qg = (frames_qg > 0) & answers.known_q[:, None]
     weight_qg = weight_g * counts_qg
-    welfare_q = within_question(right_qg, weight_qg, terms.alpha) / len(weight_g)
-    penalty = inconsistency(policy_qga, _as_candidates(policy_qga, frames_qg > 0, answers), terms.inconsistency.form)
-    coefficient = _clamped(terms, right_qg.detach(), weight_qg)
+    welfare_q = within_question(right_qg, weight_qg, terms.alpha) / answers.asked_q()
+    said = _as_candidates(policy_qga, frames_qg > 0, answers)
+    penalty_q = inconsistency_q(policy_qga, said, terms.inconsistency.form)
+    joined_q = (frames_qg > 0).sum(1) / answers.asked_q()
+    coefficient_q = _clamped(terms, slope_at_truth(right_qg.detach(), weight_qg, terms.alpha), weight_qg > 0, joined_q)
     right_g = (right_qg.detach() * counts_qg).sum(0) / counts_qg.sum(0)
-    return _Kind(coefficient * penalty - welfare_q.mean(), penalty, coefficient, right_g)
+    loss = (coefficient_q * penalty_q - welfare_q).mean()
+    return _Kind(loss, penalty_q.mean(), float(coefficient_q.mean()), right_g)
 
 
 def within_question(right_qg: Tensor, weight_qg: Tensor, alpha: float) -> Tensor:
@@ -155,17 +162,18 @@ def slope_at_truth(right_qg: Tensor, weight_qg: Tensor, alpha: float) -> Tensor:
     return weight_qg.sum(1, keepdim=True) * certain_qg / summed_qg / (1 + _EPS)
 
 
-def _clamped(terms: FactTerms, right_qg: Tensor, weight_qg: Tensor) -> float:
-    """lambda, lowered where joining a wrong answer would pay a group that knows the truth in one of the questions.
+def _clamped(terms: FactTerms, slope_qg: Tensor, counts_qg: Tensor, joined_q: Tensor) -> Tensor:
+    """The lambda of each question, lowered where joining a wrong answer would pay a group that knows its truth.
 
     A large alpha leaves a group far above the worst one next to no slope, and a form that pulls both ways could level
-    it down. The anchored form has no slope towards a wrong answer, so that nothing has to outweigh it.
+    it down. The anchored form has no slope towards a wrong answer, so that nothing has to outweigh it; nor is there
+    anything to lose where no truth is known. joined_q: the share of the asked groups that the penalty is a mean over.
     """
-    asked = terms.inconsistency
-    slope_qg = slope_at_truth(right_qg, weight_qg, terms.alpha)[weight_qg > 0]
-    if asked.form == "anchored" or not slope_qg.numel():
-        return asked.coefficient
-    return clamp_coefficient(asked.coefficient, slope_qg, 1.0, asked.form)
+    asked = torch.full_like(slope_qg[:, 0], terms.inconsistency.coefficient)
+    if terms.inconsistency.form == "anchored":
+        return asked
+    least_q = slope_qg.masked_fill(~counts_qg, torch.inf).amin(1) * joined_q
+    return asked.minimum(largest_coefficient(least_q, terms.inconsistency.form))
 
 
 def _as_candidates(policy_qga: Tensor, there_qg: Tensor, answers: AnswerSets) -> Candidates:

@@ -38,6 +38,10 @@ class Candidates:
     objective_q: Tensor
     """True where the question has a known truth."""
 
+    def mean(self, value_qg: Tensor) -> Tensor:
+        """Mean over the groups that were asked, then over questions; scalar. A question no group was asked is 0."""
+        return (value_qg.sum(1) / self.there_qg.sum(1).clamp(min=1)).mean()
+
     def with_signal_qg(self) -> Tensor:
         """True where the candidates' utilities differ; equal ones teach nothing."""
         high = self.utility_qgk.masked_fill(~self.mask_qgk, -torch.inf).amax(-1)

@@ -82,14 +82,19 @@ def variance(policy_qgk: Tensor, candidates: Candidates) -> Tensor:
 
 
 def inconsistency(policy_qgk: Tensor, candidates: Candidates, form: PenaltyForm = "anchored") -> Tensor:
-    """Mean over questions of the term that `form` names; scalar.
+    """Mean over questions of the term that `form` names; scalar."""
+    return inconsistency_q(policy_qgk, candidates, form).mean()
+
+
+def inconsistency_q(policy_qgk: Tensor, candidates: Candidates, form: PenaltyForm) -> Tensor:
+    """The term that `form` names, [q].
 
     Where no truth is known, `anchored` and `variance` mean nothing: there they are `symmetric`.
     """
     everywhere = jensen_shannon if form == "jensen_shannon" else symmetric
     known = {"anchored": anchored, "variance": variance}.get(form, everywhere)
     terms = known(policy_qgk, candidates), everywhere(policy_qgk, candidates)
-    return torch.where(candidates.objective_q, *terms).mean()
+    return torch.where(candidates.objective_q, *terms)
 
 
 def _entropy(mass: Tensor) -> Tensor:
@@ -102,8 +107,15 @@ def clamp_coefficient(coefficient: float, weight_g: Tensor, w_truth: float, form
     """The largest lambda up to `coefficient` under which no group that knows the truth gains by joining a wrong answer.
 
     A falsehood loses omega_i * w_truth and may gain omega_i * (1 - w_truth) in preference: omega_i * (2 w_truth - 1) at
-    least. By joining the others it gains at most lambda under `anchored` and `variance`, and at most twice that under
-    `symmetric`, where it is paid once for itself and once in its peers' terms, and `jensen_shannon`.
+    least, over the number of groups that were asked, which is that of the penalty too.
     """
-    loss = float(weight_g.min()) * (2 * w_truth - 1)
-    return min(coefficient, 0.99 * loss / (1 if form in ("anchored", "variance") else 2))
+    return min(coefficient, float(largest_coefficient(weight_g.min() * (2 * w_truth - 1), form)))
+
+
+def largest_coefficient(loss: Tensor, form: PenaltyForm) -> Tensor:
+    """The lambda at which joining a wrong answer pays just less than the `loss` that it costs, both times the groups.
+
+    Joining the others gains at most lambda under `anchored` and `variance`, and at most twice that under `symmetric`,
+    where it is paid once for itself and once in its peers' terms, and `jensen_shannon`.
+    """
+    return 0.99 * loss / (1 if form in ("anchored", "variance") else 2)

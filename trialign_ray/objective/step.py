@@ -2,6 +2,7 @@
 
     loss = mean over (q, g) of omega_g * policy_loss + lambda * inconsistency + beta * KL + answer-level terms
 
+The mean is over the groups that were asked, then over questions, in every term: lambda means the same where few were.
 A step holds whole questions over all groups, so every group statistic of the step is exact.
 Letters: q question, g group, k candidate.
 """
@@ -156,7 +157,7 @@ def _terms(
     """What the welfare weights make of the losses, and what stands beside them."""
     asked = objective.inconsistency
     return _Terms(
-        policy_loss=(weight_g * loss_qg).mean(),
+        policy_loss=candidates.mean(weight_g * loss_qg),
         penalty=inconsistency(log_policy_qgk.exp(), candidates, asked.form),
         coefficient=clamp_coefficient(asked.coefficient, weight_g, objective.w_truth, asked.form),
         kl=kl_to_reference(log_policy_qgk, candidates) if objective.kl > 0 else None,
@@ -180,10 +181,10 @@ def _facts(terms: AnswerTerms, scored: ScoredAnswers | None, weight_g: Tensor) -
 
 
 def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
-    """Mean over (q, g) of KL(policy || reference), both renormalised over the candidates; scalar."""
+    """KL(policy || reference), averaged as the loss is, both renormalised over the candidates; scalar."""
     reference_qgk = candidate_policy(candidates.reference_logp_qgk, candidates)
     difference_qgk = (log_policy_qgk - reference_qgk).masked_fill(~candidates.mask_qgk, 0.0)
-    return (log_policy_qgk.exp() * difference_qgk).sum(-1).mean()
+    return candidates.mean((log_policy_qgk.exp() * difference_qgk).sum(-1))
 
 
 def _moving_average(decay: float, utility_g: Tensor, policy_qgk: Tensor, candidates: Candidates) -> Tensor:

@@ -89,3 +89,11 @@ def test_seeds_are_the_regimes_then_the_arms_then_the_files():
 def test_a_fault_is_named_with_its_place(changes: dict[str, Any], says: str):
     with pytest.raises(SpecError, match=says):
         grid(**changes)
+
+
+def test_guesses_in_place_of_truths_that_nobody_took_away_are_refused():
+    guessed = {"sft": {"logs": {"pseudo_labels": True}}}
+    with pytest.raises(SpecError, match=r"algorithm 'sft' in regime 'all': 'pseudo_labels' guesses .* it takes none"):
+        grid(algorithms=guessed)
+    few = {"all": {"algorithms": ["ours", "sft"], "logs": {"labels_kept": 0.2}}, "rank2": {"algorithms": ["ours"]}}
+    assert grid(algorithms=guessed, regimes=few).trained_in("rank2").keys() == {"ours"}

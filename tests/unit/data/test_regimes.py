@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -119,6 +120,15 @@ def test_some_groups_log_less(table: pa.Table, of: str, questions: int, samples:
     assert len({each["question_id"] for each in nurse}) == questions
     assert len(nurse) == questions * samples
     assert len(rows) - len(nurse) == 2 * len(QUESTIONS) * 4
+
+
+def test_of_few_or_late_responses_one_is_kept_and_of_many_the_share():
+    said = {("neutral", 2): range(8), ("nurse", 3): (4, 5), ("nurse", 4): range(2), ("nurse", 5): range(6)}
+    rows = [row(f"q{q}", group, sample, "right") for (group, q), samples in said.items() for sample in samples]
+    kept = changed(pa.Table.from_pylist(rows, schema=SCHEMA), fewer=FewerRows(groups=("nurse",), ratio=3))
+    counts = Counter((each["group"], each["question_id"]) for each in kept)
+    assert counts == {("neutral", "q2"): 8, ("nurse", "q3"): 1, ("nurse", "q4"): 1, ("nurse", "q5"): 2}
+    assert {each["sample"] for each in kept if each["question_id"] == "q3"} == {4}
 
 
 def test_groups_and_topics_are_left_out(table: pa.Table):

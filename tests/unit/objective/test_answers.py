@@ -157,6 +157,48 @@ def test_joining_the_others_in_a_wrong_answer_never_pays(alpha: float, form: str
         assert slope(asked, logp, sets(1, 3, 1, 2), weight_g)[0, 0, 0, TRUTH] < 0
 
 
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("form", ["symmetric", "jensen_shannon", "variance"])
+@pytest.mark.parametrize(("groups", "framed"), [(3, 2), (8, 2), (8, 3)])
+def test_nor_does_it_pay_where_few_groups_have_a_wording(alpha: float, form: str, groups: int, framed: int):
+    """Group 0 alone knows, and says so or what the other groups with a wording say."""
+    mask = torch.ones(1, groups, 2, 2, dtype=torch.bool)
+    mask[0, framed:, 1] = False
+    asked = terms(alpha=alpha, short=0.0, inconsistency=InconsistencySpec(coefficient=1.0, form=form))
+    errs = torch.tensor([-40.0, 0.0], dtype=torch.float64).expand(1, groups, 2, 2)
+    knows = errs.clone()
+    knows[0, 0] = knows[0, 0].flip(-1)
+    loss = [
+        float(fact_terms(asked, logp, sets(1, groups, 2, 2, mask_qgfa=mask), torch.ones(groups)).loss)
+        for logp in (knows, errs)
+    ]
+    assert loss[0] < loss[1]
+
+
+@pytest.mark.parametrize("form", ["symmetric", "jensen_shannon"])
+def test_a_question_whose_truth_is_known_leaves_the_penalty_of_another_alone(form: str):
+    """Under max-min one group far below the others bounds lambda at next to nothing, in its own question."""
+    level = torch.tensor([0.999, 0.999, 0.05], dtype=torch.float64)
+    known = torch.stack([level.log(), (1 - level).log()], -1)[:, None]
+    unknown = draws(3, 1, 2)
+    right = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    both = sets(2, 3, 1, 2, known_q=torch.tensor([True, False]), right_qa=right)
+    alone = sets(1, 3, 1, 2, known_q=torch.tensor([False]), right_qa=right[1:])
+    asked = terms(alpha=8.0, frames=0.0, inconsistency=InconsistencySpec(coefficient=0.5, form=form))
+    gradient = slope(asked, torch.stack([known, unknown]), both)
+    torch.testing.assert_close(2 * gradient[1:], slope(asked, unknown[None], alone))
+
+
+def test_groups_that_were_not_asked_change_nothing():
+    mask = torch.ones(1, 4, 2, 3, dtype=torch.bool)
+    mask[0, 2:] = False
+    asked = terms(alpha=4.0, inconsistency=InconsistencySpec(coefficient=0.4, form="symmetric"))
+    logp = draws(1, 4, 2, 3)
+    gradient = slope(asked, logp, sets(1, 4, 2, 3, mask_qgfa=mask))
+    torch.testing.assert_close(gradient[:, :2], slope(asked, logp[:, :2], sets(1, 2, 2, 3)))
+    assert not gradient[:, 2:].any()
+
+
 def test_gradient_ascent_on_one_shared_answer_finds_the_brute_force_optimum():
     """Two questions share one logit: expected truth follows the majority, max-min the middle."""
     towards = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)

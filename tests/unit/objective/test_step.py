@@ -231,3 +231,30 @@ def test_single_precision_is_enough(spec, game: Game):
     (gradient_qgk,) = torch.autograd.grad(outputs.loss, logp_qgk)
     assert gradient_qgk.isfinite().all()
     assert float(outputs.loss.detach()) == pytest.approx(float(outputs_of(spec, game).loss), abs=1e-3)
+
+
+@pytest.mark.parametrize("spec", FORMS, ids=NAMES)
+@settings(max_examples=15)
+@given(game=games())
+def test_groups_that_were_not_asked_change_no_slope(spec, game: Game):
+    """A placeholder of length 1, log-prob 0 and no reward stands where a group was not asked. Weights are equal."""
+    still = spec.model_copy(update={"utility_decay": STILL})
+
+    def beside(values: Tensor, placeholder: float) -> Tensor:
+        return torch.cat([values, torch.full_like(values, placeholder)], dim=1)
+
+    absent = {"answer_qgk": -1, "length_qgk": 1, "there_qg": False}
+    grown = {
+        field.name: beside(getattr(game.candidates, field.name), absent.get(field.name, 0))
+        for field in dataclasses.fields(Candidates)
+        if field.name != "objective_q"
+    }
+    grown["mask_qgk"][:, game.logp_qgk.shape[1] :, 0] = True
+    wide = Candidates(**grown, objective_q=game.candidates.objective_q)
+    narrow_qgk, wide_qgk = (logp.clone().requires_grad_() for logp in (game.logp_qgk, beside(game.logp_qgk, 0.0)))
+    outputs = step_objective(compose(still), narrow_qgk, game.candidates, start(game))
+    beside_absent = step_objective(compose(still), wide_qgk, wide, first_utilities(wide_qgk.shape[1]))
+    (slope_qgk,) = torch.autograd.grad(outputs.loss, narrow_qgk)
+    (wide_slope_qgk,) = torch.autograd.grad(beside_absent.loss, wide_qgk)
+    torch.testing.assert_close(wide_slope_qgk[:, : game.logp_qgk.shape[1]], slope_qgk)
+    assert not wide_slope_qgk[:, game.logp_qgk.shape[1] :].any()

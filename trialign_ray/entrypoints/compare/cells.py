@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from trialign_ray.config.base import Strict, content_sha256
-from trialign_ray.config.compare import BASE, NEUTRAL_TO_ALL, VOTE, Arm, CompareSpec, LogChanges, Regime
+from trialign_ray.config.compare import BASE, NEUTRAL_TO_ALL, VOTE, Arm, CompareSpec, LogChanges, log_changes
 from trialign_ray.config.game import load_game
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import manifest, training_questions
@@ -78,7 +78,7 @@ def trial_cells(spec: CompareSpec) -> dict[str, list[Cell]]:
         specs = [spec.train_spec(arm, regime, seed, rate) for rate in sorted(rates)]
         with naming(logs_field(spec, name, label)):
             asked = validation_questions(spec, specs[0])
-        cells = [Cell("trial", name, label, seed, train, _changes(arm, regime), asked) for train in specs]
+        cells = [Cell("trial", name, label, seed, train, log_changes(arm, regime), asked) for train in specs]
         found[family] = [_with_key(spec, cell) for cell in cells]
     return found
 
@@ -94,8 +94,8 @@ def trained_cells(spec: CompareSpec, rates: Mapping[str, float]) -> list[Cell]:
     return _unique(
         trained_cell(spec, name, label, seed, rates)
         for label, regime in spec.regimes.items()
-        for name, arm in spec.algorithms.items()
-        if (regime.algorithms is None or name in regime.algorithms) and (arm.family is None or arm.family in rates)
+        for name, arm in spec.trained_in(label).items()
+        if arm.family is None or arm.family in rates
         for seed in spec.seeds_of(arm, regime)
     )
 
@@ -104,12 +104,7 @@ def trained_cell(spec: CompareSpec, arm: str, regime: str, seed: int, rates: Map
     """One of them."""
     found, under = spec.algorithms[arm], spec.regimes[regime]
     train = spec.train_spec(found, under, seed, None if found.family is None else rates[found.family])
-    return _with_key(spec, Cell("trained", arm, regime, seed, train, _changes(found, under)))
-
-
-def _changes(arm: Arm, regime: Regime) -> LogChanges:
-    """What is done to the logs of an arm in a regime."""
-    return regime.logs.model_copy(update=arm.logs.model_dump(exclude_unset=True))
+    return _with_key(spec, Cell("trained", arm, regime, seed, train, log_changes(found, under)))
 
 
 def cheapest_first(cells: Iterable[Cell], spec: CompareSpec) -> list[Cell]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from trialign_ray.config.base import content_sha256
@@ -12,26 +13,45 @@ from trialign_ray.config.game import load_game
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 from trialign_ray.errors import CheckpointError
 
+_SEEDS = "seeds"
+"""Field of the file with 'regime/arm' -> the seeds that were planned at any time; the other fields are hashes."""
 
-def register(spec: CompareSpec, folder: CompareFolder) -> None:
+
+def register(spec: CompareSpec, folder: CompareFolder, *, keep: bool = True) -> None:
     """Keep what `spec` names, or compare it with what was kept before the first cell was finished.
 
-    Raises CheckpointError where contrasts, what is asked, what all arms share, or an algorithm or a regime that was
-    there were changed since; seeds, algorithms and regimes may be added.
+    keep: whether what `spec` adds is kept from here on. Raises CheckpointError where contrasts, what is asked, what all
+    arms share, how rates are chosen, or an arm or a regime that was there were changed or removed since; seeds, arms
+    and regimes may be added.
     """
     file, said = folder.root.child("registered.json"), registration(spec)
-    if not folder.finished():
-        folder.write("registered.json", json.dumps(said, indent=2) + "\n")
-        return
-    if not file.exists():
-        raise CheckpointError(f"{file.uri}: is missing, though cells are finished. Restore it, or give another 'name'.")
-    for field, digest in (_BEFORE | json.loads(folder.read(file))).items():
-        if said.get(field, digest) != digest:
+    kept: dict[str, Any] = {}
+    if folder.finished():
+        if not file.exists():
             raise CheckpointError(
-                f"{file.uri}: field '{field}' was changed after the first cell was finished. Restore what "
-                f"{folder.root.child('compare.json').uri} and the files that it names had, or give the comparison "
-                "another 'name'."
+                f"{file.uri}: is missing, though cells are finished. Restore it, or give another 'name'."
             )
+        kept = json.loads(folder.read(file))
+        _refuse_changes(kept, said, folder)
+    if keep:
+        seeds = kept.get(_SEEDS, {}) | _with_earlier(planned_seeds(spec), kept.get(_SEEDS, {}))
+        folder.write("registered.json", json.dumps(kept | said | {_SEEDS: seeds}, indent=2) + "\n")
+
+
+def registered_seeds(folder: CompareFolder) -> dict[str, list[int]]:
+    """'regime/arm' -> the seeds that were planned at any time; nothing where a file is older than that."""
+    file = folder.root.child("registered.json")
+    found: dict[str, list[int]] = json.loads(folder.read(file)).get(_SEEDS, {}) if file.exists() else {}
+    return found
+
+
+def planned_seeds(spec: CompareSpec) -> dict[str, list[int]]:
+    """'regime/arm' -> the seeds that `spec` wants."""
+    return {
+        f"{label}/{name}": sorted(spec.seeds_of(arm, regime))
+        for label, regime in spec.regimes.items()
+        for name, arm in spec.trained_in(label).items()
+    }
 
 
 def registration(spec: CompareSpec) -> dict[str, str]:
@@ -47,15 +67,40 @@ def registration(spec: CompareSpec) -> dict[str, str]:
         "evaluation.cluster": evaluation.cluster,
         "evaluation.questions": content_sha256(questions),
         "evaluation.groups": content_sha256(groups),
+        "validation": spec.validation.model_dump(mode="json"),
         "base": {name: value for name, value in spec.base.items() if name not in ("model", "logs")},
     }
+    fields |= {f"references.{name}": name for name in spec.references}
+    fields |= {f"learning_rates.{family}": list(rates) for family, rates in spec.learning_rates.items()}
     for name, arm in spec.algorithms.items():
         fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds"})
-    for name, regime in spec.regimes.items():
-        fields[f"regimes.{name}.predicted"] = regime.predicted
-        asked = regime.model_dump(mode="json", include={"logs", "train"})
-        fields |= {f"regimes.{name}.{field}": value for field, value in asked.items()}
+    for name in spec.regimes:
+        fields |= _of_regime(spec, name)
     return {field: _hash(value) for field, value in fields.items()}
+
+
+def _of_regime(spec: CompareSpec, name: str) -> dict[str, Any]:
+    regime = spec.regimes[name]
+    asked = regime.model_dump(mode="json", include={"predicted", "logs", "train"})
+    groups = None if regime.groups is None else load_game(spec.evaluation.questions, regime.groups)[1]
+    asked["groups"] = None if groups is None else content_sha256(groups)
+    asked |= {f"algorithms.{arm}": True for arm in spec.trained_in(name)}
+    return {f"regimes.{name}.{field}": value for field, value in asked.items()}
+
+
+def _refuse_changes(kept: Mapping[str, Any], said: Mapping[str, str], folder: CompareFolder) -> None:
+    for field, digest in (_BEFORE | {name: value for name, value in kept.items() if name != _SEEDS}).items():
+        if said.get(field) != digest:
+            what = "changed" if field in said else "removed"
+            raise CheckpointError(
+                f"{folder.root.child('registered.json').uri}: field '{field}' was {what} after the first cell was "
+                f"finished. Restore what {folder.root.child('compare.json').uri} and the files that it names had, or "
+                "give the comparison another 'name'."
+            )
+
+
+def _with_earlier(wanted: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    return {place: sorted({*seeds, *earlier.get(place, ())}) for place, seeds in wanted.items()}
 
 
 def _hash(value: Any) -> str:

@@ -20,11 +20,11 @@ from trialign_ray.config.compare import (
     VOTE,
     CompareSpec,
     Contrast,
-    Regime,
 )
 from trialign_ray.entrypoints.compare.cells import reference_cell, trained_cell
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.rates import chosen_rates
+from trialign_ray.entrypoints.compare.registered import registered_seeds
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.comparison.measured import MeasuredArm, by_subject, by_topic, measured, unseen, vote_gain
 from trialign_ray.evaluation.comparison.model import ArmRow, ByFigure, Comparison, ContrastRow, RegimeRows
@@ -83,6 +83,7 @@ class _Book:
 
     def __init__(self, spec: CompareSpec, folder: CompareFolder, rates: dict[str, float]) -> None:
         self.spec, self.rates, self._folder = spec, rates, folder
+        self._registered = registered_seeds(folder)
         self.bootstrap = Bootstrap(spec.evaluation.bootstrap, spec.evaluation.seed)
         self.read: dict[str, Finished] = {}
 
@@ -117,11 +118,12 @@ class _Book:
         return {seed: each for seed, each in found_by_seed.items() if each is not None}
 
     def seeds(self, arm: str, regime: str) -> tuple[int, ...]:
-        """Those that the specification wants."""
-        under: Regime = self.spec.regimes[regime]
-        if under.algorithms is not None and arm not in under.algorithms:
+        """Those that the specification wants, or wanted: none can be dropped by its result."""
+        trained = self.spec.trained_in(regime)
+        if arm not in trained:
             return ()
-        return self.spec.seeds_of(self.spec.algorithms[arm], under)
+        wanted = self.spec.seeds_of(trained[arm], self.spec.regimes[regime])
+        return tuple(sorted({*wanted, *self._registered.get(f"{regime}/{arm}", ())}))
 
     def _cell(self, key: str) -> Finished | None:
         if key not in self.read:

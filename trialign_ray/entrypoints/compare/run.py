@@ -46,7 +46,7 @@ def compare(
     folder, failed = CompareFolder.of(spec), dict[str, Exception]()
     if report_only:
         _refuse_unfinished(folder)
-        register(spec, folder)
+        register(spec, folder, keep=False)
     else:
         with RunFolder(folder.root).alone(), _in_this_process() if local else _on_ray(address) as runner:
             failed = _run_all(spec, folder, runner, progress or Silent())

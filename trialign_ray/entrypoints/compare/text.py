@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trialign_ray.data.dataset import read_logs
 from trialign_ray.entrypoints.compare.readings import Model
@@ -13,7 +13,7 @@ from trialign_ray.trainer.packing import Tree
 _WINDOW = 256
 """Tokens of a plain text that are scored behind one another."""
 _MOST = 400
-"""Windows or responses that are scored, the first ones."""
+"""Windows or responses that are scored, evenly from the first to the last."""
 
 
 def text_logprob(model: Model, path: str) -> tuple[float, int]:
@@ -22,12 +22,19 @@ def text_logprob(model: Model, path: str) -> tuple[float, int]:
     path: a log dataset, whose responses are scored behind their prompts, or a plain text file. Raises DataError.
     """
     with naming("evaluation.text"):
-        trees = list(_trees(model, path))[:_MOST]
+        # Rows lie group by group: the first ones would be those of one group.
+        trees = evenly(list(_trees(model, path)))
         if not trees:
             raise DataError(f"{path}: has no text to score. Give a file with text, or a dataset with responses.")
     total = sum(sum(logp) for logp in model.scorer.logprobs(trees))
     tokens = sum(len(response) for tree in trees for response in tree.responses)
     return total / tokens, tokens
+
+
+def evenly(trees: Sequence[Tree]) -> list[Tree]:
+    """As many of them as are scored, in their order."""
+    kept = min(_MOST, len(trees))
+    return [trees[place * len(trees) // kept] for place in range(kept)]
 
 
 def _trees(model: Model, path: str) -> Iterator[Tree]:

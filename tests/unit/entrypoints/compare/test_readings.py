@@ -17,11 +17,13 @@ from trialign_ray.config.game import load_game
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.entrypoints.audit.local_model import answers_of_model
 from trialign_ray.entrypoints.audit.scored_options import answers_of_options
+from trialign_ray.entrypoints.compare import text
 from trialign_ray.entrypoints.compare.cell import run_cell
 from trialign_ray.entrypoints.compare.cells import reference_cell, trained_cell
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 from trialign_ray.models.loading import load_model
 from trialign_ray.progress import Silent
+from trialign_ray.trainer.packing import Tree
 
 SAID = ["question_id", "group", "response", "answer", "answer_kind", "reward_truth"]
 
@@ -57,6 +59,15 @@ def test_the_text_is_scored_token_by_token(world: World, tmp_path: Path):
     assert result.text_tokens == 3 * 7 - 1
     assert result.text_logprob is not None
     assert result.text_logprob == pytest.approx(_alone(world, file.read_text()), abs=1e-4)
+
+
+def test_of_a_long_text_responses_of_all_groups_are_scored():
+    """Rows lie group by group."""
+    trees = [Tree([number], [[0]]) for number in range(1001)]
+    kept = [tree.prompt[0] for tree in text.evenly(trees)]
+    assert len(kept) == len(set(kept)) == 400
+    assert [sum(low <= each < low + 250 for each in kept) for low in (0, 250, 500, 750)] == [100, 100, 100, 100]
+    assert text.evenly(trees[:3]) == trees[:3]
 
 
 def _alone(world: World, text: str) -> float:

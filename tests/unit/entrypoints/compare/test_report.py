@@ -16,6 +16,7 @@ from tests.world import World
 from trialign_ray.config.compare import CompareSpec
 from trialign_ray.entrypoints.compare.cells import reference_cells, trained_cells
 from trialign_ray.entrypoints.compare.folder import CompareFolder
+from trialign_ray.entrypoints.compare.registered import register
 from trialign_ray.entrypoints.compare.report import comparison
 from trialign_ray.errors import DataError
 from trialign_ray.evaluation.comparison.markdown import to_markdown
@@ -47,6 +48,7 @@ def spec(world: World, tmp_path: Path) -> CompareSpec:
 
 def reported(spec: CompareSpec) -> Comparison:
     """All but the last seed of sft is finished."""
+    register(spec, CompareFolder.of(spec))
     answers = {("ours", 0): [RIGHT, RIGHT], ("ours", 1): [RIGHT, MIXED], ("ours", 2): [RIGHT, WRONG]}
     answers |= {("sft", 0): [RIGHT, WRONG], ("sft", 1): [WRONG, WRONG]}
     (base,) = reference_cells(spec)
@@ -72,6 +74,15 @@ def test_figures_are_means_over_the_seeds_that_are_finished(spec: CompareSpec):
     assert value(by_arm["ours"], "closed.everyone") == pytest.approx((1 + 0.5 + 0.5) / 3)
     assert value(by_arm["sft"], "closed.everyone") == pytest.approx((0.5 + 0) / 2)
     assert [(by_arm[arm].seeds, by_arm[arm].missing) for arm in ("ours", "sft")] == [((0, 1, 2), 0), ((0, 1), 1)]
+
+
+def test_a_seed_that_was_planned_cannot_be_dropped(spec: CompareSpec):
+    whole, folder = reported(spec), CompareFolder.of(spec)
+    lucky = comparison(spec.model_copy(update={"seeds": (0,)}), folder, {})
+    assert [row.seeds for row in rows(lucky).values()] == [row.seeds for row in rows(whole).values()]
+    assert rows(lucky)["sft"].missing == 1
+    register(spec.model_copy(update={"seeds": (0, 3)}), folder)
+    assert rows(comparison(spec, folder, {}))["sft"].missing == 2
 
 
 def test_means_are_told_apart_by_seed_and_by_topic(spec: CompareSpec):

@@ -82,6 +82,7 @@ def changes_after_the_first_cell_are_refused(spec: CompareSpec, folder: Path) ->
     drawn = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"cluster": "subject"})})
     with pytest.raises(CheckpointError, match=r"'evaluation\.cluster' was changed"):
         run.compare(drawn, report_only=True)
+    what_could_flatter_is_refused_too(spec, folder)
     registered = json.loads((folder / "registered.json").read_text())
     del registered["evaluation.cluster"]  # as a version without that field left it
     (folder / "registered.json").write_text(json.dumps(registered))
@@ -90,3 +91,24 @@ def changes_after_the_first_cell_are_refused(spec: CompareSpec, folder: Path) ->
         run.compare(drawn, report_only=True)
     more = spec.model_copy(update={"algorithms": {**spec.algorithms, "again": other}, "seeds": (0, 1)})
     run.compare(more, report_only=True)
+
+
+def what_could_flatter_is_refused_too(spec: CompareSpec, folder: Path) -> None:
+    """Arms that lost cannot go, other people cannot be asked, and rates cannot be chosen another way."""
+    alone = spec.model_copy(update={"algorithms": {"ours": spec.algorithms["ours"]}, "contrasts": spec.contrasts})
+    with pytest.raises(CheckpointError, match=r"'algorithms\.sft' was removed after the first cell was finished"):
+        run.compare(alone, report_only=True)
+    unread = spec.model_copy(update={"references": ("base", "vote")})
+    with pytest.raises(CheckpointError, match=r"'references\.persona_deleted' was removed"):
+        run.compare(unread, report_only=True)
+    other = folder.parent / "other_groups.yaml"
+    other.write_text(Path(spec.evaluation.groups).read_text().replace("farmer", "pilot"))
+    asked = spec.regimes["all"].model_copy(update={"groups": str(other)})
+    with pytest.raises(CheckpointError, match=r"'regimes\.all\.groups' was changed"):
+        run.compare(spec.model_copy(update={"regimes": {"all": asked}}), report_only=True)
+    fewer = spec.regimes["all"].model_copy(update={"algorithms": ("ours",)})
+    with pytest.raises(CheckpointError, match=r"'regimes\.all\.algorithms\.sft' was removed"):
+        run.compare(spec.model_copy(update={"regimes": {"all": fewer}}), report_only=True)
+    judged = spec.validation.model_copy(update={"figure": "closed.everyone"})
+    with pytest.raises(CheckpointError, match="'validation' was changed"):
+        run.compare(spec.model_copy(update={"validation": judged}), report_only=True)
