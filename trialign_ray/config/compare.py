@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
@@ -229,7 +229,7 @@ class CompareSpec(JobSpec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if faults := [*_faults(self), *_contrast_faults(self)]:
+        if faults := [*_faults(self), *contrast_faults(self, self.contrasts)]:
             raise ValueError("; ".join(faults))
         for label, arm in self.algorithms.items():
             for regime in self.regimes.values():
@@ -315,9 +315,10 @@ def _label_faults(spec: CompareSpec) -> Iterator[str]:
                 )
 
 
-def _contrast_faults(spec: CompareSpec) -> Iterator[str]:
+def contrast_faults(spec: CompareSpec, contrasts: Sequence[Contrast]) -> Iterator[str]:
+    """What is wrong with contrasts of the arms and regimes of `spec`."""
     arms = {*spec.algorithms, *spec.references, BASE}
-    for each in spec.contrasts:
+    for each in contrasts:
         where = f"contrast '{each.name}'"
         if each.figure not in TESTED:
             yield f"{where}: figure '{each.figure}' cannot be tested; choose one of {', '.join(TESTED)}"
@@ -331,7 +332,7 @@ def _contrast_faults(spec: CompareSpec) -> Iterator[str]:
             yield f"{where}: no regime '{each.regime}', known: {sorted(spec.regimes)}"
         elif each.unseen and not _leaves_out(spec.regimes[each.regime].logs):
             yield f"{where}: regime '{each.regime}' leaves no group or topic out; set its 'logs.without_groups'"
-    names = Counter(each.name for each in spec.contrasts)
+    names = Counter(each.name for each in contrasts)
     yield from (f"two contrasts are called '{name}'; give each a name of its own" for name in names if names[name] > 1)
 
 

@@ -20,12 +20,13 @@ from trialign_ray.config.compare import (
     VOTE,
     CompareSpec,
     Contrast,
+    contrast_faults,
 )
 from trialign_ray.entrypoints.compare.cells import reference_cell, trained_cell
 from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.rates import chosen_rates
 from trialign_ray.entrypoints.compare.registered import registered_seeds
-from trialign_ray.errors import DataError
+from trialign_ray.errors import DataError, SpecError
 from trialign_ray.evaluation.comparison.measured import MeasuredArm, by_subject, by_topic, measured, unseen, vote_gain
 from trialign_ray.evaluation.comparison.model import ArmRow, ByFigure, Comparison, ContrastRow, RegimeRows
 from trialign_ray.evaluation.comparison.served_to_all import neutral_to_all, vote
@@ -70,6 +71,18 @@ def comparison(spec: CompareSpec, folder: CompareFolder, failed: Mapping[str, st
         failed=dict(failed),
         run=_run(book),
     )
+
+
+def differences(spec: CompareSpec, asked: Sequence[Contrast]) -> tuple[ContrastRow, ...]:
+    """Contrasts that were not named before the run, without a correction: for the eye, and in no report.
+
+    Raises SpecError for one of arms, a figure or a regime that `spec` has not.
+    """
+    if faults := [*contrast_faults(spec, asked)]:
+        raise SpecError("; ".join(faults))
+    folder = CompareFolder.of(spec)
+    book = _Book(spec, folder, chosen_rates(spec, folder))
+    return tuple(_contrast(book, contrast) for contrast in asked)
 
 
 def _subjects(book: _Book, arm: MeasuredArm) -> dict[str, int]:

@@ -19,14 +19,15 @@ def _parts(found: Comparison) -> Iterator[str]:
     asked = ", ".join(f"{count} questions {name}{about.get(name, '')}" for name, count in found.questions.items())
     yield f"## Comparison: {cell(found.name)}\n\n{asked}, {found.groups} groups. Means over seeds, 95 % intervals.\n"
     if found.contrasts:
-        yield _titled(contrast_table(found))
+        yield titled(contrast_table(found))
     for regime in found.regimes:
         yield f"## {cell(regime.regime)}\n\nPredicted: {cell(regime.predicted)}\n"
-        yield from (_titled(each) for each in tables(regime))
+        yield from (titled(each) for each in tables(regime))
     if found.failed:
         yield "### Failed\n"
         yield "".join(f"- {cell(label)}: {cell(reason)}\n" for label, reason in found.failed.items())
 
 
-def _titled(found: Table) -> str:
+def titled(found: Table) -> str:
+    """A table under its heading."""
     return f"### {found.title}\n\n{table(found.head, found.rows)}"

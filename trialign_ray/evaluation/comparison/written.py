@@ -44,6 +44,12 @@ def contrast_table(found: Comparison) -> Table:
     return Table("Contrasts named before the run", head, tuple(_contrast(row) for row in found.contrasts))
 
 
+def differences_table(found: Sequence[ContrastRow]) -> Table:
+    """Differences that were asked when the results were known."""
+    head = ("difference", "regime", "figure", "difference", "95 %", "p, uncorrected", "seeds")
+    return Table("Differences that were not named before the run", head, tuple(map(_afterwards, found)))
+
+
 def seeds(row: ArmRow) -> str:
     """'3 seeds', '2 of 3 seeds', or nothing of an arm without training."""
     if not row.trained:
@@ -112,7 +118,19 @@ def _contrast(row: ContrastRow) -> tuple[str, ...]:
     name = f"{told.name}: {told.of} less {told.against}"
     if row.difference is None or row.p is None or row.p_holm is None:
         return name, where, told.figure, *(ABSENT,) * 4, str(row.seeds)
-    return name, where, told.figure, *_difference(row.difference), f"{row.p:.3f}", f"{row.p_holm:.3f}", str(row.seeds)
+    return name, where, told.figure, *_difference(row.difference), _p(row.p), _p(row.p_holm), str(row.seeds)
+
+
+def _afterwards(row: ContrastRow) -> tuple[str, ...]:
+    told = row.contrast
+    asked = f"{told.of} less {told.against}", told.regime, told.figure
+    if row.difference is None or row.p is None:
+        return *asked, *(ABSENT,) * 3, str(row.seeds)
+    return *asked, *_difference(row.difference), _p(row.p), str(row.seeds)
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.0005 else "< 0.001"
 
 
 def _difference(figure: Figure) -> tuple[str, str]:

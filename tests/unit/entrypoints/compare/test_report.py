@@ -13,15 +13,16 @@ from tests.unit.entrypoints.compare.samples import compare_spec
 from tests.unit.entrypoints.compare.test_cells import finish
 from tests.unit.evaluation.comparison.test_measured import table
 from tests.world import World
-from trialign_ray.config.compare import CompareSpec
+from trialign_ray.config.compare import CompareSpec, Contrast
 from trialign_ray.entrypoints.compare.cells import reference_cells, trained_cells
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 from trialign_ray.entrypoints.compare.registered import register
-from trialign_ray.entrypoints.compare.report import comparison
-from trialign_ray.errors import DataError
+from trialign_ray.entrypoints.compare.report import comparison, differences
+from trialign_ray.errors import DataError, SpecError
 from trialign_ray.evaluation.comparison.markdown import to_markdown
 from trialign_ray.evaluation.comparison.model import ArmRow, Comparison
 from trialign_ray.evaluation.comparison.page import to_html
+from trialign_ray.evaluation.comparison.written import differences_table
 from trialign_ray.evaluation.figures import MaybeFigure
 
 WRONG, MIXED, RIGHT = ["b", "b", "b"], ["a", "b", "a"], ["a", "a", "a"]
@@ -160,6 +161,19 @@ def test_an_arm_without_free_answers_has_closed_figures_alone(spec: CompareSpec)
     assert value(row, "closed.everyone") == 1
     assert "free.everyone" not in row.figures
     assert row.figures["free.vote_gain"] is None
+
+
+def test_a_difference_may_be_asked_afterwards_and_is_in_no_report(spec: CompareSpec):
+    whole = reported(spec)
+    asked = Contrast(name="late", of="ours", against="sft", figure="free.everyone", regime="all")
+    (row,) = differences(spec, [asked])
+    assert row.difference is not None
+    assert row.difference.value == pytest.approx((0.5 + 0.5) / 2)
+    assert (row.seeds, row.p_holm) == (2, None)
+    assert differences_table([row]).rows[0][:3] == ("ours less sft", "all", "free.everyone")
+    assert comparison(spec, CompareFolder.of(spec), {}) == whole
+    with pytest.raises(SpecError, match="no arm 'theirs'"):
+        differences(spec, [asked.model_copy(update={"of": "theirs"})])
 
 
 def test_without_the_base_there_is_nothing_to_compare_with(spec: CompareSpec):
