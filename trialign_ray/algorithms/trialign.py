@@ -9,7 +9,7 @@ Each part is chosen by the specification; its ablations are this algorithm with 
 
 from __future__ import annotations
 
-from trialign_ray.config.algorithm import FactsSpec, InconsistencySpec, UtilitySpec
+from trialign_ray.config.algorithm import FactsSpec, InconsistencySpec, UtilityOf, UtilitySpec
 from trialign_ray.config.base import Strict
 from trialign_ray.config.losses import LOSSES
 from trialign_ray.config.seams import build
@@ -25,6 +25,7 @@ def trialign(
     loss: Strict,
     welfare: Strict,
     utility_decay: float,
+    utility_of: UtilityOf,
     inconsistency: InconsistencySpec,
     facts: FactsSpec | None,
     kl: float,
@@ -38,6 +39,7 @@ def trialign(
         kl=kl,
         w_truth=utility.w_truth,
         utility_decay=utility_decay,
+        utility_of=utility_of,
     )
 
 

@@ -20,6 +20,8 @@ class UtilitySpec(Strict):
     """Above one half: no preference is worth a falsehood."""
 
 
+UtilityOf = Literal["candidates", "own"]
+"""Over which responses a group's utility is averaged."""
 PenaltyForm = Literal["anchored", "symmetric", "jensen_shannon", "variance"]
 """How different answers are counted; see `trialign_ray.objective.inconsistency`."""
 
@@ -94,6 +96,9 @@ class TrialignSpec(AlgorithmSpec):
     """What utilities of all groups are worth together, and so each group's weight."""
     utility_decay: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the moving average of each group's utility, from which its weight follows."""
+    utility_of: UtilityOf = "candidates"
+    """What a group's utility is a mean over: all its candidates, borrowed ones too, which makes groups alike, or its
+    own logged responses, by which they differ as the groups do."""
     inconsistency: InconsistencySpec = InconsistencySpec()
     """What different answers to one question cost."""
     facts: FactsSpec | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from trialign_ray.config.algorithm import InconsistencySpec
+from trialign_ray.config.algorithm import InconsistencySpec, UtilityOf
 from trialign_ray.objective.advantage import standardise
 from trialign_ray.objective.answers import AnswerSets, AnswerTerms, FactOutputs
 from trialign_ray.objective.candidates import Candidates, candidate_policy
@@ -48,6 +48,8 @@ class Objective:
     """Whether reference log-probs are those behind the first group's prompt instead of each group's own."""
     utility_decay: float = 0.9
     """Decay of the moving average of each group's utility."""
+    utility_of: UtilityOf = "candidates"
+    """Over which responses that utility is averaged."""
 
     @property
     def needs_reference(self) -> bool:
@@ -108,7 +110,7 @@ def step_objective(
     """
     log_policy_qgk = candidate_policy(logp_qgk, candidates)
     policy_qgk = log_policy_qgk.detach().exp()
-    average_g = _moving_average(objective.utility_decay, utility_g, policy_qgk, candidates)
+    average_g = _moving_average(objective, utility_g, log_policy_qgk.detach(), candidates)
     learned = objective.loss(LossInputs(logp_qgk, log_policy_qgk, standardise(candidates), candidates))
     last_g = torch.ones_like(average_g) if last_weight_g is None else last_weight_g
     weight_g = _weights(objective.welfare, average_g, last_g, learned.loss_qg.detach(), candidates)
@@ -187,14 +189,20 @@ def kl_to_reference(log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
     return candidates.mean((log_policy_qgk.exp() * difference_qgk).sum(-1))
 
 
-def _moving_average(decay: float, utility_g: Tensor, policy_qgk: Tensor, candidates: Candidates) -> Tensor:
-    """EMA of the expected utility under the candidate policy.
+def _moving_average(objective: Objective, utility_g: Tensor, log_policy_qgk: Tensor, candidates: Candidates) -> Tensor:
+    """EMA of the utility expected under the policy renormalised over the group's candidates, or over its own ones.
 
-    It covers the candidates, not all that the policy may answer. Borrowed right responses are among them, so it is
-    higher than the utility of samples, for every group alike.
+    Borrowed right responses are among the candidates, so over those it is higher than the utility of samples, for
+    every group alike. A group without such a response to any question of the step keeps its average.
     """
-    asked_g = candidates.there_qg.sum(0)
-    now_g = (policy_qgk * candidates.utility_qgk).sum((0, 2)) / asked_g.clamp(min=1)
+    counted_qgk = candidates.mask_qgk & candidates.there_qg[..., None]
+    if objective.utility_of == "own":
+        counted_qgk = counted_qgk & candidates.own_qgk
+    counts_qg = counted_qgk.any(-1)
+    share_qgk = log_policy_qgk.masked_fill(~counted_qgk, -torch.inf).softmax(-1).masked_fill(~counted_qgk, 0.0)
+    asked_g = counts_qg.sum(0)
+    now_g = (share_qgk * candidates.utility_qgk).sum((0, 2)) / asked_g.clamp(min=1)
+    decay = objective.utility_decay
     return torch.where(asked_g > 0, decay * utility_g + (1 - decay) * now_g, utility_g)
 
 

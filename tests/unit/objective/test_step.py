@@ -115,6 +115,26 @@ def test_utilities_are_a_moving_average_of_what_the_policy_earns(game: Game, dec
         assert average == pytest.approx(decay * 0.5 + (1 - decay) * sum(earned) / len(earned))
 
 
+def test_utilities_of_own_responses_do_not_see_what_was_borrowed():
+    """Two groups with the same candidates: the first gave the right one itself, the second borrowed it."""
+    own = torch.tensor([[[True, True, False], [False, True, True]]])
+    game = Game(game_of([[[0, 1, 1], [0, 1, 1]]], own_qgk=own), torch.zeros(1, 2, 3, dtype=torch.float64))
+    alike, apart = (outputs_of(TrialignSpec(utility_decay=0, utility_of=of), game) for of in ("candidates", "own"))
+    torch.testing.assert_close(alike.utility_g, torch.full((2,), 0.7 / 3, dtype=torch.float64))
+    torch.testing.assert_close(apart.utility_g, torch.tensor([0.35, 0.0], dtype=torch.float64))
+    assert alike.weight_g.tolist() == [1, 1]
+    assert apart.weight_g[1] > apart.weight_g[0]
+
+
+@given(game=games(), decay=st.floats(0, 0.99))
+def test_a_group_without_a_response_of_its_own_keeps_its_average(game: Game, decay: float):
+    silent = dataclasses.replace(game.candidates, own_qgk=game.candidates.own_qgk.clone())
+    silent.own_qgk[:, 0] = False
+    outputs = outputs_of(TrialignSpec(utility_decay=decay, utility_of="own"), Game(silent, game.logp_qgk))
+    assert outputs.utility_g[0] == 0.5
+    assert outputs.utility_g.isfinite().all()
+
+
 def _rows(policy_qgk: Tensor, game: Game, group: int) -> list[tuple[list[float], list[float]]]:
     utility_qgk = game.candidates.utility_qgk
     return list(zip(policy_qgk[:, group].tolist(), utility_qgk[:, group].tolist(), strict=True))
