@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from trialign_ray.models import demo as demo_model
+from trialign_ray.models.cpu import lacks_bfloat16
 
 Status = Literal["ok", "attention", "missing"]
 
@@ -29,8 +30,6 @@ DISK_BYTES = 2 * GIB
 SHARED_BYTES = GIB // 4
 PROBE_S = 120
 
-_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Flags of CPUs that multiply bfloat16 numbers; the last is ARM's."""
 _DISTRIBUTION = "trialign-ray"
 _SHARED = Path("/dev/shm")  # noqa: S108
 _ZERO_PROBE = """
@@ -156,14 +155,14 @@ def accelerator() -> Finding:
 
 
 def judge_accelerator(gpus: str, cpuinfo: str) -> Finding:
-    """What computes. A CPU without bfloat16 instructions emulates them, at about a tenth of the speed of float32.
+    """What computes. A CPU without bfloat16 instructions emulates them, tens of times slower than float32.
 
     gpus: their names, empty where there are none. cpuinfo: /proc/cpuinfo; x86 lists 'flags', ARM 'Features'.
     """
     if gpus:
         return Finding("accelerator", "ok", gpus)
     found = "none; runs use the CPU with gloo"
-    if _BFLOAT16.isdisjoint(cpuinfo.split()):
+    if lacks_bfloat16(cpuinfo):
         fix = "Set learner.dtype: float32 in a training specification: it is faster here. Audits choose it themselves."
         return Finding("accelerator", "attention", f"{found}; it has no bfloat16 instructions", fix)
     return Finding("accelerator", "ok", found)
