@@ -39,6 +39,7 @@ SAMPLES = 6
 PROMPT_TOKENS, RESPONSE_TOKENS = 48, 16
 END = 2
 RIGHT_SHARE = 0.3
+ALL = CandidateSpec()
 _WRITTEN_ROWS = 96_000
 _RLLIB_EPISODES, _RLLIB_SECONDS = 2_000, 2.0
 _MOST_QUESTIONS = 50_000
@@ -158,10 +159,10 @@ def _cache(folder: Path) -> Path:
     return folder / "files" / "made"
 
 
-def buffer_of(folder: Path, group: str) -> RolloutBuffer:
+def buffer_of(folder: Path, group: str, candidates: CandidateSpec = ALL) -> RolloutBuffer:
     """Over the made logs in `folder`, with its files beside them."""
     cache = str(_cache(folder))
-    return RolloutBuffer(BufferSpec(str(folder / "logs"), group, CandidateSpec(), UtilitySpec(), (END,), cache=cache))
+    return RolloutBuffer(BufferSpec(str(folder / "logs"), group, candidates, UtilitySpec(), (END,), cache=cache))
 
 
 def index(folder: Path, size: Size) -> Indexed:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tests.benchmarks import group_count
 from tests.benchmarks.buffer_speed import SAMPLES, Size, buffer_of, index, serve, write_made_logs
 from trialign_ray.data.validation import validate_logs
 
@@ -20,3 +23,11 @@ def test_made_logs_are_valid_and_every_question_is_served_with_what_others_know(
     assert int(batch.own_n.sum()) == SAMPLES * SIZE.questions
     assert not batch.own_n.all()
     assert set(serve(tmp_path, SIZE, (4,)).candidates_per_second) == {4}
+
+
+def test_a_step_has_the_same_tokens_whatever_the_number_of_groups(tmp_path: Path) -> None:
+    found = group_count.measure([2, 4], tmp_path, cells=8)
+    assert [(each["groups"], len(each["steps"])) for each in found] == [(2, group_count.STEPS), (4, group_count.STEPS)]
+    few, many = (sum(step["tokens"] for step in each["steps"]) for each in found)
+    assert few == pytest.approx(many, rel=0.15)  # a group borrows where another one is right
+    assert found[0]["over_first"] == 1
