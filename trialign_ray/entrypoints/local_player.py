@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from trialign_ray.cluster.connect import connected
+from trialign_ray.cluster.copies import on_every_machine
 from trialign_ray.config.base import Strict
 from trialign_ray.config.generators import GENERATORS, promises_of
 from trialign_ray.config.seams import build
@@ -49,10 +50,16 @@ class Loading:
             return engine.load(*self._folders(), self.dtype, self.device)
 
     def spread(self, workers: int, gpus: float) -> Generator:
-        """As many copies in the cluster that is connected; raises ModelError, which names the field."""
+        """As many copies in the cluster that is connected; raises ModelError, DataError and ClusterError, which name
+        the field.
+        """
         engine: ClusterEngine = build(GENERATORS, self.generator)
+        needed = "GPU" if gpus else "CPU"
+        with naming("model"):
+            model = on_every_machine(self.model, needed)
         with naming("model" if self.adapter is None else "adapter"):
-            return engine.spread(*self._folders(), self.dtype, workers, gpus)
+            adapter = None if self.adapter is None else on_every_machine(self.adapter, needed)
+            return engine.spread(model, adapter, self.dtype, workers, gpus)
 
     def _folders(self) -> tuple[Path, Path | None]:
         return local_folder(self.model), None if self.adapter is None else local_folder(self.adapter)
