@@ -194,9 +194,15 @@ def frozen_for_trees(
     return attention
 
 
-def make_policy(base: Path, spec: TrainSpec, groups: Sequence[str]) -> Policy:
-    """What `spec` trains of the model in the folder `base` with logs of these groups. Raises ModelError, SpecError."""
-    model = load_model(base, spec.learner.dtype, "eager")
+def make_policy(
+    base: Path, spec: TrainSpec, groups: Sequence[str], loading: AbstractContextManager[None] | None = None
+) -> Policy:
+    """What `spec` trains of the model in the folder `base` with logs of these groups. Raises ModelError, SpecError.
+
+    loading: around the reading of the weights, and nothing else.
+    """
+    with loading or nullcontext():
+        model = load_model(base, spec.learner.dtype, "eager")
     if spec.adapter == "lora":
         return adapt(model, spec.lora, spec.learner, spec.seed, spec.own_adapters(groups))
     return unfreeze(model, spec.learner, load_tokenizer(base))

@@ -28,7 +28,7 @@ from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer import checkpoint as checkpoints
 from trialign_ray.trainer.checkpoint import TrainingState
 from trialign_ray.trainer.critic_games import fit_critic
-from trialign_ray.trainer.engine import initialize
+from trialign_ray.trainer.engine import initialize, split_loading
 from trialign_ray.trainer.guard.verdict import config_of, exact_on
 from trialign_ray.trainer.learner import Learner, StepResult
 from trialign_ray.trainer.memory import pass_budget
@@ -100,7 +100,8 @@ class _Rank:
         model = local_folder(inputs.model)
         if spec.learner.gpu and dist.get_rank() == 0:  # one for all: they have the same kernels
             exact_on(_this_gpu(), config_of(model), spec.learner.attention, spec.trained)
-        policy = make_policy(model, spec, inputs.plan.groups)
+        loading = split_loading(spec.optimizer, spec.learner)
+        policy = make_policy(model, spec, inputs.plan.groups, loading)
         if spec.learner.gpu:
             policy.to(_this_gpu())
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)
