@@ -41,6 +41,8 @@ class Examined:
     """Largest difference of the gradient of what is trained, as a share of the largest one; not a number where none was
     taken.
     """
+    ran: bool = True
+    """Whether there was something to compare, or an error came first."""
 
 
 def examine(
@@ -55,19 +57,20 @@ def examine(
         model = tiny_model(config)
         cast("nn.Module", model).to(device)
     except Exception as error:
-        return Examined(f"a small copy of it cannot be made: {_line(error)}")
+        return Examined(f"a small copy of it cannot be made: {_line(error)}", ran=False)
     try:
         base = _adapted(model, trained).get_base_model() if isinstance(trained, LoraSpec) else model
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
         where = _of_adapter(trained) if isinstance(trained, LoraSpec) else ""
-        return Examined(f"its own forward cannot run{where}: {_line(error)}")
+        return Examined(f"its own forward cannot run{where}: {_line(error)}", ran=False)
     here = has_backward(attention, device.type)
     try:
         with nullcontext() if here else _uncompiled():
             return _compared(base, attention, graded=trained is not None and here)
     except Exception as error:
-        return Examined(f"its forward over {'rows' if attention.implementation is None else 'trees'}: {_line(error)}")
+        what = "rows" if attention.implementation is None else "trees"
+        return Examined(f"its forward over {what}: {_line(error)}", ran=False)
 
 
 @contextmanager

@@ -98,11 +98,14 @@ def test_flex_is_refused_for_a_forward_that_is_wrong_on_a_cpu() -> None:
 
 
 class OtherKernels(MatmulAttention):
-    """Sees all tokens on the device of a run."""
+    """Sees all tokens on the device of a run, or cannot run there."""
 
     on_device: ClassVar[bool] = False
+    fails: ClassVar[bool] = False
 
     def mask(self, slots: Slots, kind: Any, dtype: torch.dtype) -> torch.Tensor:
+        if self.fails:
+            raise RuntimeError("out of shared memory")
         right = super().mask(slots, kind, dtype)
         return torch.zeros_like(right) if self.on_device else right
 
@@ -115,3 +118,13 @@ def test_kernels_that_are_wrong_on_the_device_of_the_run_alone_are_refused(monke
     monkeypatch.setattr(OtherKernels, "on_device", True)
     with pytest.raises(ModelError, match=r"'import_path' on 'cpu'\): log-probs differ by .*'matmul' or 'apart'"):
         exact_on(device, shape, spec, LoraSpec(rank=2))
+
+
+def test_kernels_that_cannot_run_in_the_precision_of_the_guard_are_named_and_not_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shape, spec = config("llama"), ImportedSpec(import_path=f"{__name__}:OtherKernels")
+    exact_attention(shape, spec, LoraSpec(rank=2))
+    monkeypatch.setattr(OtherKernels, "fails", True)
+    exact_on(torch.device("cpu"), shape, spec, LoraSpec(rank=2))
+    assert "not judged in float32 on 'cpu': its forward over trees: RuntimeError: out of shared memory" in caplog.text
