@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.world import World
@@ -79,6 +80,19 @@ def audited(world: World, runs: Path, **changes: Any) -> pa.Table:
     fields = {"name": "a", "model": world.model, "questions": world.questions, "groups": world.groups, "split": "all"}
     audit(AuditSpec(**fields, runs=str(runs), max_new_tokens=6, questions_per_batch=1, bootstrap=100, **changes))
     return read_logs(runs / "a" / "answers")
+
+
+def test_workers_score_options_as_one_process_does(world: World, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"model": world.model, "questions": world.questions, "groups": world.groups}
+    fields |= {"read": "score", "split": "all", "questions_per_batch": 2, "runs": str(tmp_path), "bootstrap": 100}
+    alone, shared = (
+        audit(AuditSpec(**fields, name=f"on-{workers}", workers=workers)).audit.closed_set for workers in (1, 2)
+    )
+    assert shared == alone
+    one, other = (pq.read_table(tmp_path / f"on-{workers}" / "options.parquet") for workers in (1, 2))
+    assert other["logprob"].to_pylist() == pytest.approx(one["logprob"].to_pylist(), abs=1e-4)
+    assert other.drop_columns("logprob").equals(one.drop_columns("logprob"))
+    assert read_logs(tmp_path / "on-2" / "answers").equals(read_logs(tmp_path / "on-1" / "answers"))
 
 
 def test_a_fault_in_a_worker_is_raised_as_itself(world: World, tmp_path: Path) -> None:

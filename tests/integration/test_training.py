@@ -67,6 +67,19 @@ def test_all_weights_are_trained_also_after_an_actor_lost_what_no_weights_give_a
 
 
 @pytest.mark.usefixtures("local_ray")
+def test_weights_that_are_split_while_they_are_loaded_give_the_losses_of_one_rank(
+    world: World,
+) -> None:
+    learner = {"workers": 2, "cpus_per_worker": 0.5, "dtype": "float32", "zero_stage": 3}
+    spec = world.train_spec("split", learner=learner, epochs=3)
+    folder = Path(train(spec).folder)
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    alone = LocalTraining.of(resolve(spec, RunFolder.of(spec))).steps()
+    expected = [float(result.outputs.loss.detach()) for result in alone]
+    assert [loss for _, loss in losses(spec)] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.usefixtures("local_ray")
 def test_run_is_not_started_twice_by_accident(undisturbed_run: TrainSpec) -> None:
     with pytest.raises(CheckpointError, match="--resume"):
         train(undisturbed_run)

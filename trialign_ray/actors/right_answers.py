@@ -21,8 +21,11 @@ from trialign_ray.data.columns import Columns, ColumnWriter
 from trialign_ray.data.dataset import Dataset, located_parts, part_batches, verify_part
 from trialign_ray.data.question_rows import QuestionIndex, staged
 from trialign_ray.data.schema import SCHEMA
+from trialign_ray.data.writer import package_version
 from trialign_ray.io.cache import made_once
 
+_LAYOUT = 1
+"""Number of what lies in the bank's files; another wherever their columns or the choice change."""
 _BATCH_ROWS = 4096
 _READ = ("question_id", "turn", "response_ids", "response", "answer", "reward_truth", "split")
 _KEPT = ("question_id", "turn", "response_ids", "response", "answer")
@@ -42,8 +45,8 @@ class RightAnswers:
     @classmethod
     def of(cls, logs: Dataset, labels: LabelPolicy, cache: Path) -> RightAnswers:
         """The bank of `logs` under `labels`, which is made in `cache` where it is not there yet. Raises DataError."""
-        name = f"{logs.manifest.content_sha256[:32]}-right-{labels.labels}"
-        columns = Columns(made_once(cache / name, lambda folder: _make(logs, labels, folder)))
+        made = made_once(cache / _name(logs, labels), lambda folder: _make(logs, labels, folder))
+        columns = Columns(made)
         return cls(columns, QuestionIndex.of(columns))
 
     def rows_of(self, question_ids: list[str]) -> tuple[Ints, Ints]:
@@ -51,6 +54,11 @@ class RightAnswers:
         number_q, offset_q = self.index.find(question_ids), self.columns.numbers["first_row"]
         there = number_q >= 0
         return np.where(there, offset_q[number_q], 0), np.where(there, offset_q[number_q + there], 0)
+
+
+def _name(logs: Dataset, labels: LabelPolicy) -> str:
+    """Of the bank's folder: all that it depends on. Another version may read answers otherwise."""
+    return f"{logs.manifest.content_sha256[:32]}-{_LAYOUT}-{package_version()}-right-{labels.labels}"
 
 
 def _make(logs: Dataset, labels: LabelPolicy, folder: Path) -> None:

@@ -46,7 +46,7 @@ _ONE_SOURCE: dict[str, Any] = {
         },
     ],
     "if": {"required": ["read"], "properties": {"read": {"const": "score"}}},
-    "then": {"properties": {"samples": {"const": 1}, "generator": _ENGINE, **_NO_GENERATION, **_NO_WORKERS}},
+    "then": {"properties": {"samples": {"const": 1}, "generator": _ENGINE, **_NO_GENERATION}},
     "else": {"properties": {"options": {"const": 4}}},
 }
 """The validator's conditions below, as JSON Schema."""
@@ -109,10 +109,10 @@ class AuditSpec(JobSpec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; 'auto' is the GPU where there is one."""
     questions_per_batch: int = Field(default=8, ge=1, le=4096)
-    """Questions whose answers are generated together."""
+    """Questions that are answered together, or whose options are scored together."""
     workers: int = Field(default=1, ge=1, le=1024)
-    """Copies of the model that answer at once. More than 1, or with `gpus_per_worker`, they are Ray actors of one CPU
-    each."""
+    """Copies of the model that answer or score at once. More than 1, or with `gpus_per_worker`, they are Ray actors
+    of one CPU each."""
     gpus_per_worker: float | None = Field(default=None, ge=0, le=16)
     """GPUs that each worker reserves in the cluster, a share of one included; the model then runs on them, whatever
     this machine has, in bfloat16 where 'dtype' is 'auto'. Left out it is 1 on a GPU and 0 on a CPU."""
@@ -166,7 +166,7 @@ def _unused(spec: AuditSpec) -> dict[str, str]:
         found = dict.fromkeys(_NO_MODEL, "is of a model that runs here, and a server runs its own")
     elif spec.read == "score":
         found = dict.fromkeys(
-            ("generator", *_NO_GENERATION, *_NO_WORKERS), "is of answers that are generated, and read 'score' has none"
+            ("generator", *_NO_GENERATION), "is of answers that are generated, and read 'score' has none"
         )
     else:
         found = {}

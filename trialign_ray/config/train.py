@@ -106,6 +106,11 @@ class LearnerSpec(Strict):
     """How often the group may be started again from the last checkpoint after a worker or an actor died."""
 
     @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Kind of device that the workers train on."""
+        return "cuda" if self.gpu else "cpu"
+
+    @property
     def fewest_workers(self) -> int:
         """With which training may begin."""
         return self.workers if self.min_workers is None else self.min_workers

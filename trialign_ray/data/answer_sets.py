@@ -30,9 +30,12 @@ from trialign_ray.data.columns import Columns, ColumnWriter, Ragged, texts
 from trialign_ray.data.dataset import Dataset, located_parts, part_batches
 from trialign_ray.data.question_rows import QuestionIndex
 from trialign_ray.data.row_index import TemporaryDatabase
+from trialign_ray.data.writer import package_version
 from trialign_ray.io.cache import made_once
 
 _COLUMNS = ("question_id", "topic", "references", "answer", "reward_truth", "split")
+_LAYOUT = 1
+"""Number of what lies in the files of counts; another wherever their columns change."""
 _BATCH_ROWS = 4096
 _MOST_OF_TOPIC = 256
 """Answers of a topic that may fill the sets of its questions; of more those with the lowest digests, for all alike."""
@@ -105,7 +108,8 @@ class ClosedSets:
 
         Raises DataError where a part of the logs cannot be read.
         """
-        folder = made_once(cache / f"{logs.manifest.content_sha256[:32]}-answers", lambda made: _make(logs, made))
+        name = f"{logs.manifest.content_sha256[:32]}-{_LAYOUT}-{package_version()}-answers"
+        folder = made_once(cache / name, lambda made: _make(logs, made))
         return cls(_Kept.of(folder / "questions"), _Kept.of(folder / "topics"), count, distractors)
 
     def set_of(self, question_id: str) -> AnswerSet | None:

@@ -22,7 +22,7 @@ _IDENTITY = "identity.json"
 
 Batch = TypeVar("Batch")
 Play = Callable[[Mapping[int, Batch], Progress], Iterator[tuple[int, pa.Table]]]
-"""Gives the rows of batches in the log schema, each with its number, as they are finished."""
+"""Gives the rows of batches, each with its number, as they are finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class Begun:
             with writing(self.folder.uri), atomic_file(self._file(index)) as file:
                 pq.write_table(table, file, compression="zstd")
 
-    def read(self, batch: int) -> pa.Table:
-        """The rows of a finished batch; raises DataError."""
+    def read(self, batch: int, schema: pa.Schema = SCHEMA) -> pa.Table:
+        """The rows of a finished batch, which have `schema`; raises DataError."""
         file = self._file(batch)
         with reading(file.uri), file.filesystem.open_input_file(file.path) as source:
-            return pq.read_table(source, schema=SCHEMA)
+            return pq.read_table(source, schema=schema)
 
     def _file(self, batch: int) -> Location:
         return self.folder.child(f"batch-{batch:06d}.parquet")

@@ -90,7 +90,7 @@ def export(run: str, target: str | None = None, group: str | None = None) -> Exp
         raise ExportError(f"{output.uri}: exists already. Choose another --target.")
     model = local_folder(folder.part("model") if full else spec.model)
     adapter = None if full else local_folder(folder.adapters(own)[group])
-    exact_attention(config_of(model), spec.learner.attention, spec.trained)
+    exact_attention(config_of(model), spec.learner.attention, spec.trained, spec.learner.device)
     staging = sibling(output.local or Path(tempfile.gettempdir()) / "trialign-export", "partial")
     try:
         _write(model, adapter, staging, spec.learner.dtype)

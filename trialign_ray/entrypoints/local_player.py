@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
 
 import pyarrow as pa
-import ray
 from pydantic import JsonValue
 
-from trialign_ray.actors.handle import RemoteMethod
 from trialign_ray.cluster.connect import connected
-from trialign_ray.cluster.pool import in_pool, reserved
+from trialign_ray.cluster.copies import on_every_machine
 from trialign_ray.config.base import Strict
 from trialign_ray.config.generators import GENERATORS, promises_of
 from trialign_ray.config.seams import build
 from trialign_ray.config.tasks import AuditSpec, CollectSpec
+from trialign_ray.entrypoints.in_workers import gpus_of, in_workers
 from trialign_ray.envs.batches import Batch
 from trialign_ray.envs.rollout import Rollout, play, prompts_of
 from trialign_ray.errors import naming
@@ -27,8 +25,6 @@ from trialign_ray.io.cache import local_folder
 from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
 
-_RESTARTS = 3
-"""Of each worker: what it dies of more often is in the model or the machine."""
 _BY_BATCH = (
     "This generator draws by the seeds of a whole batch: the same specification gives the same responses, but another "
     "'questions_per_batch', 'samples' or 'protocol' gives others from the first turn on."
@@ -54,10 +50,16 @@ class Loading:
             return engine.load(*self._folders(), self.dtype, self.device)
 
     def spread(self, workers: int, gpus: float) -> Generator:
-        """As many copies in the cluster that is connected; raises ModelError, which names the field."""
+        """As many copies in the cluster that is connected; raises ModelError, DataError and ClusterError, which name
+        the field.
+        """
         engine: ClusterEngine = build(GENERATORS, self.generator)
+        needed = "GPU" if gpus else "CPU"
+        with naming("model"):
+            model = on_every_machine(self.model, needed)
         with naming("model" if self.adapter is None else "adapter"):
-            return engine.spread(*self._folders(), self.dtype, workers, gpus)
+            adapter = None if self.adapter is None else on_every_machine(self.adapter, needed)
+            return engine.spread(model, adapter, self.dtype, workers, gpus)
 
     def _folders(self) -> tuple[Path, Path | None]:
         return local_folder(self.model), None if self.adapter is None else local_folder(self.adapter)
@@ -119,22 +121,14 @@ class LocalPlayer:
 
     @property
     def _gpus_each(self) -> float:
-        return float(self.loading.device == "cuda") if self.gpus is None else self.gpus
+        return gpus_of(self.loading.device, self.gpus)
 
     def _in_workers(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
-        gpus = self._gpus_each
-        count = min(self.workers, len(batches))
-        with connected(self.address), reserved({"CPU": 1.0, "GPU": gpus}, count) as place:
-            # A worker that dies comes back and plays its batch again, which gives the same rows.
-            actor = ray.remote(PlayWorker).options(
-                num_cpus=1, num_gpus=gpus, max_restarts=_RESTARTS, max_task_retries=_RESTARTS, scheduling_strategy=place
-            )
-            shared = ray.put((self.loading, self.plan))
-            actors = [cast(PlayWorkerHandle, actor.remote(shared)) for _ in range(count)]
-            fix = "Start the same again: it goes on from the batches that are finished."
-            for index, table in in_pool(actors, lambda each, item: each.play.remote(*item), batches.items(), fix):
-                progress.advance(prompts_of(self.plan, batches[index]))
-                yield index, table
+        shared = (self.loading, self.plan)
+        found = in_workers(PlayWorker, shared, batches, self.workers, self._gpus_each, self.address)
+        for index, table in found:
+            progress.advance(prompts_of(self.plan, batches[index]))
+            yield index, table
 
 
 class PlayWorker:
@@ -151,9 +145,3 @@ class PlayWorker:
     def _generator(self) -> Generator:
         """Not made with the actor: Ray reports any error of a constructor as the actor's death."""
         return self._loading.generator_of()
-
-
-class PlayWorkerHandle(Protocol):
-    """What Ray makes of a `PlayWorker`."""
-
-    play: RemoteMethod[[int, Batch], tuple[int, pa.Table]]

@@ -109,7 +109,7 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
     still = standing(told, learner)
     room = round((held - sum(still.values())) * (GPU_SHARE if learner.gpu else CPU_SHARE))
     budget = told.budget(room) if learner.tokens_per_pass is None else Budget.of_tokens(learner.tokens_per_pass)
-    attention = exact_attention(config, learner.attention, spec.trained)
+    attention = exact_attention(config, learner.attention, spec.trained, learner.device)
     passes = divide(step.trees, learner.workers, budget, apart=attention.implementation is None)
     largest = max(_shapes(passes), key=lambda shape: told.activations(*shape))
     activations = told.activations(*largest)

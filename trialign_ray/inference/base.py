@@ -76,5 +76,6 @@ class ClusterEngine(Protocol):
     def spread(self, model: Path, adapter: Path | None, dtype: str, workers: int, gpus: float) -> Generator:
         """A generator over `workers` copies of the model in folder `model` on `gpus` GPUs each, 0 for CPUs.
 
-        adapter: folder of a PEFT adapter that answers in the model's place. Raises ModelError.
+        adapter: folder of a PEFT adapter that answers in the model's place. Both paths lead to the same files on every
+        machine. Raises ModelError.
         """

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -68,13 +68,10 @@ class ZeroEngine(TrainingEngine, Protocol):
 def initialize(
     policy: Policy, optimizer: OptimizerSpec, learner: LearnerSpec, steps: int, warmup_steps: int
 ) -> ZeroEngine:
-    """The DeepSpeed engine. The process group must exist; every rank calls this with equal weights."""
-    if not learner.gpu:
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed
-
-    # Its shared-memory collectives need a C++ compiler and a minute of compiling; gloo moves an adapter's gradients.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    """The DeepSpeed engine. The process group must exist; every rank calls this with equal weights, whole or as
+    `split_loading` has spread them.
+    """
+    deepspeed = _deepspeed(learner)
     adam = adamw(policy.trainable(), optimizer)
     engine: ZeroEngine
     engine, _, _, _ = deepspeed.initialize(
@@ -85,6 +82,39 @@ def initialize(
         dist_init_required=False,
     )
     return engine
+
+
+@contextmanager
+def split_loading(optimizer: OptimizerSpec, learner: LearnerSpec) -> Iterator[None]:
+    """Within it, at stage 3, transformers spreads the weights of a model over the ranks while it loads them.
+
+    A rank's device then holds its share and one layer, never the whole model; rank 0 alone reads the files, which it
+    maps. Every rank loads the same model. At stages 1 and 2 each rank loads all weights.
+    """
+    if learner.zero_stage < 3:
+        yield
+        return
+    _deepspeed(learner).init_distributed(dist_init_required=False, verbose=False)
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+    settings = zero_config(optimizer, learner, torch.distributed.get_world_size())
+    kept = HfDeepSpeedConfig(settings)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        # Or any other model of this process would be split too. Until here transformers knew it weakly.
+        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
+        del kept
+
+
+def _deepspeed(learner: LearnerSpec) -> Any:
+    if not learner.gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+
+    # Its shared-memory collectives need a C++ compiler and a minute of compiling; gloo moves an adapter's gradients.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
 
 
 def zero_config(optimizer: OptimizerSpec, learner: LearnerSpec, world_size: int) -> dict[str, JsonValue]:

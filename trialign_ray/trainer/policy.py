@@ -180,21 +180,29 @@ def _adapter_of(g: int) -> str:
     return f"own{g:04d}"
 
 
-def frozen_for_trees(model: CausalLM, spec: Strict, trained: Trained | None = None) -> AttentionBackend:
+def frozen_for_trees(
+    model: CausalLM, spec: Strict, trained: Trained | None = None, device: Literal["cpu", "cuda"] = "cpu"
+) -> AttentionBackend:
     """Freeze `model` and make it score trees, exactly, by the attention that `spec` names.
 
-    trained: what of it will be. Raises ModelError where the guard finds that its log-probs would not be
-    exact, and SpecError where `spec` cannot be imported.
+    trained: what of it will be, on a device of this kind. Raises ModelError where the guard finds that its log-probs
+    would not be exact, and SpecError where `spec` cannot be imported.
     """
-    attention = exact_attention(model.config, spec, trained)
+    attention = exact_attention(model.config, spec, trained, device)
     run_attention(model, attention)
     model.requires_grad_(False)
     return attention
 
 
-def make_policy(base: Path, spec: TrainSpec, groups: Sequence[str]) -> Policy:
-    """What `spec` trains of the model in the folder `base` with logs of these groups. Raises ModelError, SpecError."""
-    model = load_model(base, spec.learner.dtype, "eager")
+def make_policy(
+    base: Path, spec: TrainSpec, groups: Sequence[str], loading: AbstractContextManager[None] | None = None
+) -> Policy:
+    """What `spec` trains of the model in the folder `base` with logs of these groups. Raises ModelError, SpecError.
+
+    loading: around the reading of the weights, and nothing else.
+    """
+    with loading or nullcontext():
+        model = load_model(base, spec.learner.dtype, "eager")
     if spec.adapter == "lora":
         return adapt(model, spec.lora, spec.learner, spec.seed, spec.own_adapters(groups))
     return unfreeze(model, spec.learner, load_tokenizer(base))
@@ -202,7 +210,7 @@ def make_policy(base: Path, spec: TrainSpec, groups: Sequence[str]) -> Policy:
 
 def unfreeze(model: CausalLM, learner: LearnerSpec, tokenizer: Tokenizer | None = None) -> FullPolicy:
     """Make `model` score trees, and all of its weights trained. Raises ModelError and SpecError, as `adapt` does."""
-    attention = frozen_for_trees(model, learner.attention, "full")
+    attention = frozen_for_trees(model, learner.attention, "full", learner.device)
     model.requires_grad_(True)
     if learner.activation_checkpointing:
         _checkpoint_layers(model)
@@ -217,7 +225,7 @@ def adapt(model: CausalLM, lora: LoraSpec, learner: LearnerSpec, seed: int, grou
     Raises ModelError where the model's log-probs would not be exact or the targets do not exist, and SpecError where
     `learner.attention` cannot be imported.
     """
-    attention = frozen_for_trees(model, learner.attention, lora)
+    attention = frozen_for_trees(model, learner.attention, lora, learner.device)
     first, *others = [_adapter_of(g) for g in range(len(groups))] or ["default"]
     torch.manual_seed(seed)
     adapted = with_adapter(model, lora, first)

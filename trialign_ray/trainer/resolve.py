@@ -116,7 +116,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     with naming("learner.attention"):
         build(ATTENTION, spec.learner.attention)
     with naming("model"):
-        exact_attention(config_of(model), spec.learner.attention, spec.trained)
+        exact_attention(config_of(model), spec.learner.attention, spec.trained, spec.learner.device)
     game = None if spec.evaluation is None else _game(spec.evaluation)
     if game is not None and spec.evaluation is not None:
         with naming("logs"):

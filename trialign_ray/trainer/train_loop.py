@@ -28,7 +28,8 @@ from trialign_ray.objective.step import first_utilities
 from trialign_ray.trainer import checkpoint as checkpoints
 from trialign_ray.trainer.checkpoint import TrainingState
 from trialign_ray.trainer.critic_games import fit_critic
-from trialign_ray.trainer.engine import initialize
+from trialign_ray.trainer.engine import initialize, split_loading
+from trialign_ray.trainer.guard.verdict import config_of, exact_on
 from trialign_ray.trainer.learner import Learner, StepResult
 from trialign_ray.trainer.memory import pass_budget
 from trialign_ray.trainer.metric_writers import MetricWriter, metric_writers
@@ -96,9 +97,13 @@ class _Rank:
     def __init__(self, inputs: LoopInputs) -> None:
         spec, derived = inputs.spec, inputs.plan.derived
         self._inputs, self._plan, self._actors = inputs, inputs.plan, inputs.actors
-        policy = make_policy(local_folder(inputs.model), spec, inputs.plan.groups)
+        model = local_folder(inputs.model)
+        if spec.learner.gpu and dist.get_rank() == 0:  # one for all: they have the same kernels
+            exact_on(_this_gpu(), config_of(model), spec.learner.attention, spec.trained)
+        loading = split_loading(spec.optimizer, spec.learner)
+        policy = make_policy(model, spec, inputs.plan.groups, loading)
         if spec.learner.gpu:
-            policy.to(torch.device("cuda", torch.cuda.current_device()))
+            policy.to(_this_gpu())
         self._engine = initialize(policy, spec.optimizer, spec.learner, derived.steps, derived.warmup_steps)
         budget = pass_budget(policy.model.config, spec.trained, spec.learner, self._engine.device)
         objective = compose(spec.algorithm)
@@ -248,6 +253,10 @@ class _Rank:
                 for g, name in enumerate(self._plan.groups)
             },
         }
+
+
+def _this_gpu() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def _answers(references: Sequence[ObjectRef[Answer]]) -> list[Answer]:

@@ -72,7 +72,7 @@ def judged(config: dict[str, Any], training: TrainSpec | None, longest: int) -> 
     asked = (training.learner.attention, training.trained) if training else (AutoAttentionSpec(),)
     with naming("model"):
         made = config_from(config)
-        exact_attention(made, *asked)
+        exact_attention(made, *asked, *([training.learner.device] if training else []))
         memory = None if training is None else least(training, made, longest)
     verdict = judge(made, *asked)
     slower = [] if verdict.packed else [f"'model': exact, but slower, with one response a row: {verdict.why}."]

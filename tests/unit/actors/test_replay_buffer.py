@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.data.samples import table
-from trialign_ray.actors import replay_buffer
+from trialign_ray.actors import replay_buffer, right_answers
 from trialign_ray.actors.entries import answer_number
 from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.config.preferences import RULE
@@ -186,6 +186,17 @@ def test_the_bank_holds_right_rows_of_training_questions_once_for_all_groups(tmp
     (bank,) = (tmp_path / "cache").glob("*-right-truth")
     assert len(Columns(bank).numbers["by"]) == len(PEERS_RIGHT)
     assert len(list((tmp_path / "cache").iterdir())) == 1 + len(GROUPS)
+
+
+@pytest.mark.parametrize("changed", ["_LAYOUT", "package_version"])
+def test_the_bank_of_another_layout_or_version_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    buffer(tmp_path, wrong()).batch(["q0"])
+    (before,) = (tmp_path / "cache").glob("*-right-truth")
+    monkeypatch.setattr(right_answers, changed, 99 if changed == "_LAYOUT" else lambda: "99.0")
+    RolloutBuffer(spec(tmp_path, "farmer")).batch(["q0"])
+    assert len({before, *(tmp_path / "cache").glob("*-right-truth")}) == 2
 
 
 def random_row(draw: random.Random, question_id: str, group: str, sample: int) -> Row:

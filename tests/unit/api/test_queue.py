@@ -77,6 +77,7 @@ def test_a_training_run_reserves_its_workers_and_its_groups_together() -> None:
     [
         ({}, {"CPU": 1}),
         ({"workers": 3}, {"CPU": 4}),
+        ({"workers": 3, "read": "score"}, {"CPU": 4}),
         ({"workers": 2, "device": "cuda"}, {"CPU": 3, "GPU": 2}),
         ({"workers": 2, "gpus_per_worker": 0.5}, {"CPU": 3, "GPU": 1}),
         ({"generator": {"name": "vllm"}, "gpus_per_worker": 4}, {"CPU": 2, "GPU": 4}),

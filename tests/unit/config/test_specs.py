@@ -92,7 +92,7 @@ def test_a_value_out_of_range_is_refused_by_the_path_of_its_field(field, data):
         ({"split": "test"}, "field 'split'"),
         ({"bootstrap": 10}, "field 'bootstrap'"),
         ({"model": None, "answers": "a", "workers": 2}, "'workers' is of a model that is asked"),
-        ({"read": "score", "workers": 2}, "'workers' is of answers that are generated"),
+        ({"read": "score", "generator": {"name": "vllm"}}, "'generator' is of answers that are generated"),
         ({"gpus_per_worker": 1.5}, "'gpus_per_worker' is 1.5; above 1 it is a whole number"),
         ({"gpus_per_worker": 0.5, "device": "cpu"}, "workers with GPUs run the model on them"),
     ],
@@ -207,6 +207,13 @@ REFUSED = {
     "score": ["generator", "temperature", "max_new_tokens", "samples"],
     "generate": ["options"],
 }
+
+
+@pytest.mark.parametrize("read", ["generate", "score"])
+def test_workers_and_batches_are_of_answers_and_of_scored_options(read: str) -> None:
+    given = AUDIT | {"read": read, "workers": 2, "gpus_per_worker": 0.5, "questions_per_batch": 64}
+    assert jsonschema.Draft202012Validator(AuditSpec.model_json_schema()).is_valid(given)
+    assert parse(AuditSpec, given, "spec").workers == 2
 
 
 @pytest.mark.parametrize("name", UNUSED)

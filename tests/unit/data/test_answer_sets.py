@@ -110,3 +110,13 @@ def test_what_is_counted_is_counted_once(tmp_path: Path, monkeypatch: pytest.Mon
     before = sets_of(tmp_path, rows)
     monkeypatch.setattr(answer_sets, "_make", None)
     assert sets_of(tmp_path, rows) == before
+
+
+@pytest.mark.parametrize("changed", ["_LAYOUT", "package_version"])
+def test_counts_of_another_layout_or_version_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+):
+    sets_of(tmp_path, [said("Lima"), said("Cusco")])
+    monkeypatch.setattr(answer_sets, changed, 99 if changed == "_LAYOUT" else lambda: "99.0")
+    sets_of(tmp_path, [said("Lima"), said("Cusco")])
+    assert len(list((tmp_path / "cache").glob("*-answers"))) == 2

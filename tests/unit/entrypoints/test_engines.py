@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tests.world import World
+from trialign_ray.config.generators import VllmSpec
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.dataset import read_logs
 from trialign_ray.entrypoints.collect import collect
+from trialign_ray.entrypoints.local_player import Loading
 from trialign_ray.envs.rollout import play
 from trialign_ray.errors import MissingExtraError
 from trialign_ray.inference import vllm
@@ -102,6 +104,19 @@ class Spreading:
     def spread(self, model: Path, adapter: Path | None, dtype: str, workers: int, gpus: float) -> Generator:
         self.asked(workers, gpus)
         return TransformersEngine(rows=8).load(model, adapter, dtype, "cpu")
+
+
+def test_an_engine_of_the_cluster_is_given_copies_that_lie_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    class Opening:
+        def spread(self, *given: Any) -> None:
+            opened.append(given)
+
+    monkeypatch.setattr(vllm, "VllmEngine", lambda **_: Opening())
+    monkeypatch.setattr(f"{PLAYER}.on_every_machine", lambda uri, resource: Path(f"/all/{resource}/{uri[-1]}"))
+    Loading("s3://bucket/m", "s3://bucket/a", VllmSpec(), "bfloat16", "cuda").spread(2, 1.0)
+    assert opened == [(Path("/all/GPU/m"), Path("/all/GPU/a"), "bfloat16", 2, 1.0)]
 
 
 @pytest.mark.parametrize(

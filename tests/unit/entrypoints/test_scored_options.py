@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +18,9 @@ from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.data.dataset import read_logs
 from trialign_ray.data.validation import validate_logs
 from trialign_ray.entrypoints.audit import audit
-from trialign_ray.errors import DataError, ModelError, SpecError
+from trialign_ray.errors import CheckpointError, DataError, ModelError, SpecError
+from trialign_ray.trainer.option_scores import OptionScorer
+from trialign_ray.trainer.packing import Tree
 
 _OPENS = (
     "{% if add_generation_prompt %}<think>\n"
@@ -61,6 +65,43 @@ def test_options_are_scored_where_nothing_is_generated(world: World, tmp_path: P
         assert given["response"] == max(cell, key=lambda row: row["logprob"])["option"]
         assert given["reward_truth"] == (given["answer"] == given["references"][0])
     assert validate_logs(str(folder / "answers")).ok
+
+
+class KilledError(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+def test_a_killed_audit_goes_on_with_the_options_that_are_left(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"model": world.model, "read": "score", "split": "all", "questions_per_batch": 2}
+    whole = audit(spec(world, tmp_path, name="whole", **asked))
+    score, scored = OptionScorer.logprobs, list[int]()
+
+    def killed(self: OptionScorer, trees: Sequence[Tree], *rest: Any) -> list[list[float]]:
+        if scored:
+            raise KilledError
+        return counted(self, trees, *rest)
+
+    def counted(self: OptionScorer, trees: Sequence[Tree], *rest: Any) -> list[list[float]]:
+        scored.append(len(trees))
+        return score(self, trees, *rest)
+
+    folder = tmp_path / "runs" / "a"
+    monkeypatch.setattr(OptionScorer, "logprobs", killed)
+    with pytest.raises(KilledError):
+        audit(spec(world, tmp_path, **asked))
+    assert {path.name for path in folder.iterdir()} == {".answers.begun"}
+    with pytest.raises(CheckpointError, match=r"'options' is 3, but the work was begun with 4"):
+        audit(spec(world, tmp_path, **asked, options=3))
+    monkeypatch.setattr(OptionScorer, "logprobs", counted)
+    again = audit(spec(world, tmp_path, **asked))
+    assert scored == [2 * len(GROUPS)] * 3
+    assert again.audit == whole.audit
+    undisturbed = tmp_path / "runs" / "whole"
+    assert read_logs(folder / "answers").equals(read_logs(undisturbed / "answers"))
+    assert pq.read_table(folder / "options.parquet").equals(pq.read_table(undisturbed / "options.parquet"))
+    assert not (folder / ".answers.begun").exists()
 
 
 def test_chance_is_that_of_a_right_option_where_several_are_right(world: World, tmp_path: Path) -> None:

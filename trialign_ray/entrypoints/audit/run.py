@@ -79,12 +79,24 @@ def _answers(
 
         return answers_of_endpoint(spec, spec.endpoint, read_by, groups, progress)
     if spec.read == "score":
-        from trialign_ray.entrypoints.audit.scored_options import answers_of_options  # PyTorch, which a file needs not
-
-        return answers_of_options(spec, questions, groups, progress)
-    from trialign_ray.entrypoints.audit.local_model import answers_of_model  # Ray, which scored options need not
+        return _scored(spec, questions, groups, progress, address)
+    from trialign_ray.entrypoints.audit.local_model import answers_of_model  # Ray, which a file needs not
 
     return answers_of_model(spec, questions, groups, progress, address)
+
+
+def _scored(
+    spec: AuditSpec, questions: QuestionSet, groups: GroupSet, progress: Progress, address: str | None
+) -> AuditedAnswers:
+    """In this process, which then needs no Ray, or in workers."""
+    from trialign_ray.entrypoints.audit.scored_options import answers_of_options  # PyTorch, which a file needs not
+
+    if spec.workers == 1 and spec.gpus_per_worker is None:
+        return answers_of_options(spec, questions, groups, progress)
+    from trialign_ray.entrypoints.audit.options_in_workers import ScoreInWorkers
+
+    way = ScoreInWorkers(spec.workers, spec.gpus_per_worker, address)
+    return answers_of_options(spec, questions, groups, progress, way)
 
 
 def run_job(spec: AuditSpec, progress: Progress) -> int:

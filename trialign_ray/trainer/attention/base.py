@@ -47,7 +47,8 @@ class AttentionBackend(Protocol):
 
     Output and gradients are those of the model's own attention under that mask, up to rounding: windows, soft caps and
     sinks included. `trialign_ray.trainer.guard` compares them before anything starts. It is made from its
-    specification, whose fields are its keyword arguments.
+    specification, whose fields are its keyword arguments. One that has a backward on some kinds of device only names
+    them in an attribute `backward_on`, ('cuda',) for instance.
     """
 
     @property
@@ -58,6 +59,11 @@ class AttentionBackend(Protocol):
 
     def mask(self, slots: Slots, kind: Kind, dtype: torch.dtype) -> object:
         """What the implementation is given as `attention_mask` in layers of this kind. dtype: of the model."""
+
+
+def has_backward(attention: AttentionBackend, device: str) -> bool:
+    """Whether gradients can be had of it on a kind of device, 'cpu' or 'cuda'."""
+    return device in getattr(attention, "backward_on", (device,))
 
 
 _CURRENT: ContextVar[tuple[AttentionBackend, Slots] | None] = ContextVar("trialign_trees", default=None)

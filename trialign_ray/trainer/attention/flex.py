@@ -18,9 +18,10 @@ FLEX = "trialign_flex"
 
 
 class FlexAttention:
-    """A `trialign_ray.trainer.attention.base.AttentionBackend`. On a CPU it has no backward."""
+    """A `trialign_ray.trainer.attention.base.AttentionBackend`."""
 
     implementation = FLEX
+    backward_on = ("cuda",)
 
     def mask(self, slots: Slots, kind: Kind, dtype: torch.dtype) -> BlockMask:  # noqa: ARG002
         """The blocks of slots that hold something visible, and the test within them."""

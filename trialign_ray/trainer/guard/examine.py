@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +15,7 @@ from trialign_ray.config.train import LoraSpec, Trained
 from trialign_ray.errors import ModelError
 from trialign_ray.models.adapter import with_adapter
 from trialign_ray.models.base import AdaptedLM, CausalLM
-from trialign_ray.trainer.attention.base import AttentionBackend
+from trialign_ray.trainer.attention.base import AttentionBackend, has_backward
 from trialign_ray.trainer.guard.feature import feature
 from trialign_ray.trainer.guard.plain import OWN, guard_trees, plain_logprobs
 from trialign_ray.trainer.guard.tiny import tiny_model
@@ -23,6 +26,7 @@ TOLERANCE = 2e-3
 """Nats a response, in float32: rounding is a hundred times smaller, and a wrong feature a hundred times larger."""
 GRADIENT_TOLERANCE = 2e-3
 """Share of the largest gradient."""
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +38,47 @@ class Examined:
     error: float = float("nan")
     """Largest difference of a response's log-prob, in nats."""
     gradient_error: float = float("nan")
-    """Largest difference of the gradient of what is trained, as a share of the largest one."""
+    """Largest difference of the gradient of what is trained, as a share of the largest one; not a number where none was
+    taken.
+    """
+    ran: bool = True
+    """Whether there was something to compare, or an error came first."""
 
 
-def examine(config: object, attention: AttentionBackend, trained: Trained | None) -> Examined:
-    """A small copy of `config` under `attention`, with the gradient of what is `trained`, if anything is.
+def examine(
+    config: object, attention: AttentionBackend, trained: Trained | None, device: torch.device = _CPU
+) -> Examined:
+    """A small copy of `config` under `attention` on `device`, with the gradient of what is `trained`, if anything is
+    and the attention has a backward there.
 
     Code of any family runs here, and whatever it raises means that a run of this model would not get through either.
     """
     try:
         model = tiny_model(config)
+        cast("nn.Module", model).to(device)
     except Exception as error:
-        return Examined(f"a small copy of it cannot be made: {_line(error)}")
+        return Examined(f"a small copy of it cannot be made: {_line(error)}", ran=False)
     try:
         base = _adapted(model, trained).get_base_model() if isinstance(trained, LoraSpec) else model
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
         where = _of_adapter(trained) if isinstance(trained, LoraSpec) else ""
-        return Examined(f"its own forward cannot run{where}: {_line(error)}")
+        return Examined(f"its own forward cannot run{where}: {_line(error)}", ran=False)
+    here = has_backward(attention, device.type)
     try:
-        return _compared(base, attention, graded=trained is not None)
+        with nullcontext() if here else _uncompiled():
+            return _compared(base, attention, graded=trained is not None and here)
     except Exception as error:
-        return Examined(f"its forward over {'rows' if attention.implementation is None else 'trees'}: {_line(error)}")
+        what = "rows" if attention.implementation is None else "trees"
+        return Examined(f"its forward over {what}: {_line(error)}", ran=False)
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """For an attention whose kernels are another device's: what it computes is judged, without a compiler's minute."""
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
+        yield
 
 
 def run_attention(model: CausalLM, attention: AttentionBackend) -> None:

@@ -1,17 +1,20 @@
 """The guard's verdict: which attention makes a model's log-probs exact, or why none does.
 
 Nothing is known about families. A small copy of the configuration is compared under the attention that a run asks for,
-then over one response a row, and what is not equal is refused before anything starts.
+then over one response a row, and what is not equal is refused before anything starts. That is done on a CPU, wherever
+the run goes; `exact_on` compares again on a run's own device, whose kernels are others.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from trialign_ray.config.attention import ATTENTION, ApartSpec
@@ -19,7 +22,7 @@ from trialign_ray.config.base import Strict
 from trialign_ray.config.seams import build
 from trialign_ray.config.train import Trained
 from trialign_ray.errors import ModelError
-from trialign_ray.trainer.attention.base import AttentionBackend
+from trialign_ray.trainer.attention.base import AttentionBackend, has_backward
 from trialign_ray.trainer.guard.examine import Examined, examine
 
 
@@ -71,22 +74,53 @@ def _judge(config: Any, spec: Strict, trained: Trained | None) -> Verdict:
     return Verdict(None, apart, why=both)
 
 
-def exact_attention(config: Any, spec: Strict, trained: Trained | None = None) -> AttentionBackend:
+def exact_attention(
+    config: Any, spec: Strict, trained: Trained | None = None, device: Literal["cpu", "cuda"] = "cpu"
+) -> AttentionBackend:
     """The backend under which models of `config` are exact: `spec`'s, or under 'auto' one without trees.
 
-    Raises ModelError, which names the feature, where there is none, and SpecError.
+    device: where what is `trained` gets its gradients. Raises ModelError, which names the feature, where there is none
+    or it has no backward there, and SpecError.
     """
-    verdict = judge(config, spec, trained)
+    verdict, name, log = judge(config, spec, trained), _name(spec), logging.getLogger(__name__)
     if verdict.attention is None:
-        name = getattr(spec, "name", "import_path")
         fix = "Use a model that docs/models.md has as exact." if name == "auto" else "Try learner.attention 'auto'."
-        raise ModelError(
-            f"models of type '{config.model_type}' would get wrong log-probs (attention '{name}'): {verdict.why}. {fix}"
-        )
-    if not verdict.packed and getattr(spec, "name", None) != "apart":
-        logging.getLogger(__name__).warning("exact, but slower, with one response a row: %s", verdict.why)
+        raise ModelError(_wrong(config, name, verdict.why, fix))
     backend: AttentionBackend = build(ATTENTION, verdict.attention)
+    if trained is not None and not has_backward(backend, device):
+        raise ModelError(
+            f"attention '{name}' has no backward on a {device.upper()}, where this run would train. Set learner.gpu, "
+            "or learner.attention 'auto'."
+        )
+    if trained is not None and math.isnan(verdict.finding.gradient_error):
+        log.warning("attention '%s' has no backward on a CPU: its gradients are judged on the run's device", name)
+    if not verdict.packed and name != "apart":
+        log.warning("exact, but slower, with one response a row: %s", verdict.why)
     return backend
+
+
+def exact_on(device: torch.device, config: Any, spec: Strict, trained: Trained) -> None:
+    """Compare once more on the device of a run, with the backend that `exact_attention` chooses for it.
+
+    Raises ModelError where it is not exact there, and as `exact_attention` does. What cannot run at all there is only
+    logged: in float32 a kernel may need more of a GPU than in the run's precision, and one that needs too much there
+    too ends the run's first step.
+    """
+    chosen = exact_attention(config, spec, trained, "cuda" if device.type == "cuda" else "cpu")
+    found = examine(config, chosen, trained, device)
+    if not found.ran:
+        logging.getLogger(__name__).warning("not judged in float32 on '%s': %s", device.type, found.wrong)
+    elif found.wrong:
+        fix = "Choose learner.attention 'matmul' or 'apart', and report which GPU and PyTorch it was."
+        raise ModelError(_wrong(config, f"{_name(spec)}' on '{device.type}", found.wrong, fix))
+
+
+def _name(spec: Strict) -> str:
+    return getattr(spec, "name", "import_path")
+
+
+def _wrong(config: Any, attention: str, why: str, fix: str) -> str:
+    return f"models of type '{config.model_type}' would get wrong log-probs (attention '{attention}'): {why}. {fix}"
 
 
 def config_from(shape: dict[str, Any]) -> Any:

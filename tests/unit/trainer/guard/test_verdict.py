@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import torch
 
-from trialign_ray.config.attention import ApartSpec, AutoAttentionSpec, MatmulSpec
+from trialign_ray.config.attention import ApartSpec, AutoAttentionSpec, FlexSpec, MatmulSpec
+from trialign_ray.config.seams import ImportedSpec
 from trialign_ray.config.train import LoraSpec
 from trialign_ray.errors import ModelError
 from trialign_ray.models import head
-from trialign_ray.trainer.guard.verdict import exact_attention, judge
+from trialign_ray.trainer.attention.base import Slots
+from trialign_ray.trainer.attention.matmul import MatmulAttention
+from trialign_ray.trainer.guard.verdict import exact_attention, exact_on, judge
 
 from .shapes import config, draws, heads, hybrids, windows
 
@@ -75,3 +79,52 @@ def test_a_head_that_is_not_known_is_refused_and_named(monkeypatch: pytest.Monke
     monkeypatch.setattr(head, "_DIVISORS", ())
     with pytest.raises(ModelError, match="its output head does more"):
         exact_attention(config("granite", logits_scaling=1.02, attention_multiplier=0.25), AUTO)
+
+
+def test_flex_is_judged_forward_on_a_cpu_and_its_gradients_where_it_trains(caplog: pytest.LogCaptureFixture) -> None:
+    found = exact_attention(config("llama"), FlexSpec(), LoraSpec(rank=2), "cuda")
+    assert found.implementation == "trialign_flex"
+    assert "its gradients are judged on the run's device" in caplog.text
+
+
+def test_flex_is_refused_where_it_would_train_on_a_cpu() -> None:
+    with pytest.raises(ModelError, match=r"'flex' has no backward on a CPU.*learner\.gpu"):
+        exact_attention(config("llama"), FlexSpec(), LoraSpec(rank=2), "cpu")
+
+
+def test_flex_is_refused_for_a_forward_that_is_wrong_on_a_cpu() -> None:
+    with pytest.raises(ModelError, match=r"'lfm2' would get wrong.*'flex'.*carry a state"):
+        exact_attention(hybrids()["lfm2"], FlexSpec(), LoraSpec(rank=2), "cuda")
+
+
+class OtherKernels(MatmulAttention):
+    """Sees all tokens on the device of a run, or cannot run there."""
+
+    on_device: ClassVar[bool] = False
+    fails: ClassVar[bool] = False
+
+    def mask(self, slots: Slots, kind: Any, dtype: torch.dtype) -> torch.Tensor:
+        if self.fails:
+            raise RuntimeError("out of shared memory")
+        right = super().mask(slots, kind, dtype)
+        return torch.zeros_like(right) if self.on_device else right
+
+
+def test_kernels_that_are_wrong_on_the_device_of_the_run_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, spec = config("llama"), ImportedSpec(import_path=f"{__name__}:OtherKernels")
+    device = torch.device("cpu")
+    assert isinstance(exact_attention(shape, spec, LoraSpec(rank=2)), OtherKernels)
+    exact_on(device, shape, spec, LoraSpec(rank=2))
+    monkeypatch.setattr(OtherKernels, "on_device", True)
+    with pytest.raises(ModelError, match=r"'import_path' on 'cpu'\): log-probs differ by .*'matmul' or 'apart'"):
+        exact_on(device, shape, spec, LoraSpec(rank=2))
+
+
+def test_kernels_that_cannot_run_in_the_precision_of_the_guard_are_named_and_not_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shape, spec = config("llama"), ImportedSpec(import_path=f"{__name__}:OtherKernels")
+    exact_attention(shape, spec, LoraSpec(rank=2))
+    monkeypatch.setattr(OtherKernels, "fails", True)
+    exact_on(torch.device("cpu"), shape, spec, LoraSpec(rank=2))
+    assert "not judged in float32 on 'cpu': its forward over trees: RuntimeError: out of shared memory" in caplog.text
