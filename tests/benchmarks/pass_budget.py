@@ -75,7 +75,7 @@ def measure(work: Work, tokens: int) -> dict[str, Any]:
         "gib_before": before / 2**30,
         "peak_gib": peak() / 2**30,
         "loss": float(result.outputs.loss.detach()),
-        "activation_bytes_per_token": footprint(policy.model.config, work.spec.lora, work.spec.learner).token,
+        "activation_bytes_per_token": footprint(policy.model.config, work.spec.lora, work.spec.learner).kept.token,
     }
 
 

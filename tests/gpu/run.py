@@ -1,7 +1,8 @@
 """What an accelerator shows, in one JSON: `python -m tests.gpu.run`, from the repository's root.
 
-Needs PyTorch, transformers, PEFT and pydantic; DeepSpeed and TRL where their parts are to run. No Ray, no files, no
-network. `--device cpu --tiny` runs every part that the environment has at a size for tests.
+Needs what the trainer imports: torch, transformers, peft, safetensors, numpy, pydantic, jinja2, yaml, pyarrow and
+psutil; DeepSpeed and TRL where their parts are to run. No Ray, no files, no network. `--device cpu --tiny` runs every
+part that the environment has at a size for tests.
 """
 
 from __future__ import annotations

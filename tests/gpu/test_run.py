@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.gpu import run
 from tests.gpu.equality import FEW
 from tests.gpu.run import Setting, main, measured
 
@@ -46,3 +48,20 @@ def test_what_is_not_known_is_refused(arguments: list[str], capsys: pytest.Captu
         main(["--device", "cpu", *arguments])
     assert caught.value.code == 2
     assert arguments[-1] in capsys.readouterr().err
+
+
+LOADED = """
+import ast, sys, tests.gpu.equality, tests.gpu.speed
+from trialign_ray.trainer import engine, learner, memory, plain_engine, policy
+ours = [each for name, each in list(sys.modules.items()) if name.startswith(("trialign_ray", "tests"))]
+steps = [step for each in ours if each.__file__ for step in ast.parse(open(each.__file__).read()).body]
+names = [a.name for s in steps if isinstance(s, ast.Import) for a in s.names]
+names += [s.module for s in steps if isinstance(s, ast.ImportFrom)]
+print(*{name.split(".")[0] for name in names} - sys.stdlib_module_names - {"trialign_ray", "tests"})
+"""
+
+
+def test_the_script_says_what_it_needs() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = set(re.findall(r"\w+", str(run.__doc__)))
+    assert set(done.stdout.split()) - {"pydantic_core"} <= told, "a part of pydantic is not to be named"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy.typing as npt
-import psutil
 import torch
 from transformers import PreTrainedConfig
 
@@ -20,7 +19,7 @@ from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.models.loading import chat_tokens
 from trialign_ray.trainer.collate import assemble
 from trialign_ray.trainer.guard.verdict import config_of, exact_attention
-from trialign_ray.trainer.memory import CPU_SHARE, GPU_SHARE, Footprint, footprint
+from trialign_ray.trainer.memory import CPU_SHARE, GPU_SHARE, Footprint, footprint, free_memory
 from trialign_ray.trainer.packing import Tree, tree_nodes
 from trialign_ray.trainer.passes import Budget, Passes, divide
 from trialign_ray.trainer.resolve import buffer_specs, plan_training
@@ -104,12 +103,13 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
     """
     with naming("model"):
         config = config_of(local_folder(spec.model))
-    learner, told = spec.learner, footprint(config, spec.trained, spec.learner)
+    learner = spec.learner
+    attention = exact_attention(config, learner.attention, spec.trained, learner.device)
+    told = footprint(config, spec.trained, learner)
     held = _machine(learner) if available is None else available
     still = standing(told, learner)
     room = round((held - sum(still.values())) * (GPU_SHARE if learner.gpu else CPU_SHARE))
     budget = told.budget(room) if learner.tokens_per_pass is None else Budget.of_tokens(learner.tokens_per_pass)
-    attention = exact_attention(config, learner.attention, spec.trained, learner.device)
     passes = divide(step.trees, learner.workers, budget, apart=attention.implementation is None)
     largest = max(_shapes(passes), key=lambda shape: told.activations(*shape))
     activations = told.activations(*largest)
@@ -173,9 +173,9 @@ def _shapes(passes: Passes) -> Iterator[tuple[int, int]]:
 
 
 def _machine(learner: LearnerSpec) -> int:
-    """A worker's share of this machine: of its memory, or one of its GPUs."""
+    """A worker's share of this machine or container: of its memory, or one of its GPUs."""
     if not learner.gpu:
-        return psutil.virtual_memory().available // learner.workers
+        return int(free_memory()) // learner.workers
     if not torch.cuda.is_available():
         raise SpecError("this machine has no GPU to go by. Give the memory of one: --memory 80.")
     return torch.cuda.mem_get_info()[1]

@@ -1,35 +1,40 @@
 """What a worker needs of memory, from a model's configuration alone: its modules on the meta device, without weights.
 
-The activations of one pass over rows of T packed tokens are rows x (a T + b T^2) bytes: what the layers' backward needs
-of each token, and of each pair of tokens where attention keeps its scores. Both are found by counting what autograd
-keeps of two forwards that compute nothing.
+What the backward of a pass keeps is counted in `trialign_ray.trainer.activations`, for the attention that will run.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 import psutil
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from trialign_ray.config.train import LearnerSpec, Trained
-from trialign_ray.models.adapter import with_adapter
 from trialign_ray.models.loading import DTYPES
-from trialign_ray.trainer.attention.base import Slots, trees_in
-from trialign_ray.trainer.attention.matmul import MatmulAttention
+from trialign_ray.trainer.activations import Kept, kept_by, under_training
+from trialign_ray.trainer.guard.verdict import judge
 from trialign_ray.trainer.logprobs import CHUNK
 from trialign_ray.trainer.passes import Budget
 
-_WIDTHS = 64, 128
 CPU_SHARE, GPU_SHARE = 0.5, 0.85
 """Of the free memory that activations may take: on a CPU actors, object store and the system need some of it later."""
+NO_ROOM = (
+    "no memory is free for activations, so each pass takes one response: slow, and it may run out of memory. Give "
+    "workers more memory, take fewer of them, or set 'learner.tokens_per_pass'; 'trialign plan' says what a run takes."
+)
 _CGROUP = Path("/sys/fs/cgroup")
+_LIMITS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+"""Files of the two versions of control groups: the limit, what is taken, and the line of the statistics that says how
+much of that is files' pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,8 @@ class Footprint:
     """Number of those that are."""
     size: int
     """Of one weight or activation."""
-    token: float
-    """Activations kept for each packed token, over all layers."""
-    pair: float
-    """Activations kept for each pair of tokens in a row, over all layers."""
+    kept: Kept
+    """By the backward of a pass, weights aside."""
     layers: int
     head: int
     """Logits of one chunk and what is made of them."""
@@ -57,38 +60,43 @@ class Footprint:
 
     def activations(self, rows: int, width: int) -> int:
         """Most that a pass over `rows` rows of `width` tokens holds: what is kept, a layer's backward, a chunk."""
-        return round(rows * (self.token * width + self.pair * width**2) * (1 + 1 / self.layers)) + self.head
+        return round(self.kept.of(rows, width) * (1 + 1 / self.layers)) + self.head
 
     def budget(self, room: int) -> Budget:
         """Passes whose activations fit into `room` bytes."""
-        share = (room - self.head) / (1 + 1 / self.layers)
-        return Budget(max(share, 0), self.token, self.pair)
+        share = (room - self.head) / (1 + 1 / self.layers) - self.kept.fixed
+        return Budget(max(share, 0), self.kept.token, self.kept.pair, self.kept.row)
 
 
 def footprint(config: PreTrainedConfig, what: Trained, learner: LearnerSpec) -> Footprint:
-    """Of a causal LM with this configuration under training; seconds, and no memory. Raises ModelError."""
-    dtype = DTYPES[learner.dtype]
-    model = _under_training(config, what, dtype)
-    text = config.get_text_config(decoder=True)
-    narrow, wide = (_kept(model, width) for width in _WIDTHS)
-    pair = (wide - 2 * narrow) / (_WIDTHS[1] ** 2 - 2 * _WIDTHS[0] ** 2)
-    token = narrow / _WIDTHS[0] - pair * _WIDTHS[0]
-    layers = int(text.num_hidden_layers)
-    if learner.activation_checkpointing:  # each layer's input stays, and one layer is recomputed at a time
-        token, pair = text.hidden_size * dtype.itemsize * layers + token / layers, pair / layers
-    if learner.gpu and learner.attention.model_dump().get("name") in ("auto", "flex"):
-        pair = 0.0  # FlexAttention keeps no scores
+    """Of a causal LM with this configuration under training, which is one that the guard calls exact; seconds, and no
+    memory. Raises ModelError, and SpecError where `learner.attention` cannot be imported.
+    """
+    dtype, text = DTYPES[learner.dtype], config.get_text_config(decoder=True)
+    model = under_training(config, what, dtype)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    frozen = sum(each.numel() for each in model.parameters()) - trained
+    verdict, layers = judge(config, learner.attention, what), int(text.num_hidden_layers)
+    apart = verdict.attention is not None and not verdict.packed
+    kept = kept_by(model, apart=apart)
+    if learner.activation_checkpointing:
+        kept = _of_one_layer(kept, layers, text.hidden_size * dtype.itemsize)
+    if learner.gpu and not apart and learner.attention.model_dump().get("name") in ("auto", "flex"):
+        kept = replace(kept, pair=0.0)  # FlexAttention keeps no scores
     return Footprint(
-        frozen=sum(each.numel() for each in model.parameters()) - trained,
+        frozen=frozen,
         trained=trained,
         size=dtype.itemsize,
-        token=token,
-        pair=pair,
+        kept=kept,
         layers=layers,
         # A trained head keeps the logits for its own gradient, and has that of each step to them.
         head=CHUNK * int(text.vocab_size) * (20 + 2 * dtype.itemsize if what == "full" else 8 + dtype.itemsize),
     )
+
+
+def _of_one_layer(kept: Kept, layers: int, state: int) -> Kept:
+    """Each layer's input stays, of `state` bytes a token, and one layer is recomputed at a time."""
+    return Kept(kept.fixed / layers, kept.row / layers, state * layers + kept.token / layers, kept.pair / layers)
 
 
 def pass_budget(config: PreTrainedConfig, what: Trained, learner: LearnerSpec, device: torch.device) -> Budget:
@@ -101,7 +109,10 @@ def pass_budget(config: PreTrainedConfig, what: Trained, learner: LearnerSpec, d
     told = footprint(config, what, learner)
     room = torch.tensor(_room(device, told.to_come(learner)), dtype=torch.float64, device=device)
     dist.all_reduce(room, op=dist.ReduceOp.MIN)
-    return told.budget(int(room.item()))
+    budget = told.budget(int(room.item()))
+    if budget.room == 0 and dist.get_rank() == 0:
+        logging.getLogger(__name__).warning(NO_ROOM)
+    return budget
 
 
 def _room(device: torch.device, to_come: int) -> float:
@@ -109,43 +120,22 @@ def _room(device: torch.device, to_come: int) -> float:
     if device.type == "cuda":
         return (torch.cuda.mem_get_info(device)[0] - to_come) * GPU_SHARE
     here = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
-    return (min(psutil.virtual_memory().available, _cgroup_free()) / here - to_come) * CPU_SHARE
+    return (free_memory() / here - to_come) * CPU_SHARE
+
+
+def free_memory() -> float:
+    """Bytes that this machine has left, or the container that this process is in."""
+    return min(float(psutil.virtual_memory().available), _cgroup_free())
 
 
 def _cgroup_free() -> float:
     """What a container may still take; infinite where nothing limits it."""
-    try:
-        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-    except OSError:
-        return float("inf")
-    return float("inf") if limit == "max" else float(int(limit) - int(used))
-
-
-def _under_training(config: PreTrainedConfig, what: Trained, dtype: torch.dtype) -> Any:
-    with torch.device("meta"):
-        model = cast("Any", AutoModelForCausalLM).from_config(config, dtype=dtype)
-        if what == "full":
-            return model.eval()
-        model.requires_grad_(False)
-        # PEFT gives adapters the weights' precision, but not on this device.
-        return cast("Any", with_adapter(model, what)).to(dtype).eval()
-
-
-def _kept(model: Any, width: int) -> int:
-    """Bytes that autograd keeps of a forward over one row."""
-    weights = {each.untyped_storage()._cdata for each in model.parameters()}
-    kept: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        key = tensor.untyped_storage()._cdata
-        if key not in weights:
-            kept[key] = tensor
-        return tensor
-
-    at = torch.zeros(1, width, dtype=torch.long, device="meta")
-    mask = torch.ones(1, 1, width, width, dtype=torch.bool, device="meta")  # of another shape its values would be asked
-    base, attention = model.get_base_model() if hasattr(model, "get_base_model") else model, MatmulAttention()
-    base.set_attn_implementation(attention.implementation)
-    with trees_in(Slots(at, at), attention), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        base.get_decoder()(input_ids=at, position_ids=at, attention_mask=mask, use_cache=False)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    for limit_file, used_file, stat_file, cache in _LIMITS:
+        try:
+            limit, used, stat = ((_CGROUP / name).read_text().strip() for name in (limit_file, used_file, stat_file))
+        except OSError:
+            continue
+        # The kernel gives files' pages back before it refuses memory: logs and weights were read through them.
+        given_back = int(dict(line.split() for line in stat.splitlines())[cache])
+        return float("inf") if limit == "max" else float(int(limit) - int(used) + given_back)
+    return float("inf")

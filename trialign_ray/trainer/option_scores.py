@@ -1,7 +1,8 @@
 """Log-probs of given responses under a model: the learner's packed trees, without a gradient.
 
 All options behind one prompt are one tree, so the prompt is computed once however many there are. Prompts that begin
-alike, as those of one group do, share a tree too: what they have in common is computed once.
+alike, as those of one group do, share a tree too: what they have in common is computed once. A model that runs one
+response a row shares nothing, and its passes count the rows that run.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ class OptionScorer:
         attention a tree cannot reproduce.
         """
         found: list[list[float]] = [[] for _ in trees]
-        alike = _alike(trees)
+        apart = self.attention.implementation is None
+        alike = [[index] for index in range(len(trees))] if apart else _alike(trees)
         merged = [_joint([trees[index] for index in members]) for members in alike]
-        for part in _passes(merged):
+        for part in _passes([_shape(tree, apart) for tree in merged]):
             joint = [merged[number] for number in part]
             logp_s = response_logprobs(self.model, self.attention, joint, self.temperature).tolist()
             members = [index for number in part for index in alike[number]]
@@ -103,14 +105,23 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _passes(trees: Sequence[Tree]) -> Iterator[list[int]]:
-    """Indices of the trees of each pass, trees of similar size together, so that rows are full."""
-    size = [tree_nodes(tree) for tree in trees]
+def _shape(tree: Tree, apart: bool) -> tuple[int, int]:
+    """Rows and slots of each that a tree takes. apart: each response is a row behind its own copy of the prompt."""
+    if not apart:
+        return 1, tree_nodes(tree)
+    return len(tree.responses), len(tree.prompt) + max(map(len, tree.responses)) - 1
+
+
+def _passes(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Indices of the trees of each pass, trees of similar width together, so that rows are full. shapes: by tree."""
     part: list[int] = []
-    for index in sorted(range(len(trees)), key=lambda i: size[i]):
-        if part and size[index] * (len(part) + 1) > NODES:
+    rows = 0
+    for index in sorted(range(len(shapes)), key=lambda i: shapes[i][1]):
+        more, width = shapes[index]
+        if part and width * (rows + more) > NODES:
             yield part
-            part = []
+            part, rows = [], 0
         part.append(index)
+        rows += more
     if part:
         yield part

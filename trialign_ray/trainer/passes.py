@@ -20,11 +20,12 @@ from trialign_ray.trainer.packing import Tree, tree_nodes
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a pass may hold, in a unit of its own: rows of T slots count rows x (token T + pair T^2)."""
+    """What a pass may hold, in a unit of its own: rows of T slots count rows x (row + token T + pair T^2)."""
 
     room: float
     token: float
     pair: float = 0.0
+    row: float = 0.0
 
     @classmethod
     def of_tokens(cls, tokens: int) -> Self:
@@ -33,7 +34,7 @@ class Budget:
 
     def holds(self, rows: int, width: int) -> bool:
         """Whether a pass of `rows` rows of `width` slots is within it."""
-        return rows * (self.token * width + self.pair * width**2) <= self.room
+        return rows * (self.row + self.token * width + self.pair * width**2) <= self.room
 
 
 WHOLE = Budget(float("inf"), 1)

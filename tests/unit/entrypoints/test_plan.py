@@ -30,7 +30,7 @@ def shape(tmp_path: Path) -> Path:
     return tmp_path / "shape"
 
 
-def made(shape: Path, available: int = 4 * GIB, **changes: Any) -> MemoryPlan:
+def made(shape: Path, available: int | None = 4 * GIB, **changes: Any) -> MemoryPlan:
     fields: dict[str, Any] = {"name": "x", "model": str(shape), "logs": "none", "lora": {"rank": 4}}
     learner = {"dtype": "float32", "workers": 2} | changes
     spec = TrainSpec.model_validate(fields | {"learner": learner})
@@ -56,6 +56,12 @@ def test_zero_splits_the_optimizer_and_its_third_stage_the_weights(shape: Path) 
         one.weights,
         one.weights // 2 + one.weights,
     )  # a small model is gathered whole
+
+
+def test_a_container_on_a_larger_host_has_what_the_container_has(shape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Free", (), {"available": 64 * GIB}))
+    monkeypatch.setattr("trialign_ray.trainer.memory._cgroup_free", lambda: 8.0 * GIB)
+    assert made(shape, None).available == 4 * GIB
 
 
 def test_a_budget_bounds_the_largest_pass(shape: Path) -> None:

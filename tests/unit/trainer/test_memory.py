@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from tests.tiny import tiny_config, tiny_model
 from trialign_ray.config.attention import FlexSpec, MatmulSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.trainer import memory
+from trialign_ray.trainer.activations import Kept
 from trialign_ray.trainer.memory import Footprint, footprint, pass_budget
 from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.plain_engine import one_process
@@ -23,7 +25,7 @@ LORA = LoraSpec(rank=4)
 FLOAT32 = LearnerSpec(dtype="float32", attention=MatmulSpec())
 LONG = Tree(list(range(5, 69)), [[7]])
 """One row of 64 slots."""
-FEW = Footprint(frozen=0, trained=0, size=4, token=100.0, pair=2.0, layers=4, head=500)
+FEW = Footprint(0, 0, size=4, kept=Kept(fixed=300.0, row=40.0, token=100.0, pair=2.0), layers=4, head=500)
 
 
 def kept(row: Tree) -> int:
@@ -46,14 +48,14 @@ def kept(row: Tree) -> int:
 def test_activations_are_those_that_a_forward_keeps(times: int) -> None:
     told, width = footprint(tiny_config(), LORA, FLOAT32), 64 * times
     row = replace(LONG, prompt=list(LONG.prompt) * times)
-    assert told.token * width + told.pair * width**2 == pytest.approx(kept(row), rel=0.02)
+    assert told.kept.of(1, width) == pytest.approx(kept(row), rel=0.02)
 
 
 def test_all_weights_have_a_gradient_and_the_head_more_logits() -> None:
     lora, full = footprint(tiny_config(), LORA, FLOAT32), footprint(tiny_config(), "full", FLOAT32)
     assert (full.frozen, full.trained) == (0, sum(each.numel() for each in tiny_model().parameters()))
     assert full.head > lora.head
-    assert full.token != lora.token
+    assert full.kept.token != lora.kept.token
 
 
 def test_parameters_are_those_of_the_model() -> None:
@@ -66,7 +68,7 @@ def test_parameters_are_those_of_the_model() -> None:
     num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)])  # fmt: skip
 def test_half_the_precision_is_about_half_the_memory(config: PreTrainedConfig) -> None:
     full, half = (footprint(config, LORA, FLOAT32.model_copy(update={"dtype": d})) for d in ("float32", "bfloat16"))
-    assert 0.4 < half.token / full.token < 0.8  # norms are in float32 in both
+    assert 0.4 < half.kept.token / full.kept.token < 0.8  # norms are in float32 in both
     assert (full.size, half.size) == (4, 2)
 
 
@@ -74,8 +76,8 @@ def test_recomputed_layers_leave_their_inputs_and_flex_keeps_no_scores() -> None
     plain = footprint(tiny_config(), LORA, FLOAT32)
     saving = footprint(tiny_config(), LORA, FLOAT32.model_copy(update={"activation_checkpointing": True}))
     flex = footprint(tiny_config(), LORA, FLOAT32.model_copy(update={"gpu": True, "attention": FlexSpec()}))
-    assert saving.token == pytest.approx(32 * 4 * 2 + plain.token / 2)
-    assert (flex.pair, flex.token) == (0, plain.token)
+    assert saving.kept.token == pytest.approx(32 * 4 * 2 + plain.kept.token / 2)
+    assert (flex.kept.pair, flex.kept.token) == (0, plain.kept.token)
 
 
 @pytest.mark.parametrize("room", [500, 10_000, 1_000_000])
@@ -97,3 +99,33 @@ def test_the_budget_is_the_given_one_or_a_share_of_the_free_memory(monkeypatch: 
     assert (given.holds(2, 50), given.holds(2, 51)) == (True, False)
     assert to_come == told.trained * (4 + 8)
     assert derived == told.budget(10_000_000 - to_come // 2)
+
+
+VERSIONS = {
+    "2": ({"memory.max": "10000", "memory.current": "9000", "memory.stat": "anon 3000\ninactive_file 5500\n"}, 6500.0),
+    "1": ({"memory/memory.limit_in_bytes": "10000", "memory/memory.usage_in_bytes": "9000",
+           "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 5000\n"}, 6000.0),
+    "no limit": ({"memory.max": "max", "memory.current": "9000", "memory.stat": "inactive_file 5500\n"}, float("inf")),
+    "no container": ({}, float("inf")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_a_container_may_take_counts_pages_of_files_as_free(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, free = VERSIONS[version]
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert memory._cgroup_free() == free
+    assert memory.free_memory() <= free
+
+
+def test_a_budget_of_nothing_is_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(memory, "_cgroup_free", lambda: 0.0)
+    cpu = torch.device("cpu")
+    with one_process(cpu):
+        assert not pass_budget(tiny_config(), LORA, FLOAT32, cpu).holds(2, 10)
+    assert "no memory is free for activations" in caplog.text

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from tests.tiny import save_tiny
 from tests.unit.trainer.models import plain_logprobs, random_tree, tiny_llama, trees
-from trialign_ray.config.attention import MatmulSpec
+from trialign_ray.config.attention import ApartSpec, MatmulSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.models.loading import load_model
 from trialign_ray.trainer import option_scores
 from trialign_ray.trainer.option_scores import OptionScorer, load_scorer
-from trialign_ray.trainer.packing import Tree, tree_nodes
+from trialign_ray.trainer.packing import Tree, pack_apart, tree_nodes
 from trialign_ray.trainer.policy import adapt, frozen_for_trees
 from trialign_ray.trainer.response_logprobs import response_logprobs
 
@@ -109,3 +109,21 @@ def test_what_prompts_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) ->
     forest = [Tree([*range(2, 12), 15 + at], [[8, 3], [9, 3]]) for at in range(4)]
     scorer(tiny_llama(2)).logprobs(forest)
     assert packed == [10 + 4 * (1 + 2)]
+
+
+def test_rows_that_run_apart_are_counted_and_share_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = list[tuple[int, ...]]()
+
+    def counted(model: Any, attention: Any, forest: Sequence[Tree], temperature: float) -> Any:
+        passes.append(pack_apart(forest).ids_rt.shape)
+        return response_logprobs(model, attention, forest, temperature)
+
+    monkeypatch.setattr(option_scores, "response_logprobs", counted)
+    monkeypatch.setattr(option_scores, "NODES", 120)
+    forest = [Tree([*range(2, 12), 15 + at], [[8, 3], [9, 3], [10, 3]]) for at in range(8)]
+    model = tiny_llama(2)
+    model.set_attn_implementation("eager")
+    found = OptionScorer(model, frozen_for_trees(model, ApartSpec())).logprobs(forest)
+    assert passes == [(9, 12), (9, 12), (6, 12)]  # of 120 slots at most, and 3 rows a tree
+    for logp_o, expected_o in zip(found, one_by_one(tiny_llama(2), forest), strict=True):
+        assert logp_o == pytest.approx(expected_o, abs=1e-5)
