@@ -6,6 +6,7 @@ move as others end. Code of a family may be right in one forward and wrong in an
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from typing import Any
@@ -21,12 +22,15 @@ from trialign_ray.models.base import CausalLM
 from trialign_ray.trainer.guard.tiny import VOCABULARY, tiny_model
 
 TOLERANCE = 2e-3
-"""Nats a token, in float32: rounding is a few times smaller at most, and a wrong feature a hundred times larger."""
+"""Nats a token, in float32: rounding is ten times smaller at most, and a wrong feature ten times larger at least."""
 _TOKENS, _SAMPLES = 8, 2
 _PROMPTS = [[11, 12, 13], [21, 34, 45, 56, 67, 78, 89, 91, 12, 23, 34, 46], [31, 72, 13, 84, 55, 36, 97]]
 """Longer than the copy's windows, and with the responses shorter than its original lengths."""
 _STOP = range(VOCABULARY - 16, VOCABULARY)
 """Ends one response in eight at each token, so that rows leave the batch."""
+
+_JUDGED: dict[tuple[str, int, bool], str] = {}
+"""By what was asked, so that a process examines a model once."""
 
 
 def refuse_wrong_generation(config: Any, spec: Strict, samples: int) -> None:
@@ -43,12 +47,19 @@ def wrong_generation(config: Any, spec: Strict, samples: int) -> str:
     """
     if not isinstance(spec, TransformersSpec):
         return ""
+    asked = (json.dumps(config.to_dict(), sort_keys=True, default=str), samples, spec.rows // samples < 2)
+    if asked not in _JUDGED:
+        _JUDGED[asked] = _judged(config, samples, apart=asked[-1])
+    return _JUDGED[asked]
+
+
+def _judged(config: Any, samples: int, *, apart: bool) -> str:
     try:
         model = tiny_model(config)
     except Exception as error:
         logging.getLogger(__name__).warning("generation not judged: no small copy of the model: %s", _line(error))
         return ""
-    return _wrong(_as_loaded(model), samples, apart=spec.rows // samples < 2)
+    return _wrong(_as_loaded(model), samples, apart=apart)
 
 
 def _as_loaded(model: CausalLM) -> CausalLM:

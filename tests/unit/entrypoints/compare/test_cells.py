@@ -132,6 +132,7 @@ def test_questions_that_trials_ask_have_to_be_in_the_set(tuned: CompareSpec):
 
 
 def test_a_model_that_would_answer_wrongly_is_refused(tuned: CompareSpec, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("trialign_ray.trainer.guard.generation._JUDGED", {})
     monkeypatch.setattr("trialign_ray.trainer.guard.generation.TOLERANCE", -1)
     with pytest.raises(ModelError, match="field 'model': models of type 'llama' would get wrong responses"):
         checked_cells(tuned)
