@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,6 +20,7 @@ from trialign_ray.config.train import TrainSpec
 from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import ClusterError
 from trialign_ray.io.run_folder import RunFolder
+from trialign_ray.trainer.checkpoint import read_state
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -82,6 +84,14 @@ def starts(spec: TrainSpec) -> int:
     return len(RunFolder.of(spec).part("tensorboard").names() or ())
 
 
+def ranks_at_the_end(spec: TrainSpec) -> int:
+    """That wrote the last checkpoint."""
+    states = [
+        read_state(file.parent) for file in Path(spec.runs, spec.name, "checkpoints").glob("checkpoint_*/state.json")
+    ]
+    return max(states, key=lambda state: state.step).workers
+
+
 @pytest.mark.parametrize("kind", [LEARNER, GROUP])
 def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: Losses, nodes: Any) -> None:
     spec = spec_of(world, f"nodes-{kind[5:].lower()}")
@@ -99,6 +109,28 @@ def test_run_goes_on_without_a_lost_node(kind: str, world: World, undisturbed: L
     assert losses(spec) == undisturbed
     if kind == LEARNER:
         assert starts(spec) == 2
+
+
+def test_an_elastic_run_goes_on_with_one_rank_where_the_other_s_node_is_lost(
+    world: World, undisturbed: Losses, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left has no room for two."""
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
+    have(cluster, 2)
+    spec = spec_of(world, "nodes-elastic", min_workers=1, max_restarts=8)
+    ranks: list[int] = []
+
+    def lose_one() -> None:
+        ranks.append(len(holders(cluster, LEARNER)))
+        lose(cluster, holders(cluster, LEARNER)[0])
+
+    with beside(spec, lose_one):
+        assert train(spec).finished
+    assert ranks == [2], "the ranks were on two nodes"
+    assert len(cluster.worker_nodes) == 1
+    assert ranks_at_the_end(spec) == 1
+    assert [step for step, _ in losses(spec)] == [step for step, _ in undisturbed]
+    assert [loss for _, loss in losses(spec)] == pytest.approx([loss for _, loss in undisturbed], abs=3e-4)
 
 
 def test_too_small_a_rest_is_an_error_and_the_run_resumes_when_a_node_is_back(

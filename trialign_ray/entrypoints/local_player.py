@@ -24,6 +24,8 @@ from trialign_ray.inference.base import ClusterEngine, Engine, Generator
 from trialign_ray.io.cache import local_folder
 from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
+from trialign_ray.trainer.guard.generation import refuse_wrong_generation
+from trialign_ray.trainer.guard.verdict import config_of
 
 _BY_BATCH = (
     "This generator draws by the seeds of a whole batch: the same specification gives the same responses, but another "
@@ -81,10 +83,15 @@ class LocalPlayer:
     def of(spec: AuditSpec | CollectSpec, plan: Rollout, place: Place, address: str | None) -> LocalPlayer:
         """The player that `spec`, which names a model, asks for.
 
-        Raises SpecError and MissingExtraError where its generator cannot be made.
+        Raises SpecError and MissingExtraError where its generator cannot be made, and ModelError where that would give
+        other responses than the model's.
         """
         with naming("generator"):
             build(GENERATORS, spec.generator)
+        with naming("model"):
+            # In a later turn every sample has a prompt of its own.
+            samples = plan.sampling.samples if plan.game.turns == 1 else 1
+            refuse_wrong_generation(config_of(local_folder(str(spec.model))), spec.generator, samples)
         loading = Loading(str(spec.model), spec.adapter, spec.generator, place.dtype, place.device)
         return LocalPlayer(loading, plan, spec.workers, spec.gpus_per_worker, address)
 

@@ -76,6 +76,7 @@ def test_a_model_s_log_probs_and_gradients_are_judged(tmp_path: Path, capsys: py
     assert [(check["name"], check["status"]) for check in report["checks"]] == [
         ("log-probs", "ok"),
         ("gradients", "ok"),
+        ("generation", "ok"),
     ]
 
 

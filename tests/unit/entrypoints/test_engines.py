@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -9,19 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import BartConfig, MambaConfig
 
+from tests.unit.entrypoints.audits import spec as audit_spec
 from tests.world import World
 from trialign_ray.config.generators import VllmSpec
 from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.data.dataset import read_logs
+from trialign_ray.entrypoints.audit import audit
 from trialign_ray.entrypoints.collect import collect
 from trialign_ray.entrypoints.local_player import Loading
 from trialign_ray.envs.rollout import play
-from trialign_ray.errors import MissingExtraError
+from trialign_ray.errors import MissingExtraError, ModelError
 from trialign_ray.inference import vllm
 from trialign_ray.inference.base import Generator
 from trialign_ray.inference.transformers import TransformersEngine
 from trialign_ray.progress import Silent
+from trialign_ray.trainer.guard.tiny import tiny_model as tiny_copy
 
 PLAYER = "trialign_ray.entrypoints.local_player"
 
@@ -90,6 +95,37 @@ def test_an_engine_that_is_not_installed_is_refused_before_anything_is_written(
     with pytest.raises(MissingExtraError, match=r"field 'generator': vllm: not installed\. .*pip install vllm=="):
         collect(spec_of(world, tmp_path / "logs", generator={"name": "vllm"}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def answers_wrongly(world: World, tmp_path: Path) -> str:
+    """The folder of a model whose code takes no cache by the name that all others do."""
+    folder = tmp_path / "mamba"
+    shutil.copytree(world.model, folder)
+    tiny_copy(MambaConfig()).save_pretrained(str(folder), safe_serialization=True)
+    return str(folder)
+
+
+def test_a_model_that_would_answer_wrongly_is_refused_before_it_is_asked(
+    world: World, answers_wrongly: str, tmp_path: Path
+) -> None:
+    wrong = r"field 'model': models of type 'mamba' would get wrong responses: decoded from its cache"
+    with pytest.raises(ModelError, match=wrong):
+        collect(spec_of(world, tmp_path / "logs", model=answers_wrongly))
+    with pytest.raises(ModelError, match=wrong):
+        audit(audit_spec(world, tmp_path, model=answers_wrongly))
+    assert [path.name for path in tmp_path.iterdir()] == ["mamba"]
+
+
+def test_prompts_of_a_model_that_counts_places_are_asked_one_by_one(world: World, tmp_path: Path) -> None:
+    """In a second turn the samples have prompts of their own."""
+    folder, one_by_one = tmp_path / "bart", {"name": "transformers", "rows": 2}
+    shutil.copytree(world.model, folder)
+    tiny_copy(BartConfig()).save_pretrained(str(folder), safe_serialization=True)
+    collect(spec_of(world, tmp_path / "logs", model=str(folder), generator=one_by_one))
+    for changes in ({}, {"generator": one_by_one, "turns": 2, "protocol": "placebo"}):
+        with pytest.raises(ModelError, match=r"padding moves the shorter prompts .* Set generator\.rows to \d"):
+            collect(spec_of(world, tmp_path / "other", model=str(folder), **changes))
 
 
 @dataclass(frozen=True)

@@ -152,3 +152,13 @@ def test_an_evaluation_whose_groups_ask_in_the_same_words_is_refused(inputs: Pat
 def test_an_argument_that_the_chat_template_does_not_read_is_refused(inputs: Path) -> None:
     with pytest.raises(ModelError, match=r"field 'model': .*reads no argument 'enable_thinking'"):
         resolved(inputs, chat_template_kwargs={"enable_thinking": False})
+
+
+def test_a_model_that_would_answer_the_evaluation_wrongly_is_refused(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trialign_ray.trainer.guard.generation._JUDGED", {})
+    monkeypatch.setattr("trialign_ray.trainer.guard.generation.TOLERANCE", -1)
+    resolved(inputs)
+    with pytest.raises(ModelError, match="field 'model': models of type 'llama' would get wrong responses"):
+        resolved(inputs, evaluation=EVALUATION)

@@ -9,6 +9,9 @@ from trialign_ray.entrypoints.compare.cells import Cell, reference_cells, traine
 from trialign_ray.entrypoints.compare.game import HeldOutGame, held_out_game
 from trialign_ray.entrypoints.compare.logs import logs_of
 from trialign_ray.errors import SpecError, naming
+from trialign_ray.io.cache import local_folder
+from trialign_ray.trainer.guard.generation import refuse_wrong_generation
+from trialign_ray.trainer.guard.verdict import config_of
 from trialign_ray.trainer.resolve import plan_training
 
 
@@ -25,7 +28,11 @@ def checked_cells(spec: CompareSpec) -> list[Cell]:
         check_training(spec, cell, games[cell.regime])
     for cell in trials:
         held_out_game(spec, spec.regimes[cell.regime], cell.validation)
-    return [*reference_cells(spec), *trained]
+    cells = [*reference_cells(spec), *trained]
+    for model in sorted({cell.train.model for cell in cells}):
+        with naming("model"):
+            refuse_wrong_generation(config_of(local_folder(model)), spec.evaluation.generator, 1)
+    return cells
 
 
 def check_training(spec: CompareSpec, cell: Cell, game: HeldOutGame) -> None:

@@ -6,16 +6,31 @@ from pathlib import Path
 
 from trialign_ray.cluster.doctor import Finding
 from trialign_ray.config.attention import AutoAttentionSpec
+from trialign_ray.config.generators import TransformersSpec
 from trialign_ray.config.train import LoraSpec
+from trialign_ray.trainer.guard.generation import wrong_generation
 from trialign_ray.trainer.guard.verdict import Verdict, config_of, judge
 
 
 def advise(folder: Path) -> tuple[Finding, ...]:
-    """Whether audits may score the model in `folder`, and whether it may be trained. Raises ModelError."""
+    """Whether audits may score the model in `folder`, it may be trained, and it answers many prompts at once.
+
+    Raises ModelError.
+    """
     config = config_of(folder)
     scored = judge(config, AutoAttentionSpec())
     trained = judge(config, AutoAttentionSpec(), LoraSpec())
-    return _finding("log-probs", scored), _finding("gradients", trained)
+    return (
+        _finding("log-probs", scored),
+        _finding("gradients", trained),
+        _generation(wrong_generation(config, TransformersSpec(), 1)),
+    )
+
+
+def _generation(wrong: str) -> Finding:
+    if wrong:
+        return Finding("generation", "missing", wrong)
+    return Finding("generation", "ok", "decoded from a cache, many prompts at once, as in its forward")
 
 
 def _finding(name: str, verdict: Verdict) -> Finding:

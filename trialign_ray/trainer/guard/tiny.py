@@ -135,11 +135,24 @@ def _fewer_layers(small: Any) -> None:
     kinds = list(zip(*each.values(), strict=True)) if each else [()] * count
     kept = sorted({str(kind): layer for layer, kind in reversed(list(enumerate(kinds)))}.values())
     kept = sorted({*kept, *range(min(2, count) if len(kept) < 2 else 0)})
+    if not each:
+        kept = list(range(max(len(kept), _depth_of_kinds(small, count))))
     for name, value in each.items():
         setattr(small, name, [value[layer] for layer in kept])
     for name in _LAYERS:
         if _number(small, name):
             setattr(small, name, len(kept))
+
+
+def _depth_of_kinds(small: Any, count: int) -> int:
+    """Layers from the first on that have all kinds, where those follow from a period or a list of numbers."""
+    try:
+        kinds = getattr(small, "layer_types", None)
+    except Exception:  # some families refuse to say what differs from layer to layer
+        kinds = None
+    if not isinstance(kinds, list) or len(kinds) != count:
+        return 0
+    return max(kinds.index(kind) for kind in kinds) + 1
 
 
 def _fewer_heads(small: Any) -> None:

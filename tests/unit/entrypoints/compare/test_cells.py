@@ -27,7 +27,7 @@ from trialign_ray.entrypoints.compare.folder import CellResult, CompareFolder
 from trialign_ray.entrypoints.compare.game import held_out_game
 from trialign_ray.entrypoints.compare.logs import logs_of
 from trialign_ray.entrypoints.compare.rates import chosen_rates
-from trialign_ray.errors import DataError, SpecError
+from trialign_ray.errors import DataError, ModelError, SpecError
 
 PREDICTED = "Nothing wins: random weights, four questions."
 RATES = {"weighted": [0.02, 0.01, 0.03]}
@@ -129,6 +129,13 @@ def test_a_trial_asks_training_questions_that_it_does_not_train_on(tuned: Compar
 def test_questions_that_trials_ask_have_to_be_in_the_set(tuned: CompareSpec):
     with pytest.raises(DataError, match="has none of the 1 training questions that trials ask"):
         held_out_game(tuned, tuned.regimes["all"], ("unknown",))
+
+
+def test_a_model_that_would_answer_wrongly_is_refused(tuned: CompareSpec, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("trialign_ray.trainer.guard.generation._JUDGED", {})
+    monkeypatch.setattr("trialign_ray.trainer.guard.generation.TOLERANCE", -1)
+    with pytest.raises(ModelError, match="field 'model': models of type 'llama' would get wrong responses"):
+        checked_cells(tuned)
 
 
 def test_logs_that_hold_what_is_held_out_are_refused(tuned: CompareSpec):
