@@ -27,6 +27,7 @@ from trialign_api.reconcile.retention import Retention
 from trialign_api.routers import ROUTERS
 from trialign_api.services.cluster import Cluster
 from trialign_api.services.datasets import Datasets
+from trialign_api.services.exactness import Estimates
 from trialign_api.services.files import Files
 from trialign_api.services.fine_tuning import FineTuning
 from trialign_api.services.history import History
@@ -78,7 +79,9 @@ def _services(
     store, data = Store(settings.database_url), settings.data.resolve()
     history = History(settings.data / "jobs", settings.log_bytes)
     specs = Specs(kinds, _roots(settings), store, settings.endpoints)
-    jobs = Jobs(store, specs, Confined(settings.checks), history, settings.retries, settings.owner_jobs)
+    confined = Confined(settings.checks)
+    estimates = Estimates(confined, settings.ray_here)
+    jobs = Jobs(store, specs, confined, estimates, history, settings.retries, settings.owner_jobs)
     datasets = Datasets(store, data / "datasets", Confined(settings.imports), settings.owner_bytes)
     files = Files(datasets)
     uploads = Uploads(files, data / "uploads", timedelta(seconds=settings.upload_seconds), settings.upload_bytes)

@@ -171,7 +171,10 @@ class Page(Out, Generic[Item]):
 
 
 class MemoryEstimate(Out):
-    """Bytes that one learner worker needs at least, by the model's configuration: the figures of `trialign plan`."""
+    """Bytes of one learner worker, by the model's configuration: the figures of `trialign plan` for a step whose
+    prompts and responses are all as long as the longest of the logs. Where the step or the memory is not known, a pass
+    holds `learner.tokens_per_pass`, or else one response: the least that a worker can do with.
+    """
 
     process: int
     """Python and its libraries, or a CUDA context."""
@@ -179,8 +182,29 @@ class MemoryEstimate(Out):
     optimizer: int
     """Gradient of what is trained, and a part of its float32 copies and optimizer states."""
     activations: int
-    """Of a pass of `learner.tokens_per_pass`, or of the longest response; a worker with more memory takes more."""
+    """Of the largest pass: an upper bound, by the longest prompt and response."""
     total: int
+    """Of the four above."""
+    offloaded: int
+    """Optimizer states in the memory of the worker's machine instead of its GPU's."""
+    object_store: int | None
+    """In the shared memory of each machine, for two steps: an upper bound, by the longest prompt and response. Null
+    where `candidates.answers` adds responses of other lengths, and for a step that is too large to be planned here."""
+    tokens_per_step: int | None
+    """Packed tokens of all workers: an upper bound as `object_store`; null as that, and as `passes`."""
+    passes: int | None
+    """Of each worker in a step: an upper bound as `object_store`. Null as that, and where they follow from a memory
+    that is not known."""
+    tokens_per_pass: int | None
+    """Of the largest pass, padding included; null where `passes` is."""
+    available: int | None
+    """What a worker may take where the service's own machine runs the jobs: its share of the memory that was free
+    within the last minute, or all of one GPU. Null where a cluster runs them, and for a GPU that it has not."""
+    fits: bool | None
+    """Whether `total` is within `available`; null where that is. Lengths are upper bounds, so what is told not to fit
+    may yet do so."""
+    advice: list[str] | None
+    """What to change where it does not fit; empty where it does, null where that is not known."""
 
 
 class Plan(Out):

@@ -24,6 +24,9 @@ class Settings(Strict):
     """SQLAlchemy URL, such as postgresql+asyncpg://user@host/name; empty for SQLite in `data`."""
     ray_address: str = "http://127.0.0.1:8265"
     """URL of Ray's job server (the dashboard)."""
+    ray_here: bool = False
+    """Whether Ray runs on the service's own machine and nowhere else, as the one that `serve` starts: then a dry run
+    says whether a training run fits into that machine's memory."""
     dashboard_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     """URL of Ray's dashboard for browsers; empty links to `ray_address` where that is this machine."""
     workspace: str = "."

@@ -12,7 +12,7 @@ from trialign_ray.cli import answers, options
 
 if TYPE_CHECKING:
     from trialign_api.client import Client
-    from trialign_api.schemas import JobOut
+    from trialign_api.schemas import JobOut, MemoryEstimate
 
 Specification = Annotated[Path, typer.Argument(help="A YAML or JSON specification; `kind` says which.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field.")]
@@ -74,9 +74,21 @@ def validate_job(
     }.items():
         typer.echo(f"{name}: {value}")
     if plan.memory is not None:
-        typer.echo(f"memory of a worker: {plan.memory.total / 2**30:.2f} GiB")
+        _print_memory(plan.memory)
     for warning in plan.warnings:
         typer.echo(f"warning: {warning}", err=True)
+
+
+def _print_memory(told: MemoryEstimate) -> None:
+    typer.echo(f"memory of a worker: {told.total / 2**30:.2f} GiB")
+    if told.available is not None:
+        typer.echo(f"it may take: {told.available / 2**30:.2f} GiB")
+    if told.passes is not None:
+        typer.echo(f"passes of a step, at most: {told.passes} of {told.tokens_per_pass} tokens")
+    if told.object_store is not None:
+        typer.echo(f"object store, at most: {told.object_store / 2**30:.3f} GiB")
+    for line in told.advice or ():
+        typer.echo(f"does not fit: {line}.", err=True)
 
 
 @app.command("list")

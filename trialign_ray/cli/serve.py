@@ -116,7 +116,8 @@ def _on_this_machine(settings: Settings, url: str) -> Settings:
     from trialign_ray.io.cache import cache_folder
 
     roots = (*settings.roots, str(cache_folder() / "models"))
-    return settings.model_copy(update={"ray_address": url, "python": shlex.quote(sys.executable), "roots": roots})
+    here = {"ray_address": url, "ray_here": True, "python": shlex.quote(sys.executable), "roots": roots}
+    return settings.model_copy(update=here)
 
 
 def _first_key(settings: Settings, *, seen: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 from trialign_ray.config.base import explain
 from trialign_ray.data.manifest import MANIFEST, Manifest, Part
 from trialign_ray.data.schema import SCHEMA, SCHEMA_VERSION
-from trialign_ray.data.writer import LONGEST_KEY, LogWriter, longest_sequence
+from trialign_ray.data.writer import LONGEST_KEY, PROMPT_KEY, RESPONSE_KEY, LogWriter, Longest, longest_rows
 from trialign_ray.errors import DataError
 from trialign_ray.io.storage import Location, LocationLike, locate, reading, sha256_of
 
@@ -112,22 +114,24 @@ def first_asked(source: LocationLike | Dataset, group: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def longest_tokens(source: LocationLike | Dataset) -> int:
-    """Longest prompt and response together over all rows, in tokens, 0 without rows; raises DataError.
+def longest_tokens(source: LocationLike | Dataset) -> Longest:
+    """Of all rows; raises DataError.
 
-    `LogWriter` keeps the number in each part's footer, so no column is read. Parts of other writers do not have it:
-    their token columns are read, a batch at a time.
+    `LogWriter` keeps the numbers in each part's footer, so no column is read. Parts of other writers do not have them:
+    their token columns are read, a batch at a time. Where a footer has only prompt and response together, each of the
+    two counts as all of that but one token, which is at least what it is.
     """
-    return max((_longest_of(*located) for located in located_parts(source)), default=0)
+    return reduce(or_, (_longest_of(*located) for located in located_parts(source)), Longest())
 
 
-def _longest_of(location: Location, part: Part, group: str) -> int:
+def _longest_of(location: Location, part: Part, group: str) -> Longest:
     with reading(location.uri), location.filesystem.open_input_file(location.path) as source:
-        kept = (_open_part(location, part, source).metadata.metadata or {}).get(LONGEST_KEY)
-    if kept is not None:
-        return int(kept)
+        kept = _open_part(location, part, source).metadata.metadata or {}
+    if LONGEST_KEY in kept:
+        together = int(kept[LONGEST_KEY])
+        return Longest(together, *(int(kept.get(key, max(together - 1, 0))) for key in (PROMPT_KEY, RESPONSE_KEY)))
     batches = part_batches(location, part, group, _BATCH_ROWS, ("prompt_ids", "response_ids"))
-    return max(map(longest_sequence, batches), default=0)
+    return reduce(or_, map(longest_rows, batches), Longest())
 
 
 def located_parts(source: LocationLike | Dataset, group: str | None = None) -> Iterator[tuple[Location, Part, str]]:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -33,9 +34,28 @@ from trialign_ray.io.storage import (
 )
 
 _ROW_GROUP = 8192
-LONGEST_KEY = b"trialign.longest_tokens"
-"""Key of a part's footer: see `longest_sequence`."""
+LONGEST_KEY, PROMPT_KEY, RESPONSE_KEY = (
+    b"trialign.longest_tokens",
+    b"trialign.longest_prompt",
+    b"trialign.longest_response",
+)
+"""Keys of a part's footer: see `Longest`."""
 _WITHOUT_GROUP = pa.schema([field for field in SCHEMA if field.name != "group"], SCHEMA.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Longest:
+    """Most tokens that a row has, 0 without rows."""
+
+    together: int = 0
+    """Its prompt and its response."""
+    prompt: int = 0
+    response: int = 0
+
+    def __or__(self, other: Longest) -> Longest:
+        """Of the rows of both."""
+        pairs = ((self.together, other.together), (self.prompt, other.prompt), (self.response, other.response))
+        return Longest(*map(max, pairs))
 
 
 class LogWriter:
@@ -142,11 +162,11 @@ class _PartFile:
         self._file.parent.mkdir()
         self._writer = pq.ParquetWriter(self._file, _WITHOUT_GROUP, compression="zstd")
         self._waiting: list[Any] = []
-        self._longest = 0
+        self._longest = Longest()
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
-        self._longest = max(self._longest, longest_sequence(table))
+        self._longest |= longest_rows(table)
         self._waiting.append(table.select(_WITHOUT_GROUP.names).replace_schema_metadata(_WITHOUT_GROUP.metadata))
         self.rows += table.num_rows
         if sum(piece.num_rows for piece in self._waiting) >= _ROW_GROUP:
@@ -154,7 +174,10 @@ class _PartFile:
 
     def finish(self) -> GroupPart:
         self._flush()
-        self._writer.add_key_value_metadata({LONGEST_KEY: str(self._longest)})
+        told = self._longest
+        self._writer.add_key_value_metadata(
+            {LONGEST_KEY: str(told.together), PROMPT_KEY: str(told.prompt), RESPONSE_KEY: str(told.response)}
+        )
         self.close()
         sync_file(self._file)
         sync_folder(self._file.parent)
@@ -170,10 +193,10 @@ class _PartFile:
             self._waiting.clear()
 
 
-def longest_sequence(table: pa.Table) -> int:
-    """Most tokens that a row of `table` has in prompt and response together; 0 without rows."""
-    lengths = pc.add(pc.list_value_length(table["prompt_ids"]), pc.list_value_length(table["response_ids"]))
-    return int(pc.max(lengths).as_py() or 0)
+def longest_rows(table: pa.Table) -> Longest:
+    """Of the rows of `table`, which has at least the fields of token ids."""
+    prompt, response = (pc.list_value_length(table[name]) for name in ("prompt_ids", "response_ids"))
+    return Longest(*(int(pc.max(each).as_py() or 0) for each in (pc.add(prompt, response), prompt, response)))
 
 
 def check_schema(table: pa.Table, uri: str) -> None:

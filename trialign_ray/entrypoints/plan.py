@@ -14,13 +14,14 @@ from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.config.train import LearnerSpec, TrainSpec
 from trialign_ray.data.batch import GroupBatch
 from trialign_ray.data.dataset import open_dataset
+from trialign_ray.data.writer import Longest
 from trialign_ray.errors import SpecError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.models.loading import chat_tokens
 from trialign_ray.trainer.collate import assemble
 from trialign_ray.trainer.guard.verdict import config_of, exact_attention
 from trialign_ray.trainer.memory import CPU_SHARE, GPU_SHARE, Footprint, footprint, free_memory
-from trialign_ray.trainer.packing import Tree, tree_nodes
+from trialign_ray.trainer.packing import Tree, sizes, tree_nodes
 from trialign_ray.trainer.passes import Budget, Passes, divide
 from trialign_ray.trainer.resolve import buffer_specs, plan_training
 
@@ -57,20 +58,25 @@ class MemoryPlan:
     """Of the largest pass."""
     object_store: int
     """In the shared memory of each machine, not of the worker."""
-    available: int
-    """What a worker may take in all."""
+    available: int | None
+    """What a worker may take in all; None where that is not known."""
     tokens_per_step: int
     """Packed tokens of all workers, copies of a prompt that a pass or a row of its own needs among them."""
     passes: int
     tokens_per_pass: int
     """Slots of the largest pass."""
     advice: tuple[str, ...]
-    """What to change; empty where it fits."""
+    """What to change; empty where it fits, or that is not known."""
 
     @property
     def total(self) -> int:
         """Most that the worker holds."""
         return self.process + self.weights + self.optimizer + self.activations
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether a worker may take as much; None where that is not known."""
+        return None if self.available is None else self.total <= self.available
 
 
 def assumed_step(spec: TrainSpec, groups: int, prompt_tokens: int, response_tokens: int) -> Step:
@@ -80,6 +86,27 @@ def assumed_step(spec: TrainSpec, groups: int, prompt_tokens: int, response_toke
     size = 4 * (prompt_tokens + responses * response_tokens)
     trees = spec.questions_per_step * groups
     return Step([tree] * trees, 2 * size * trees)
+
+
+def least_step(spec: TrainSpec, prompt_tokens: int, response_tokens: int, most: int) -> Step:
+    """One pass of each worker: `learner.tokens_per_pass` of responses of this length, at least one and at most `most`
+    in all; for a step whose own size is not known. It says nothing of the object store.
+    """
+    learner = spec.learner
+    rows = max(1, (learner.tokens_per_pass or 0) // (prompt_tokens + response_tokens))
+    trees = max(learner.workers, min(rows * learner.workers, most))
+    return Step([Tree([0] * prompt_tokens, [[1] * response_tokens])] * trees, 0)
+
+
+def longest_pair(spec: TrainSpec, longest: Longest) -> tuple[int, int]:
+    """Tokens of a prompt and of a response with which an assumed step has no fewer than a step of logs whose rows have
+    at most `longest`.
+
+    A response that is borrowed stands behind a prompt that it was not given to, an own one behind its own.
+    """
+    response = max(longest.response, 1)
+    prompt = longest.prompt if spec.competing().borrowed else longest.together - response
+    return max(prompt, 1), response
 
 
 def logged_step(spec: TrainSpec) -> Step:
@@ -103,13 +130,20 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
     """
     with naming("model"):
         config = config_of(local_folder(spec.model))
+    return plan_for(config, spec, step, machine_share(spec.learner) if available is None else available)
+
+
+def plan_for(config: PreTrainedConfig, spec: TrainSpec, step: Step, available: int | None) -> MemoryPlan:
+    """`plan` of a model's configuration alone; `spec.model` is not read.
+
+    available: bytes that a worker may take; None where that is not known: then a pass holds `learner.tokens_per_pass`,
+    or else one response, the least that a worker can do with. Raises ModelError as `plan` does.
+    """
     learner = spec.learner
     attention = exact_attention(config, learner.attention, spec.trained, learner.device)
     told = footprint(config, spec.trained, learner)
-    held = _machine(learner) if available is None else available
     still = standing(told, learner)
-    room = round((held - sum(still.values())) * (GPU_SHARE if learner.gpu else CPU_SHARE))
-    budget = told.budget(room) if learner.tokens_per_pass is None else Budget.of_tokens(learner.tokens_per_pass)
+    budget = _budget(told, learner, None if available is None else available - sum(still.values()))
     passes = divide(step.trees, learner.workers, budget, apart=attention.implementation is None)
     largest = max(_shapes(passes), key=lambda shape: told.activations(*shape))
     activations = told.activations(*largest)
@@ -118,23 +152,15 @@ def plan(spec: TrainSpec, step: Step, available: int | None = None) -> MemoryPla
         offloaded=state_bytes(told, learner) if learner.offload_optimizer else 0,
         activations=activations,
         object_store=step.object_store,
-        available=held,
-        tokens_per_step=sum(map(tree_nodes, passes.trees)),
+        available=available,
+        tokens_per_step=sum(sizes(passes.trees)),
         passes=len(passes.indices[0]),
         tokens_per_pass=largest[0] * largest[1],
         advice=(),
     )
-    return made if made.total <= held else replace(made, advice=tuple(_advice(made, spec, told.head)))
-
-
-def least(spec: TrainSpec, config: PreTrainedConfig, longest: int) -> dict[str, int]:
-    """Bytes that a worker takes at least, by part: its passes hold `learner.tokens_per_pass`, or one response.
-
-    longest: prompt and response together, in tokens. Raises ModelError.
-    """
-    told = footprint(config, spec.trained, spec.learner)
-    rows = max(1, (spec.learner.tokens_per_pass or 0) // max(longest, 1))
-    return standing(told, spec.learner) | {"activations": told.activations(rows, longest)}
+    if available is None or made.total <= available:
+        return made
+    return replace(made, advice=tuple(_advice(made, available, spec, told.head)))
 
 
 def standing(told: Footprint, learner: LearnerSpec) -> dict[str, int]:
@@ -164,15 +190,21 @@ def state_bytes(told: Footprint, learner: LearnerSpec) -> int:
     return told.trained * 16 // learner.fewest_workers
 
 
+def _budget(told: Footprint, learner: LearnerSpec, free: int | None) -> Budget:
+    """Of one pass. free: bytes beside what stands; None where that is not known."""
+    if learner.tokens_per_pass is not None:
+        return Budget.of_tokens(learner.tokens_per_pass)
+    return told.budget(0 if free is None else round(free * (GPU_SHARE if learner.gpu else CPU_SHARE)))
+
+
 def _shapes(passes: Passes) -> Iterator[tuple[int, int]]:
     """Rows and width of every pass that has trees, as passes are filled."""
-    for rank in range(len(passes.indices)):
-        for part in passes.of_rank(rank):
-            if part:
-                yield len(part), max(map(tree_nodes, part))
+    size = sizes(passes.trees)
+    for part in (part for rank in passes.indices for part in rank if part):
+        yield len(part), max(size[index] for index in part)
 
 
-def _machine(learner: LearnerSpec) -> int:
+def machine_share(learner: LearnerSpec) -> int:
     """A worker's share of this machine or container: of its memory, or one of its GPUs."""
     if not learner.gpu:
         return int(free_memory()) // learner.workers
@@ -181,11 +213,11 @@ def _machine(learner: LearnerSpec) -> int:
     return torch.cuda.mem_get_info()[1]
 
 
-def _advice(made: MemoryPlan, spec: TrainSpec, head: int) -> Iterator[str]:
+def _advice(made: MemoryPlan, available: int, spec: TrainSpec, head: int) -> Iterator[str]:
     """head: what a pass takes of any size."""
     learner = spec.learner
     still = made.process + made.weights + made.optimizer
-    if still > made.available:
+    if still > available:
         if learner.zero_stage < 3:
             yield "set 'learner.zero_stage: 3': the weights are split over the workers"
         if spec.adapter == "full" and learner.gpu and not learner.offload_optimizer:
@@ -194,10 +226,10 @@ def _advice(made: MemoryPlan, spec: TrainSpec, head: int) -> Iterator[str]:
             yield "set 'adapter: lora': few weights have a gradient and optimizer states"
         if learner.dtype == "float32":
             yield "set 'learner.dtype: bfloat16': half the weights"
-        gib = made.available / 2**30
+        gib = available / 2**30
         yield f"take more than {learner.fewest_workers} workers, or workers with more than {gib:.1f} GiB"
     elif learner.tokens_per_pass is not None:
-        share = (made.available - still - head) / (made.activations - head)
+        share = (available - still - head) / (made.activations - head)
         yield f"lower 'learner.tokens_per_pass' to {max(1, int(made.tokens_per_pass * share))}, or leave it out"
     else:
         yield "one response is more than a pass holds: take shorter responses or workers with more memory"

@@ -21,7 +21,7 @@ from trialign_ray.data.batch import NO_ANSWER, GroupBatch
 from trialign_ray.objective.answers import AnswerSets
 from trialign_ray.objective.candidates import UNNAMED, Candidates
 from trialign_ray.objective.step import ScoredAnswers
-from trialign_ray.trainer.packing import Tree, tree_nodes
+from trialign_ray.trainer.packing import Tree, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def divide_trees(trees: Sequence[Tree], ranks: int) -> list[list[int]]:
     A step ends when its slowest rank does. Any split gives the same step, since log-probs are gathered before the
     objective.
     """
-    size = [tree_nodes(tree) for tree in trees]
+    size = sizes(trees)
     load = [0] * ranks
     parts: list[list[int]] = [[] for _ in range(ranks)]
     for index in sorted(range(len(trees)), key=lambda i: (-size[i], i)):

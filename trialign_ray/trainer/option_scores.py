@@ -19,7 +19,7 @@ from trialign_ray.config.attention import AutoAttentionSpec
 from trialign_ray.models.base import CausalLM
 from trialign_ray.models.loading import load_adapted
 from trialign_ray.trainer.attention.base import AttentionBackend
-from trialign_ray.trainer.guard.verdict import config_of, exact_attention
+from trialign_ray.trainer.guard.verdict import config_of, exact_attention, exact_on
 from trialign_ray.trainer.packing import Tree, tree_nodes
 from trialign_ray.trainer.policy import frozen_for_trees
 from trialign_ray.trainer.response_logprobs import response_logprobs
@@ -65,12 +65,17 @@ def load_scorer(model: Path, adapter: Path | None, dtype: str, device: str, temp
     """A scorer of the model in folder `model`, with the PEFT adapter in folder `adapter` merged into it.
 
     dtype: 'bfloat16' or 'float32'. device: as PyTorch names it. temperature: of the sampling, as `OptionScorer`
-    has it. Raises ModelError, before the weights are loaded where the guard finds that scores would not be exact.
+    has it. Raises ModelError, before the weights are loaded where the guard finds that scores would not be exact, on
+    this machine's CPU or on `device`.
     """
-    exact_attention(config_of(model), AutoAttentionSpec())
+    config, spec = config_of(model), AutoAttentionSpec()
+    if torch.device(device).type == "cuda":  # whose kernels are others than those of the CPU
+        exact_on(torch.device(device), config, spec)
+    else:
+        exact_attention(config, spec)
     loaded = load_adapted(model, adapter, dtype)
     cast("nn.Module", loaded).to(device)
-    return OptionScorer(loaded, frozen_for_trees(loaded, AutoAttentionSpec()), temperature)
+    return OptionScorer(loaded, frozen_for_trees(loaded, spec), temperature)
 
 
 def _alike(trees: Sequence[Tree]) -> list[list[int]]:

@@ -87,6 +87,12 @@ def tree_nodes(tree: Tree) -> int:
     return len(_grow(tree).token)
 
 
+def sizes(trees: Sequence[Tree]) -> list[int]:
+    """`tree_nodes` of each. A tree that is there several times, as in a step of given lengths, is grown once."""
+    size = {key: tree_nodes(tree) for key, tree in {id(tree): tree for tree in trees}.items()}
+    return [size[id(tree)] for tree in trees]
+
+
 def pack(trees: Sequence[Tree]) -> Packed:
     """Lay `trees` into as few rows as first-fit-decreasing finds, as wide as the largest tree."""
     grown = [_grow(tree) for tree in trees]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trialign_ray.trainer.collate import divide_trees
-from trialign_ray.trainer.packing import Tree, tree_nodes
+from trialign_ray.trainer.packing import Tree, sizes, tree_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,9 @@ class Passes:
 def divide(trees: Sequence[Tree], ranks: int, budget: Budget, *, apart: bool = False) -> Passes:
     """Passes within the budget; one of a single response may be larger. apart: each response is a row of its own."""
     cut = _responses_of if apart else _split
-    parts = tuple(part for tree in trees for part in cut(tree, budget))
-    size = [tree_nodes(part) for part in parts]
+    cuts = {key: tuple(cut(tree, budget)) for key, tree in {id(tree): tree for tree in trees}.items()}
+    parts = tuple(part for tree in trees for part in cuts[id(tree)])
+    size = sizes(parts)
     passes = [_fill(share, size, budget) for share in divide_trees(parts, ranks)]
     most = max(1, *map(len, passes))
     # The largest last: a step keeps the graph of its last pass.

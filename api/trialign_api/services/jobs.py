@@ -14,7 +14,8 @@ from trialign_api.ids import new_job_id
 from trialign_api.kinds import EXTERNAL
 from trialign_api.problems import ApiError
 from trialign_api.schemas import Deleted, EventOut, JobCreate, JobOut, Page, Plan, Validated
-from trialign_api.services import exactness, runs
+from trialign_api.services import runs
+from trialign_api.services.exactness import Estimates
 from trialign_api.services.history import History
 from trialign_api.services.idempotency import Action
 from trialign_api.services.plan import checked
@@ -38,6 +39,7 @@ class Jobs:
     specs: Specs
     confined: Confined
     """Where files that specifications name are opened."""
+    estimates: Estimates
     history: History
     default_retries: int
     owner_jobs: int
@@ -60,8 +62,7 @@ class Jobs:
         """What `create` would make and what the job would do; raises ApiError and TrialignError."""
         resolved = await self.specs.resolve(body.spec, who, new_job_id())
         plan = await self.plan(resolved.effective)
-        longest = plan.data.get("longest_tokens", 0)
-        found = await exactness.of(self.confined, self.specs.parse(resolved.effective)[1], longest)
+        found = await self.estimates.of(self.specs.parse(resolved.effective)[1], plan)
         plan = plan.model_copy(update={"warnings": [*plan.warnings, *found.warnings], "memory": found.memory})
         return Validated(effective=resolved.effective, plan=plan)
 

@@ -37,7 +37,9 @@ def train(spec: TrainSpec) -> Plan:
         found = training_set(spec, dataset)
         groups, questions = found.groups, found.questions
         data = {"rows": dataset.manifest.rows, "groups": list(groups), "training_questions": len(questions)}
-        data |= {"longest_tokens": longest_tokens(dataset)}
+        longest = longest_tokens(dataset)
+        data |= {"longest_tokens": longest.together}
+        data |= {"longest_prompt": longest.prompt, "longest_response": longest.response}
     numbers = derive(spec, len(questions), len(groups))
     if spec.evaluation is not None:
         held_out, _ = _game(spec.evaluation.questions, spec.evaluation.groups, "evaluation.")

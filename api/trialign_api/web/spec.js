@@ -47,6 +47,9 @@ export function planRows({ data = {}, derived = {}, needs = {}, memory = null, w
     ...fields(derived).map(([name, value]) => [name, written(value)]),
     ...(reserved.length ? [["reserves", reserved.join(", ")]] : []),
     ...(isNumber(memory?.total) ? [["memory of a worker", size(memory.total)]] : []),
+    ...(isNumber(memory?.available) ? [["of which it may take", size(memory.available)]] : []),
+    ...(isNumber(memory?.passes) ? [["passes of a step, at most", String(memory.passes)]] : []),
+    ...(memory?.advice ?? []).map((text) => ["does not fit", text]),
     ...warnings.map((text) => ["warning", text]),
   ];
 }

@@ -76,7 +76,8 @@ def plan() -> dict[str, Any]:
         "data": {"rows": 360, "questions": 45, "groups": 8},
         "derived": {"steps": STEPS},
         "needs": {"CPU": 3.5},
-        "memory": {"process": 9e8, "weights": 5e8, "optimizer": 1e7, "activations": 1.1e9, "total": 2.51e9},
+        "memory": {"process": 9e8, "weights": 5e8, "optimizer": 1e7, "activations": 1.1e9, "total": 2.51e9}
+        | {"available": 2e9, "passes": 7, "advice": ["set 'learner.zero_stage: 3'"]},
         "warnings": [],
     }
 

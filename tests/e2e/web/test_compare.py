@@ -103,6 +103,9 @@ def test_specification_and_plan_of_a_job(open_page: Open) -> None:
     panel = page.get_by_role("region", name="Specification and plan")
     expect(panel).to_contain_text("reserves3.5 CPU")
     expect(panel).to_contain_text("memory of a worker2.5 GB")
+    expect(panel).to_contain_text("of which it may take2.0 GB")
+    expect(panel).to_contain_text("passes of a step, at most7")
+    expect(panel).to_contain_text("does not fitset 'learner.zero_stage: 3'")
 
 
 def _rows(page: Page) -> list[str]:

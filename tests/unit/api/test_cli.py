@@ -110,6 +110,16 @@ def test_beside_a_local_ray_serve_prints_the_first_key_and_both_addresses_once(s
     assert "tk_" not in serve().output
 
 
+def test_serve_knows_whether_ray_runs_on_its_machine(
+    serve: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: list[bool] = []
+    monkeypatch.setattr(serve_command, "_serve", lambda settings, _: here.append(settings.ray_here))
+    serve()
+    serve("--address", "http://127.0.0.1:8265")
+    assert here == [True, False]
+
+
 def test_where_output_is_kept_serve_makes_no_key_and_says_how(serve: Callable[..., Result], tmp_path: Path) -> None:
     said = serve("--address", "http://ray.test")
     assert "tk_" not in said.output

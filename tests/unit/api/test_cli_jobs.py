@@ -17,6 +17,7 @@ from tests.unit.api.test_uploads import ADAPTER
 from tests.unit.data.samples import row
 from trialign_api import client
 from trialign_api.client import Client
+from trialign_api.schemas import Validated
 from trialign_ray.cli.app import app
 from trialign_ray.errors import ClusterError
 
@@ -57,6 +58,29 @@ def test_a_job_is_validated_submitted_with_changes_listed_as_json_and_deleted(tr
     trialign("jobs", "cancel", made["id"])
     assert f"{made['id']} is deleted" in trialign("jobs", "delete", made["id"], "--run").stdout
     assert json.loads(trialign("jobs", "list", "--json").stdout) == []
+
+
+def test_validate_says_what_a_worker_takes_and_what_to_change(
+    trialign: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"process": 2**30, "weights": 2**29, "optimizer": 0, "activations": 2**29, "total": 2**31, "offloaded": 0}
+    step = {"object_store": 2**30, "tokens_per_step": 900, "passes": 7, "tokens_per_pass": 200}
+    unknown = dict.fromkeys([*step, "available", "fits", "advice"])
+    small = {"available": 2**30, "fits": False, "advice": ["set 'learner.zero_stage: 3'"]}
+    said = []
+    for known in (step | small, {}):
+        plan = {"kind": "train", "memory": parts | unknown | known}
+        told = Validated.model_validate({"effective": {}, "plan": plan})
+        monkeypatch.setattr(Client, "validate", lambda *_, told=told: told)
+        said.append(trialign("jobs", "validate", "spec.yaml"))
+    assert said[0].stdout.splitlines() == [
+        "memory of a worker: 2.00 GiB",
+        "it may take: 1.00 GiB",
+        "passes of a step, at most: 7 of 200 tokens",
+        "object store, at most: 1.000 GiB",
+    ]
+    assert said[0].stderr == "does not fit: set 'learner.zero_stage: 3'.\n"
+    assert (said[1].stdout, said[1].stderr) == ("memory of a worker: 2.00 GiB\n", "")
 
 
 def test_logs_are_uploaded_listed_shown_and_deleted(trialign: Callable[..., Result], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from trialign_api.services import plan
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import write_logs
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.entrypoints.plan import least
+from trialign_ray.data.writer import Longest
+from trialign_ray.entrypoints.plan import assumed_step, plan_for
 from trialign_ray.trainer.guard.verdict import config_of
 
 pytestmark = pytest.mark.anyio
@@ -60,12 +62,13 @@ async def test_the_plan_of_a_training_run_counts_questions_that_any_group_was_as
     control: Plane, inputs: Path
 ) -> None:
     plan = (await validate(control, **TRAIN)).json()["plan"]
-    longest = plan["data"].pop("longest_tokens")
+    longest = Longest(*(plan["data"].pop(f"longest_{what}") for what in ("tokens", "prompt", "response")))
     assert plan["data"] == {"rows": 15, "groups": ["neutral", "kenya"], "training_questions": 7}
     assert (plan["derived"]["steps"], plan["derived"]["prompts_per_step"]) == (7, 4)
     spec = TrainSpec.model_validate({**TRAIN, "name": "x", "model": str(inputs / "model")})
-    told = least(spec, config_of(inputs / "model"), longest)
-    assert plan["memory"] == told | {"total": sum(told.values())}
+    made = plan_for(config_of(inputs / "model"), spec, assumed_step(spec, 2, longest.prompt, longest.response), None)
+    unknown = dict.fromkeys(("tokens_per_step", "passes", "tokens_per_pass", "available", "fits", "advice"))
+    assert plan["memory"] == asdict(made) | {"total": made.total} | unknown
     assert any("no truth report" in warning for warning in plan["warnings"])
 
 

@@ -16,7 +16,7 @@ from pyarrow import fs
 from tests.unit.io.counting import CountingFiles
 from trialign_ray.data.dataset import longest_tokens, manifest, read_logs, training_questions, verify, write_logs
 from trialign_ray.data.schema import SCHEMA
-from trialign_ray.data.writer import LogWriter
+from trialign_ray.data.writer import LogWriter, Longest
 from trialign_ray.errors import DataError
 from trialign_ray.io import storage
 from trialign_ray.io.storage import Location
@@ -112,7 +112,7 @@ def test_the_longest_row_is_known_without_reading_any_tokens(tmp_path):
     for tokens in (30_000, 60_000):
         write_logs(table(long_rows(tokens)), tmp_path / str(tokens), GROUPS)
         files = CountingFiles(tmp_path)
-        assert longest_tokens(files.location(str(tokens))) == 3 * tokens + 1
+        assert longest_tokens(files.location(str(tokens))) == Longest(3 * tokens + 1, 2 * tokens + 1, tokens)
         sizes[tokens] = files.bytes_read
     assert abs(sizes[60_000] - sizes[30_000]) < 1000
 
@@ -123,13 +123,23 @@ def test_the_longest_row_of_parts_without_the_number_is_read_from_two_columns(tm
     part = tmp_path / "logs" / "group=neutral" / "part-0.parquet"
     pq.write_table(pq.ParquetFile(part).read(), part, compression="zstd")
     files = CountingFiles(tmp_path)
-    assert longest_tokens(files.location("logs")) == 52
+    found = longest_tokens(files.location("logs"))
+    assert (found.together, found.prompt) == (52, 50)
+    assert found.response == max(len(each["response_ids"]) for each in grid())
     assert files.bytes_read < part.stat().st_size
 
 
 def test_a_dataset_without_rows_has_no_longest_row(tmp_path):
     write_logs(table([]), tmp_path / "logs", GROUPS)
-    assert longest_tokens(tmp_path / "logs") == 0
+    assert longest_tokens(tmp_path / "logs") == Longest()
+
+
+def test_a_part_that_tells_prompt_and_response_together_alone_bounds_each(tmp_path, monkeypatch):
+    rows = [*grid(), row(question_id="q9", prompt_ids=[1] * 50, response_ids=[1, 2], behaviour_logprobs=None)]
+    write_logs(table(rows), tmp_path / "logs", GROUPS)
+    for key in ("PROMPT_KEY", "RESPONSE_KEY"):
+        monkeypatch.setattr(f"trialign_ray.data.dataset.{key}", b"none")
+    assert longest_tokens(tmp_path / "logs") == Longest(52, 51, 51)
 
 
 def test_training_questions_are_those_answered_first_in_the_split_and_no_token_is_read(tmp_path):

@@ -13,7 +13,8 @@ from tests.tiny import tiny_config
 from tests.world import World
 from trialign_ray.cli.app import app
 from trialign_ray.config.train import TrainSpec
-from trialign_ray.entrypoints.plan import MemoryPlan, assumed_step, logged_step, plan
+from trialign_ray.data.dataset import longest_tokens, open_dataset
+from trialign_ray.entrypoints.plan import MemoryPlan, assumed_step, logged_step, longest_pair, plan
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.trainer.local import LocalTraining
 from trialign_ray.trainer.packing import tree_nodes
@@ -125,6 +126,15 @@ def test_the_step_of_the_logs_is_that_of_the_run(world: World) -> None:
     assert plan(spec, step, GIB).passes in passes
     assert sum(map(tree_nodes, step.trees)) > 60
     assert step.object_store > 0
+
+
+@pytest.mark.parametrize("borrowed", [0, 3])
+def test_no_step_of_the_logs_has_more_tokens_than_one_of_their_longest_rows(world: World, borrowed: int) -> None:
+    spec = world.train_spec("bounded", candidates={"own": 3, "borrowed": borrowed}, learner={"workers": 1})
+    logged, data = logged_step(spec), open_dataset(spec.logs)
+    bound = assumed_step(spec, len(data.manifest.names), *longest_pair(spec, longest_tokens(data)))
+    assert 0 < sum(map(tree_nodes, logged.trees)) <= sum(map(tree_nodes, bound.trees))
+    assert 0 < plan(spec, logged, GIB).activations <= plan(spec, bound, GIB).activations
 
 
 def command(shape: Path, *arguments: str) -> Any:

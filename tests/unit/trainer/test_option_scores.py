@@ -16,8 +16,11 @@ from tests.tiny import save_tiny
 from tests.unit.trainer.models import plain_logprobs, random_tree, tiny_llama, trees
 from trialign_ray.config.attention import ApartSpec, MatmulSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
+from trialign_ray.errors import ModelError
 from trialign_ray.models.loading import load_model
 from trialign_ray.trainer import option_scores
+from trialign_ray.trainer.guard import verdict
+from trialign_ray.trainer.guard.examine import Examined
 from trialign_ray.trainer.option_scores import OptionScorer, load_scorer
 from trialign_ray.trainer.packing import Tree, pack_apart, tree_nodes
 from trialign_ray.trainer.policy import adapt, frozen_for_trees
@@ -127,3 +130,24 @@ def test_rows_that_run_apart_are_counted_and_share_nothing(monkeypatch: pytest.M
     assert passes == [(9, 12), (9, 12), (6, 12)]  # of 120 slots at most, and 3 rows a tree
     for logp_o, expected_o in zip(found, one_by_one(tiny_llama(2), forest), strict=True):
         assert logp_o == pytest.approx(expected_o, abs=1e-5)
+
+
+@pytest.mark.parametrize(("device", "judged"), [("cuda:0", [torch.device("cuda:0")]), ("cpu", [])])
+def test_scores_are_judged_on_the_gpu_that_computes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, judged: list[torch.device]
+) -> None:
+    folder, asked = save_tiny(tmp_path / "model"), list[torch.device]()
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, _: self)  # no machine of the tests has a GPU
+    monkeypatch.setattr(option_scores, "exact_on", lambda on, *_: asked.append(on))
+    load_scorer(folder, None, "float32", device)
+    assert asked == judged
+
+
+def test_a_gpu_whose_scores_would_be_wrong_is_refused_before_weights_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = Examined("log-probs differ by 1 nats: something")
+    monkeypatch.setattr(verdict, "examine", lambda *given: wrong if given[3:] else Examined())
+    monkeypatch.setattr(option_scores, "load_adapted", lambda *_: pytest.fail("weights were loaded"))
+    with pytest.raises(ModelError, match=r"'auto' on 'cuda'.*Score on a CPU, and report"):
+        load_scorer(save_tiny(tmp_path / "model"), None, "float32", "cuda")

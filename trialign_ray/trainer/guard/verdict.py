@@ -99,7 +99,7 @@ def exact_attention(
     return backend
 
 
-def exact_on(device: torch.device, config: Any, spec: Strict, trained: Trained) -> None:
+def exact_on(device: torch.device, config: Any, spec: Strict, trained: Trained | None = None) -> None:
     """Compare once more on the device of a run, with the backend that `exact_attention` chooses for it.
 
     Raises ModelError where it is not exact there, and as `exact_attention` does. What cannot run at all there is only
@@ -111,7 +111,8 @@ def exact_on(device: torch.device, config: Any, spec: Strict, trained: Trained) 
     if not found.ran:
         logging.getLogger(__name__).warning("not judged in float32 on '%s': %s", device.type, found.wrong)
     elif found.wrong:
-        fix = "Choose learner.attention 'matmul' or 'apart', and report which GPU and PyTorch it was."
+        other = "Score on a CPU" if trained is None else "Choose learner.attention 'matmul' or 'apart'"
+        fix = f"{other}, and report which GPU and PyTorch it was."
         raise ModelError(_wrong(config, f"{_name(spec)}' on '{device.type}", found.wrong, fix))
 
 
