@@ -32,5 +32,5 @@ class MovingWelfare(Protocol):
 
 
 def normalised(raw_g: Tensor) -> Tensor:
-    """Weights of mean 1, within CLIP; [groups]."""
+    """Weights of mean 1, then held within CLIP, which can leave them another mean; [groups]."""
     return (raw_g / raw_g.mean()).clamp(*CLIP)
