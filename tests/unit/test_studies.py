@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from trialign_ray.cli.bench import app as bench
+from trialign_ray.config.compare import CompareSpec
+from trialign_ray.entrypoints.compare.registered import registration
 from trialign_ray.evaluation.comparison.model import ArmRow, Comparison
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +80,18 @@ def test_the_readme_has_them_too(report: Comparison):
         assert arm == "base" or f"`{arm}`" in label
         figures = [by_arm[arm].figures[figure] for figure in IN_README]
         assert cells == [f"{100 * figure.value:.1f} %" for figure in figures if figure is not None]
+
+
+def test_the_study_is_what_was_registered(tmp_path: Path):
+    """So that its report can still be made, by the commands at its head."""
+    demo, made = str(ROOT / "demo/questions.json"), str(tmp_path / "names.json")
+    asked = ["--rest", "--apart-from", demo, "--without", demo, "--per-subject", "6", "--output", made]
+    assert CliRunner().invoke(bench, ["make", "names", *asked]).exit_code == 0
+    fields = yaml.safe_load((ROOT / "demo/study_confirm.yaml").read_text(encoding="utf-8"))
+    fields["evaluation"] |= {"questions": made, "groups": str(ROOT / "demo/groups.yaml")}
+    kept = json.loads((KEPT.parent / "registered.json").read_text(encoding="utf-8"))
+    said = registration(CompareSpec.model_validate(fields))
+    assert {field: said[field] for field in kept} == kept
 
 
 def test_contrasts_of_the_page_are_those_of_the_report(report: Comparison):

@@ -73,7 +73,8 @@ def registration(spec: CompareSpec) -> dict[str, str]:
     fields |= {f"references.{name}": name for name in spec.references}
     fields |= {f"learning_rates.{family}": list(rates) for family, rates in spec.learning_rates.items()}
     for name, arm in spec.algorithms.items():
-        fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds"})
+        later = {field for field in _LATER if field not in arm.algorithm.model_fields_set}
+        fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds": True, "algorithm": later})
     for name in spec.regimes:
         fields |= _of_regime(spec, name)
     return {field: _hash(value) for field, value in fields.items()}
@@ -107,5 +108,7 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+_LATER = ("utility_of",)
+"""Fields of algorithms that older registrations have not: not counted where a file leaves them at their default."""
 _BEFORE = {"evaluation.cluster": _hash("question")}
 """Of fields that a registration may lack, since they were not there when it was made: what it stood for."""
