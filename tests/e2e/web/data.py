@@ -77,7 +77,8 @@ def plan() -> dict[str, Any]:
         "derived": {"steps": STEPS},
         "needs": {"CPU": 3.5},
         "memory": {"process": 9e8, "weights": 5e8, "optimizer": 1e7, "activations": 1.1e9, "total": 2.51e9}
-        | {"available": 2e9, "passes": 7, "advice": ["set 'learner.zero_stage: 3'"]},
+        | {"offloaded": 0, "object_store": 3e5, "tokens_per_step": 2640, "passes": 7, "tokens_per_pass": 417}
+        | {"available": 2e9, "fits": False, "advice": ["set 'learner.zero_stage: 3'"]},
         "warnings": [],
     }
 
