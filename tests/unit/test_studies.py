@@ -30,6 +30,16 @@ CLOSED = ["closed.accuracy", "closed.everyone", "closed.contradiction", "closed.
 CLOSED += ["calibrated.accuracy", "calibrated.everyone", "calibrated.contradiction"]
 FREE = ["free.named", "free.right_given_named", "free.accuracy", "free.everyone", "free.contradiction"]
 FREE += ["free.shared_falsehood", "free.preference"]
+ON_THE_PAGE = [
+    *[("truths_light", "base", figure) for figure in ("closed.accuracy", "calibrated.accuracy")],
+    *[("truths_light", "base", figure) for figure in ("closed.contradiction", "free.right_given_named", "free.named")],
+    *[("truths_light", "sft", figure) for figure in ("closed.everyone", "calibrated.everyone", "free.everyone")],
+    *[("truths_light", "sft", f"free.{figure}") for figure in ("contradiction", "right_given_named", "preference")],
+    *[("mix_light", "sft", figure) for figure in ("closed.contradiction", "free.everyone")],
+    *[("mix_light", "truths_light", figure) for figure in ("closed.everyone", "free.right_given_named")],
+    *[("no_labels_light", "truths_light", figure) for figure in ("closed.accuracy", "free.everyone")],
+]
+"""Its contrasts, in its order."""
 IN_README = ["closed.accuracy", "closed.contradiction", "free.named", "free.right_given_named", "free.everyone"]
 IN_README += ["free.preference"]
 
@@ -95,13 +105,16 @@ def test_the_study_is_what_was_registered(tmp_path: Path):
 
 
 def test_contrasts_of_the_page_are_those_of_the_report(report: Comparison):
-    """As 'difference (low to high)'."""
+    """Row by row, as 'difference (low to high)'."""
     page = (ROOT / "docs/studies.md").read_text(encoding="utf-8")
     rows = table_after(page, "contrast | difference | p by Holm | predicted")
-    assert len(rows) == len(report.contrasts)
-    known = [row.difference for row in report.contrasts if row.difference is not None]
-    found = [re.findall(r"-?\.\d{3}", cells[0]) for _, *cells in rows]
-    assert sorted(found) == sorted(three(each.value, each.low, each.high) for each in known)
+    known = {(row.contrast.of, row.contrast.against, row.contrast.figure): row.difference for row in report.contrasts}
+    assert len(rows) == len(known) == len(ON_THE_PAGE)
+    for (_, *cells), contrast in zip(rows, ON_THE_PAGE, strict=True):
+        difference = known[contrast]
+        assert difference is not None
+        said = re.findall(r"-?\.\d{3}", cells[0])
+        assert said == three(difference.value, difference.low, difference.high), contrast
 
 
 def three(*values: float) -> list[str]:

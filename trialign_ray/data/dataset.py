@@ -119,7 +119,7 @@ def longest_tokens(source: LocationLike | Dataset) -> Longest:
 
     `LogWriter` keeps the numbers in each part's footer, so no column is read. Parts of other writers do not have them:
     their token columns are read, a batch at a time. Where a footer has only prompt and response together, each of the
-    two counts as all of that but one token, which is at least what it is.
+    two counts as all of that, which is at least what it is.
     """
     return reduce(or_, (_longest_of(*located) for located in located_parts(source)), Longest())
 
@@ -129,7 +129,7 @@ def _longest_of(location: Location, part: Part, group: str) -> Longest:
         kept = _open_part(location, part, source).metadata.metadata or {}
     if LONGEST_KEY in kept:
         together = int(kept[LONGEST_KEY])
-        return Longest(together, *(int(kept.get(key, max(together - 1, 0))) for key in (PROMPT_KEY, RESPONSE_KEY)))
+        return Longest(together, *(int(kept.get(key, together)) for key in (PROMPT_KEY, RESPONSE_KEY)))
     batches = part_batches(location, part, group, _BATCH_ROWS, ("prompt_ids", "response_ids"))
     return reduce(or_, map(longest_rows, batches), Longest())
 

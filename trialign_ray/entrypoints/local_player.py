@@ -22,6 +22,7 @@ from trialign_ray.envs.rollout import Rollout, play, prompts_of
 from trialign_ray.errors import naming
 from trialign_ray.inference.base import ClusterEngine, Engine, Generator
 from trialign_ray.io.cache import local_folder
+from trialign_ray.models.loading import tokenizer_hash
 from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
 from trialign_ray.trainer.guard.generation import refuse_wrong_generation
@@ -97,8 +98,10 @@ class LocalPlayer:
 
     @property
     def identity(self) -> dict[str, JsonValue]:
-        """The weights, and the arithmetic: in another precision the same draw can give another token."""
-        return {"model": self.plan.model_hash, "dtype": self.loading.dtype, "device": self.loading.device}
+        """Weights, tokenizer, chat template, and arithmetic: in another precision a draw can give another token."""
+        tokenizer = tokenizer_hash(local_folder(self.loading.model))
+        weights = {"model": self.plan.model_hash, "tokenizer": tokenizer}
+        return {**weights, "dtype": self.loading.dtype, "device": self.loading.device}
 
     def play(self, batches: Mapping[int, Batch], progress: Progress, /) -> Iterator[tuple[int, pa.Table]]:
         """As `Player` says; nothing is loaded where nothing is left to play."""

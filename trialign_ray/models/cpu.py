@@ -21,4 +21,5 @@ def note_slow_precision(dtype: str, device: str, field: str, progress: Progress)
     if dtype != "bfloat16" or device != "cpu" or not _CPUINFO.exists():
         return
     if lacks_bfloat16(_CPUINFO.read_text(encoding="utf-8", errors="replace")):
-        progress.note(f"this CPU emulates bfloat16, tens of times slower than float32; set '{field}: float32'")
+        told = "the CPU of this machine emulates bfloat16, tens of times slower than float32"
+        progress.note(f"{told}; set '{field}: float32'")

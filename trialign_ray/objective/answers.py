@@ -172,7 +172,7 @@ def _clamped(terms: FactTerms, slope_qg: Tensor, counts_qg: Tensor, joined_q: Te
     asked = torch.full_like(slope_qg[:, 0], terms.inconsistency.coefficient)
     if terms.inconsistency.form == "anchored":
         return asked
-    least_q = slope_qg.masked_fill(~counts_qg, torch.inf).amin(1) * joined_q
+    least_q = (slope_qg * joined_q[:, None]).masked_fill(~counts_qg, torch.inf).amin(1)
     return asked.minimum(largest_coefficient(least_q, terms.inconsistency.form))
 
 

@@ -132,10 +132,17 @@ def _cgroup_free() -> float:
     """What a container may still take; infinite where nothing limits it."""
     for limit_file, used_file, stat_file, cache in _LIMITS:
         try:
-            limit, used, stat = ((_CGROUP / name).read_text().strip() for name in (limit_file, used_file, stat_file))
+            limit, used = ((_CGROUP / name).read_text().strip() for name in (limit_file, used_file))
         except OSError:
             continue
-        # The kernel gives files' pages back before it refuses memory: logs and weights were read through them.
-        given_back = int(dict(line.split() for line in stat.splitlines())[cache])
-        return float("inf") if limit == "max" else float(int(limit) - int(used) + given_back)
+        return float("inf") if limit == "max" else float(int(limit) - int(used) + _given_back(stat_file, cache))
     return float("inf")
+
+
+def _given_back(stat_file: str, cache: str) -> int:
+    """Pages of files, which the kernel gives back before it refuses memory: logs and weights were read through them."""
+    try:
+        lines = (_CGROUP / stat_file).read_text().splitlines()
+    except OSError:
+        return 0
+    return int(dict(line.split() for line in lines).get(cache, 0))

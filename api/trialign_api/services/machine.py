@@ -19,7 +19,7 @@ async def gpu_bytes() -> int | None:
     """Memory of one GPU; None where there is none, or none that answers, which the log has."""
     try:
         return await asyncio.to_thread(_asked) or None
-    except (subprocess.SubprocessError, ValueError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
         _LOG.warning("the memory of this machine's GPU is not known: %s", error)
         return None
 

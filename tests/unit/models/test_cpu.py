@@ -37,7 +37,5 @@ def test_emulated_arithmetic_is_told(
     monkeypatch.setattr(cpu, "_CPUINFO", file)
     notes = Notes()
     cpu.note_slow_precision(dtype, device, "learner.dtype", notes)
-    assert (
-        notes.told
-        == ["this CPU emulates bfloat16, tens of times slower than float32; set 'learner.dtype: float32'"] * told
-    )
+    assert len(notes.told) == told
+    assert all("set 'learner.dtype: float32'" in note for note in notes.told)

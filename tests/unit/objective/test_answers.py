@@ -175,6 +175,24 @@ def test_nor_does_it_pay_where_few_groups_have_a_wording(alpha: float, form: str
     assert loss[0] < loss[1]
 
 
+@pytest.mark.parametrize("form", ["anchored", "symmetric", "jensen_shannon", "variance"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_question_without_a_wording_or_without_answers_adds_nothing_and_breaks_nothing(form: str, known: bool):
+    mask = torch.ones(3, 2, 2, 3, dtype=torch.bool)
+    mask[1, :, 1] = False  # short answers alone
+    mask[2] = False
+    answers = sets(3, 2, 2, 3, mask_qgfa=mask, known_q=torch.full((3,), known))
+    asked = terms(alpha=4.0, inconsistency=InconsistencySpec(coefficient=0.4, form=form))
+    logp = draws(3, 2, 2, 3)
+    found = fact_terms(asked, logp, answers, torch.ones(2, dtype=torch.float64))
+    assert found.loss.isfinite()
+    assert 0 < found.coefficient < 0.4 + 1e-6
+    gradient = slope(asked, logp, answers)
+    assert gradient.isfinite().all()
+    assert not gradient[1, :, 1].any()
+    assert not gradient[2].any()
+
+
 @pytest.mark.parametrize("form", ["symmetric", "jensen_shannon"])
 def test_a_question_whose_truth_is_known_leaves_the_penalty_of_another_alone(form: str):
     """Under max-min one group far below the others bounds lambda at next to nothing, in its own question."""

@@ -37,7 +37,7 @@ from trialign_ray.errors import DataError, ModelError, naming
 from trialign_ray.evaluation.closed_set import ScoredOptions
 from trialign_ray.io.storage import Location, atomic_file, locate, writing
 from trialign_ray.models.chat_tokens import ChatTokens
-from trialign_ray.models.loading import chat_tokens
+from trialign_ray.models.loading import chat_tokens, tokenizer_hash
 from trialign_ray.progress import Progress
 from trialign_ray.rewards.options import OptionSets, draw_options
 from trialign_ray.trainer.packing import Tree
@@ -67,7 +67,8 @@ def answers_of_options(
     batches = {number: asked[start : start + size] for number, start in enumerate(range(0, len(asked), size))}
     folder = locate(spec.runs).child(spec.name)
     begun = Begun.beside(folder.child("answers"))
-    with begun.held(_identity(spec, questions, groups, facts)):
+    read_by = {**facts, "tokenizer": tokenizer_hash(place.model)}
+    with begun.held(_identity(spec, questions, groups, read_by)):
         begun.complete(batches, partial(_shown, way, loading), progress)
         scores = pa.concat_tables([begun.read(number, SCORES) for number in batches])
         logp = _by_prompt(asked, scores)
@@ -98,7 +99,7 @@ def _identity(
         **spec.model_dump(mode="json", include=set(_SCORED_BY)),
         **{"questions": content_sha256(questions), "groups": content_sha256(groups)},
         **{"model": facts["model_hash"], "adapter": facts["adapter_hash"]},
-        **{name: facts[name] for name in ("dtype", "device")},
+        **{name: facts[name] for name in ("tokenizer", "dtype", "device")},
         "version": versions()["trialign-ray"],
     }
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trialign_ray.config.compare import CompareSpec
+from trialign_ray.config.compare import PROMPTED, CompareSpec
 from trialign_ray.data.dataset import open_dataset
 from trialign_ray.data.held_out import refuse_held_out
-from trialign_ray.entrypoints.compare.cells import Cell, reference_cells, trained_cells, trial_cells
+from trialign_ray.entrypoints.compare.cells import Cell, reads_free, reference_cells, trained_cells, trial_cells
 from trialign_ray.entrypoints.compare.game import HeldOutGame, held_out_game
 from trialign_ray.entrypoints.compare.logs import logs_of
 from trialign_ray.errors import SpecError, naming
@@ -29,10 +29,17 @@ def checked_cells(spec: CompareSpec) -> list[Cell]:
     for cell in trials:
         held_out_game(spec, spec.regimes[cell.regime], cell.validation)
     cells = [*reference_cells(spec), *trained]
-    for model in sorted({cell.train.model for cell in cells}):
+    for model in sorted({cell.train.model for cell in cells if _writes(spec, cell, games[cell.regime])}):
         with naming("model"):
             refuse_wrong_generation(config_of(local_folder(model)), spec.evaluation.generator, 1)
     return cells
+
+
+def _writes(spec: CompareSpec, cell: Cell, game: HeldOutGame) -> bool:
+    """Whether the cell's model is asked to write: some references rewrite prompts even where options alone are read."""
+    if cell.stage == "trial":
+        return spec.validation.figure.startswith("free.")
+    return cell.arm in PROMPTED or (bool(game.free) and reads_free(spec, cell))
 
 
 def check_training(spec: CompareSpec, cell: Cell, game: HeldOutGame) -> None:

@@ -14,13 +14,16 @@ from trialign_ray.data.regimes import changed_logs
 from trialign_ray.entrypoints.compare.cells import Cell
 from trialign_ray.entrypoints.compare.folder import CompareFolder
 
+_LAYOUT = 2
+"""Of what `changed_logs` makes of the same changes: logs of another one are made anew."""
+
 
 def logs_of(spec: CompareSpec, cell: Cell) -> str:
     """Where the cell's logs are: those of its specification where nothing is changed. Raises DataError."""
     if cell.changes == LogChanges() and not cell.validation:
         return cell.train.logs
     content = manifest(cell.train.logs).content_sha256
-    name = f"{content}\0{cell.changes.model_dump_json()}\0{cell.validation}"
+    name = f"{_LAYOUT}\0{content}\0{cell.changes.model_dump_json()}\0{cell.validation}"
     target = CompareFolder.of(spec).root.child("logs").child(hashlib.sha256(name.encode()).hexdigest()[:16])
     if not target.child(MANIFEST).exists():
         dataset = open_dataset(cell.train.logs)

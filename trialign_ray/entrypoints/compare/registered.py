@@ -73,7 +73,8 @@ def registration(spec: CompareSpec) -> dict[str, str]:
     fields |= {f"references.{name}": name for name in spec.references}
     fields |= {f"learning_rates.{family}": list(rates) for family, rates in spec.learning_rates.items()}
     for name, arm in spec.algorithms.items():
-        later = {field for field in _LATER if field not in arm.algorithm.model_fields_set}
+        defaults = {field: info.default for field, info in type(arm.algorithm).model_fields.items() if field in _LATER}
+        later = {field for field, default in defaults.items() if getattr(arm.algorithm, field) == default}
         fields[f"algorithms.{name}"] = arm.model_dump(mode="json", exclude={"seeds": True, "algorithm": later})
     for name in spec.regimes:
         fields |= _of_regime(spec, name)
@@ -109,6 +110,6 @@ def _hash(value: Any) -> str:
 
 
 _LATER = ("utility_of",)
-"""Fields of algorithms that older registrations have not: not counted where a file leaves them at their default."""
+"""Fields of algorithms that older registrations have not: not counted at their default."""
 _BEFORE = {"evaluation.cluster": _hash("question")}
 """Of fields that a registration may lack, since they were not there when it was made: what it stood for."""

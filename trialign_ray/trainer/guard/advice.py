@@ -27,7 +27,10 @@ def advise(folder: Path) -> tuple[Finding, ...]:
     )
 
 
-def _generation(wrong: str) -> Finding:
+def _generation(wrong: str | None) -> Finding:
+    if wrong is None:
+        fix = "Compare a few of its answers with those of transformers' own generate."
+        return Finding("generation", "attention", "not judged: no small copy of the model can be made", fix)
     if wrong:
         return Finding("generation", "missing", wrong)
     return Finding("generation", "ok", "decoded from a cache, many prompts at once, as in its forward")

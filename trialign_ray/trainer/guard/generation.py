@@ -29,7 +29,7 @@ _PROMPTS = [[11, 12, 13], [21, 34, 45, 56, 67, 78, 89, 91, 12, 23, 34, 46], [31,
 _STOP = range(VOCABULARY - 16, VOCABULARY)
 """Ends one response in eight at each token, so that rows leave the batch."""
 
-_JUDGED: dict[tuple[str, int, bool], str] = {}
+_JUDGED: dict[tuple[str, int, bool], str | None] = {}
 """By what was asked, so that a process examines a model once."""
 
 
@@ -39,26 +39,27 @@ def refuse_wrong_generation(config: Any, spec: Strict, samples: int) -> None:
         raise ModelError(f"models of type '{config.model_type}' would get wrong responses: {wrong}")
 
 
-def wrong_generation(config: Any, spec: Strict, samples: int) -> str:
+def wrong_generation(config: Any, spec: Strict, samples: int) -> str | None:
     """Why responses of models of `config` would not be the model's own, and what to do; empty where they are.
 
-    config: a `transformers.PreTrainedConfig`. spec: the engine's; others than `transformers` have code of their own and
-    are not judged. samples: of each prompt, which with `rows` decides whether prompts share a batch. Takes a second.
+    None where that is not judged: no small copy can be made, or the engine of `spec` is another than `transformers`,
+    with code of its own. config: a `transformers.PreTrainedConfig`. samples: of each prompt, which with `rows` decides
+    whether prompts share a batch. Takes a second.
     """
     if not isinstance(spec, TransformersSpec):
-        return ""
+        return None
     asked = (json.dumps(config.to_dict(), sort_keys=True, default=str), samples, spec.rows // samples < 2)
     if asked not in _JUDGED:
         _JUDGED[asked] = _judged(config, samples, apart=asked[-1])
     return _JUDGED[asked]
 
 
-def _judged(config: Any, samples: int, *, apart: bool) -> str:
+def _judged(config: Any, samples: int, *, apart: bool) -> str | None:
     try:
         model = tiny_model(config)
     except Exception as error:
         logging.getLogger(__name__).warning("generation not judged: no small copy of the model: %s", _line(error))
-        return ""
+        return None
     return _wrong(_as_loaded(model), samples, apart=apart)
 
 
