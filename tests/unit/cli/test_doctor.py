@@ -11,6 +11,7 @@ from tests.tiny import tiny_model
 from trialign_ray.cli import main
 from trialign_ray.cluster import doctor
 from trialign_ray.cluster.doctor import Finding
+from trialign_ray.trainer.guard.advice import advise
 
 FINE = Finding("Python", "ok", "3.11.7")
 ODD = Finding("memory", "attention", "1.0 GiB available", "Free some.")
@@ -78,6 +79,19 @@ def test_a_model_s_log_probs_and_gradients_are_judged(tmp_path: Path, capsys: py
         ("gradients", "ok"),
         ("generation", "ok"),
     ]
+
+
+def test_a_model_of_which_no_copy_can_be_made_is_not_said_to_generate_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(config: object) -> object:
+        raise ValueError(config)
+
+    tiny_model().save_pretrained(tmp_path)
+    monkeypatch.setattr("trialign_ray.trainer.guard.generation._JUDGED", {})
+    monkeypatch.setattr("trialign_ray.trainer.guard.generation.tiny_model", refuses)
+    *_, generation = advise(tmp_path)
+    assert (generation.status, generation.found[:10]) == ("attention", "not judged")
 
 
 def test_the_table_of_families_has_a_row_for_each(capsys: pytest.CaptureFixture[str]) -> None:

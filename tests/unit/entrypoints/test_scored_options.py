@@ -94,6 +94,10 @@ def test_a_killed_audit_goes_on_with_the_options_that_are_left(
     assert {path.name for path in folder.iterdir()} == {".answers.begun"}
     with pytest.raises(CheckpointError, match=r"'options' is 3, but the work was begun with 4"):
         audit(spec(world, tmp_path, **asked, options=3))
+    with monkeypatch.context() as other:
+        other.setattr("trialign_ray.entrypoints.audit.scored_options.tokenizer_hash", lambda _: "another template")
+        with pytest.raises(CheckpointError, match="'tokenizer' is 'another template', but the work was begun with"):
+            audit(spec(world, tmp_path, **asked))
     monkeypatch.setattr(OptionScorer, "logprobs", counted)
     again = audit(spec(world, tmp_path, **asked))
     assert scored == [2 * len(GROUPS)] * 3

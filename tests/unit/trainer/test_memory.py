@@ -105,6 +105,8 @@ VERSIONS = {
     "2": ({"memory.max": "10000", "memory.current": "9000", "memory.stat": "anon 3000\ninactive_file 5500\n"}, 6500.0),
     "1": ({"memory/memory.limit_in_bytes": "10000", "memory/memory.usage_in_bytes": "9000",
            "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 5000\n"}, 6000.0),
+    "no statistics": ({"memory.max": "10000", "memory.current": "9000"}, 1000.0),
+    "other statistics": ({"memory.max": "10000", "memory.current": "9000", "memory.stat": "anon 3000\n"}, 1000.0),
     "no limit": ({"memory.max": "max", "memory.current": "9000", "memory.stat": "inactive_file 5500\n"}, float("inf")),
     "no container": ({}, float("inf")),
 }  # fmt: skip

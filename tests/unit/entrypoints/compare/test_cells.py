@@ -136,6 +136,11 @@ def test_a_model_that_would_answer_wrongly_is_refused(tuned: CompareSpec, monkey
     monkeypatch.setattr("trialign_ray.trainer.guard.generation.TOLERANCE", -1)
     with pytest.raises(ModelError, match="field 'model': models of type 'llama' would get wrong responses"):
         checked_cells(tuned)
+    silent = tuned.evaluation.model_copy(update={"most_free": 0})
+    closed = tuned.model_copy(update={"evaluation": silent, "references": ("base",)})
+    assert checked_cells(closed)  # options alone are read: nothing is written
+    with pytest.raises(ModelError, match="would get wrong responses"):
+        checked_cells(closed.model_copy(update={"references": ("persona_rewritten",)}))
 
 
 def test_logs_that_hold_what_is_held_out_are_refused(tuned: CompareSpec):

@@ -13,6 +13,8 @@ from trialign_ray.config.compare import CompareSpec
 from trialign_ray.entrypoints.compare import run
 from trialign_ray.entrypoints.compare.cell import run_cell
 from trialign_ray.entrypoints.compare.cells import Cell
+from trialign_ray.entrypoints.compare.folder import CompareFolder
+from trialign_ray.entrypoints.compare.registered import register
 from trialign_ray.errors import CellError, CheckpointError, DataError
 from trialign_ray.evaluation.comparison.model import Comparison
 from trialign_ray.progress import Progress
@@ -95,6 +97,9 @@ def changes_after_the_first_cell_are_refused(spec: CompareSpec, folder: Path) ->
 
 def what_could_flatter_is_refused_too(spec: CompareSpec, folder: Path) -> None:
     """Arms that lost cannot go, other people cannot be asked, and rates cannot be chosen another way."""
+    told = spec.algorithms["ours"].model_dump() | {"algorithm": {"name": "trialign", "utility_of": "candidates"}}
+    arms = spec.model_dump()["algorithms"] | {"ours": told}
+    register(CompareSpec.model_validate(spec.model_dump() | {"algorithms": arms}), CompareFolder.of(spec), keep=False)
     alone = spec.model_copy(update={"algorithms": {"ours": spec.algorithms["ours"]}, "contrasts": spec.contrasts})
     with pytest.raises(CheckpointError, match=r"'algorithms\.sft' was removed after the first cell was finished"):
         run.compare(alone, report_only=True)
