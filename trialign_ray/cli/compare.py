@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from trialign_ray.cli import specs
-from trialign_ray.config.base import parse
-from trialign_ray.config.compare import CompareSpec, Contrast
 from trialign_ray.errors import SpecError
 from trialign_ray.io import console
+
+if TYPE_CHECKING:
+    from trialign_ray.config.compare import Contrast
 
 
 def command(
@@ -28,6 +29,8 @@ def command(
     settings: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Override a field.")] = None,
 ) -> None:
     """Train and evaluate every arm alike, and compare them; run again after a stop, finished cells are kept."""
+    from trialign_ray.config.compare import CompareSpec
+
     job = specs.build(CompareSpec, spec, {}, settings or ())
     asked = [_asked(each) for each in also or ()]
     if asked and not report:
@@ -52,6 +55,9 @@ def command(
 
 def _asked(text: str) -> Contrast:
     """'of,against,figure,regime'."""
+    from trialign_ray.config.base import parse
+    from trialign_ray.config.compare import Contrast
+
     parts = text.split(",")
     if len(parts) != 4:
         raise SpecError(f"--also '{text}': is not OF,AGAINST,FIGURE,REGIME. Give those four, with commas between them.")

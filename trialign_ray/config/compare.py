@@ -229,13 +229,11 @@ class CompareSpec(JobSpec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if faults := [*_faults(self), *contrast_faults(self, self.contrasts)]:
+        if faults := [*_faults(self), *_label_faults(self), *contrast_faults(self, self.contrasts)]:
             raise ValueError("; ".join(faults))
         for label, arm in self.algorithms.items():
             for regime in self.regimes.values():
                 _check_training(self, label, arm, regime)
-        if faults := [*_label_faults(self)]:
-            raise ValueError("; ".join(faults))
         return self
 
     def trained_in(self, regime: str) -> dict[str, Arm]:

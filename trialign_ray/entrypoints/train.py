@@ -97,7 +97,7 @@ def _announce(run: ResolvedRun, resume: bool, dashboard: str | None, progress: P
     progress.note(f"run: {absolute(run.folder.root.uri)}")
     progress.note(run.plan.announce(run.spec))
     learner = run.spec.learner
-    note_slow_precision(learner.dtype, "cuda" if learner.gpu else "cpu", "learner.dtype", progress)
+    note_slow_precision(learner.dtype, learner.device, "learner.dtype", progress)
     rows = read_metrics(run.folder.part("metrics.jsonl")) if resume else []
     if rows:
         progress.note(f"{rows[-1]['step']} steps were done before; going on from the last checkpoint")

@@ -121,15 +121,16 @@ class _Kind:
 def _kind(terms: FactTerms, policy_qgfa: Tensor, answers: AnswerSets, weight_g: Tensor) -> _Kind:
     """The terms on the mean over the frames that are there; a group without one has no part in its question."""
     frames_qg = (policy_qgfa.detach().sum(-1) > 0).sum(-1)
+    there_qg, asked_q = frames_qg > 0, answers.asked_q()
     policy_qga = policy_qgfa.sum(2) / frames_qg.clamp(min=1)[..., None]
     right_qg = (policy_qga * answers.right_qa[:, None]).sum(-1)
-    counts_qg = (frames_qg > 0) & answers.known_q[:, None]
+    counts_qg = there_qg & answers.known_q[:, None]
     weight_qg = weight_g * counts_qg
-    welfare_q = within_question(right_qg, weight_qg, terms.alpha) / answers.asked_q()
-    said = _as_candidates(policy_qga, frames_qg > 0, answers)
+    welfare_q = within_question(right_qg, weight_qg, terms.alpha) / asked_q
+    said = _as_candidates(policy_qga, there_qg, answers)
     penalty_q = inconsistency_q(policy_qga, said, terms.inconsistency.form)
-    joined_q = (frames_qg > 0).sum(1) / answers.asked_q()
-    coefficient_q = _clamped(terms, slope_at_truth(right_qg.detach(), weight_qg, terms.alpha), weight_qg > 0, joined_q)
+    slope_qg = slope_at_truth(right_qg.detach(), weight_qg, terms.alpha)
+    coefficient_q = _clamped(terms, slope_qg, weight_qg > 0, there_qg.sum(1) / asked_q)
     right_g = (right_qg.detach() * counts_qg).sum(0) / counts_qg.sum(0)
     loss = (coefficient_q * penalty_q - welfare_q).mean()
     return _Kind(loss, penalty_q.mean(), float(coefficient_q.mean()), right_g)

@@ -30,7 +30,6 @@ from trialign_ray.errors import DataError, naming
 from trialign_ray.inference.base import Sampling
 from trialign_ray.io.cache import local_folder
 from trialign_ray.io.storage import locate, writing
-from trialign_ray.models.cpu import note_slow_precision
 from trialign_ray.models.loading import adapter_hash, model_hash
 from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
@@ -69,8 +68,6 @@ def collect(
         if written is not None:
             progress.note(f"{spec.output}: done already")
             return written
-        if isinstance(player, LocalPlayer):
-            note_slow_precision(player.loading.dtype, player.loading.device, "dtype", progress)
         begun.complete(batches, player.play, progress)
         with LogWriter(spec.output, overwrite=spec.overwrite) as writer:
             for index in batches:

@@ -25,17 +25,18 @@ def register(spec: CompareSpec, folder: CompareFolder, *, keep: bool = True) -> 
     and regimes may be added.
     """
     file, said = folder.root.child("registered.json"), registration(spec)
-    kept: dict[str, Any] = {}
+    earlier: dict[str, list[int]] = {}
     if folder.finished():
         if not file.exists():
             raise CheckpointError(
                 f"{file.uri}: is missing, though cells are finished. Restore it, or give another 'name'."
             )
         kept = json.loads(folder.read(file))
+        earlier = kept.pop(_SEEDS, {})
         _refuse_changes(kept, said, folder)
     if keep:
-        seeds = kept.get(_SEEDS, {}) | _with_earlier(planned_seeds(spec), kept.get(_SEEDS, {}))
-        folder.write("registered.json", json.dumps(kept | said | {_SEEDS: seeds}, indent=2) + "\n")
+        seeds = {place: sorted({*wanted, *earlier.get(place, ())}) for place, wanted in planned_seeds(spec).items()}
+        folder.write("registered.json", json.dumps(said | {_SEEDS: seeds}, indent=2) + "\n")
 
 
 def registered_seeds(folder: CompareFolder) -> dict[str, list[int]]:
@@ -90,8 +91,8 @@ def _of_regime(spec: CompareSpec, name: str) -> dict[str, Any]:
     return {f"regimes.{name}.{field}": value for field, value in asked.items()}
 
 
-def _refuse_changes(kept: Mapping[str, Any], said: Mapping[str, str], folder: CompareFolder) -> None:
-    for field, digest in (_BEFORE | {name: value for name, value in kept.items() if name != _SEEDS}).items():
+def _refuse_changes(kept: Mapping[str, str], said: Mapping[str, str], folder: CompareFolder) -> None:
+    for field, digest in (_BEFORE | dict(kept)).items():
         if said.get(field) != digest:
             what = "changed" if field in said else "removed"
             raise CheckpointError(
@@ -99,10 +100,6 @@ def _refuse_changes(kept: Mapping[str, Any], said: Mapping[str, str], folder: Co
                 f"finished. Restore what {folder.root.child('compare.json').uri} and the files that it names had, or "
                 "give the comparison another 'name'."
             )
-
-
-def _with_earlier(wanted: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    return {place: sorted({*seeds, *earlier.get(place, ())}) for place, seeds in wanted.items()}
 
 
 def _hash(value: Any) -> str:

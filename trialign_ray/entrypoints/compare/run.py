@@ -79,16 +79,11 @@ def _run_all(spec: CompareSpec, folder: CompareFolder, runner: Runner, progress:
     """What failed, by label. Everything that can be refused is refused before the first cell runs."""
     cells = checked_cells(spec)
     register(spec, folder)
-    _note_slow(spec, cells, progress)
+    for dtype in {cell.train.learner.dtype for cell in cells}:
+        note_slow_precision(dtype, "cuda" if spec.cell.gpu else "cpu", "base.learner.dtype", progress)
     folder.write("compare.json", spec.model_dump_json(indent=2) + "\n")
     failed = _run(spec, folder, [cell for cell in cells if cell.stage != "trained"], runner, progress)
     return failed | _run(spec, folder, trained_cells(spec, chosen_rates(spec, folder)), runner, progress)
-
-
-def _note_slow(spec: CompareSpec, cells: Sequence[Cell], progress: Progress) -> None:
-    dtypes = {cell.train.learner.dtype for cell in cells}
-    if "bfloat16" in dtypes:
-        note_slow_precision("bfloat16", "cuda" if spec.cell.gpu else "cpu", "base.learner.dtype", progress)
 
 
 def _run(

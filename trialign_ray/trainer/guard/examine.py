@@ -57,20 +57,20 @@ def examine(
         model = tiny_model(config)
         cast("nn.Module", model).to(device)
     except Exception as error:
-        return Examined(f"a small copy of it cannot be made: {_line(error)}", ran=False)
+        return Examined(f"a small copy of it cannot be made: {first_line(error)}", ran=False)
     try:
         base = _adapted(model, trained).get_base_model() if isinstance(trained, LoraSpec) else model
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
         where = _of_adapter(trained) if isinstance(trained, LoraSpec) else ""
-        return Examined(f"its own forward cannot run{where}: {_line(error)}", ran=False)
+        return Examined(f"its own forward cannot run{where}: {first_line(error)}", ran=False)
     here = has_backward(attention, device.type)
     try:
         with nullcontext() if here else _uncompiled():
             return _compared(base, attention, graded=trained is not None and here)
     except Exception as error:
         what = "rows" if attention.implementation is None else "trees"
-        return Examined(f"its forward over {what}: {_line(error)}", ran=False)
+        return Examined(f"its forward over {what}: {first_line(error)}", ran=False)
 
 
 @contextmanager
@@ -163,5 +163,6 @@ def _largest(values: Tensor) -> float:
     return float(values.detach().abs().max())
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Its class and the beginning of what it says."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -19,6 +19,7 @@ from trialign_ray.errors import ModelError
 from trialign_ray.inference.base import Sampling
 from trialign_ray.inference.transformers import TransformersGenerator
 from trialign_ray.models.base import CausalLM
+from trialign_ray.trainer.guard.examine import first_line
 from trialign_ray.trainer.guard.tiny import VOCABULARY, tiny_model
 
 TOLERANCE = 2e-3
@@ -58,7 +59,7 @@ def _judged(config: Any, samples: int, *, apart: bool) -> str | None:
     try:
         model = tiny_model(config)
     except Exception as error:
-        logging.getLogger(__name__).warning("generation not judged: no small copy of the model: %s", _line(error))
+        logging.getLogger(__name__).warning("generation not judged: no small copy of the model: %s", first_line(error))
         return None
     return _wrong(_as_loaded(model), samples, apart=apart)
 
@@ -80,7 +81,8 @@ def _wrong(model: CausalLM, samples: int, *, apart: bool) -> str:
         alone = max(_error(model, [prompt]) for prompt in _PROMPTS)
         beside = alone if apart else _error(model, _PROMPTS)
     except Exception as error:
-        return f"its code cannot generate from a cache: {_line(error)}. Choose another model or 'generator'."
+        why = first_line(error).rstrip(".")
+        return f"its code cannot generate from a cache: {why}. Choose another model or 'generator'."
     if not alone <= TOLERANCE:
         return (
             f"decoded from its cache, log-probs differ by {alone:.2g} nats from those of its forward. Choose another "
@@ -118,7 +120,3 @@ def _temperature(model: CausalLM) -> float:
 
 def _logits(model: CausalLM, ids: list[int]) -> torch.Tensor:
     return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200].rstrip(".")

@@ -22,7 +22,7 @@ from trialign_ray.models.base import CausalLM
 from trialign_ray.models.loading import load_adapted, load_model, load_policy
 from trialign_ray.trainer.guard import generation
 from trialign_ray.trainer.guard.families import _NEEDED, SHAPES
-from trialign_ray.trainer.guard.generation import refuse_wrong_generation
+from trialign_ray.trainer.guard.generation import refuse_wrong_generation, wrong_generation
 from trialign_ray.trainer.guard.tiny import tiny_model
 
 from .shapes import config, hybrids
@@ -141,11 +141,12 @@ def test_attention_that_comes_once_in_some_layers_is_in_the_copy() -> None:
     known: Any = CONFIG_MAPPING
     jamba = known["jamba"](use_mamba_kernels=False, attn_layer_period=4, attn_layer_offset=2)
     for each in (jamba, known["bamba"](attn_layer_indices=[3, 9]), hybrids()["jamba"]):
-        refuse_wrong_generation(each, TransformersSpec(), 2)
+        assert wrong_generation(each, TransformersSpec(), 2) == ""
 
 
 def test_an_engine_with_code_of_its_own_is_not_judged() -> None:
     refuse_wrong_generation(shape("mamba"), ContinuousBatchingSpec(), 1)
+    assert wrong_generation(shape("mamba"), ContinuousBatchingSpec(), 1) is None
 
 
 def test_a_model_without_a_small_copy_is_said_not_to_be_judged(
