@@ -151,7 +151,9 @@ def _command(folder: str, port: str, cpus: str, store_bytes: str) -> list[str]:
 
 def keep(folder: str, port: str, cpus: str, store_bytes: str) -> None:
     """Hold a Ray until it or standard input ends: it goes with the process that started it, however that ends."""
-    command, env = _command(folder, port, cpus, store_bytes), {**os.environ, **_ENV}
+    # Ray's processes ask this dashboard, and not another Ray's of the machine, whether an actor lives.
+    own = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}
+    command, env = _command(folder, port, cpus, store_bytes), {**os.environ, **_ENV, **own}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ray = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env, process_group=0

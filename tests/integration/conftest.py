@@ -14,6 +14,7 @@ import ray
 
 from tests.processes import name_of
 from tests.world import losses
+from trialign_ray.cluster.connect import own_dashboard
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.io.run_folder import RunFolder
 
@@ -24,9 +25,17 @@ _REGISTERED = "checkpoint_manager_snapshot.json"
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     # Not another process's cluster, whose address Ray would find.
-    ray.init("local", num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with own_dashboard() as port:
+        ray.init(
+            "local",
+            num_cpus=2,
+            object_store_memory=100_000_000,
+            include_dashboard=False,
+            dashboard_port=port,
+            log_to_driver=False,
+        )
+        yield
+        ray.shutdown()
 
 
 def kill_one(kind: str) -> None:

@@ -16,6 +16,7 @@ from tests.integration.api.serving import wait_for
 from tests.integration.conftest import beside
 from tests.processes import GROUP, LEARNER, name_of
 from tests.world import LONG, Losses, World, losses
+from trialign_ray.cluster.connect import own_dashboard
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.entrypoints.train import train
 from trialign_ray.errors import ClusterError
@@ -37,11 +38,12 @@ def spec_of(world: World, name: str, **learner: object) -> TrainSpec:
 def cluster() -> Iterator[Any]:
     """A head that only leads."""
     head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()  # type: ignore[no-untyped-call]
+    with own_dashboard() as port:
+        cluster = Cluster(initialize_head=True, head_node_args=head | {"dashboard_port": port})
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 import ray
 
@@ -15,6 +16,9 @@ _STORE_BYTES = 400_000_000
 """Object store of a local Ray: batches are a few hundred kilobytes, answers a few megabytes."""
 _PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """Ray Train's switch for the actor that looks whether a node is about to be taken away."""
+_STATE = "RAY_API_SERVER_ADDRESS"
+"""Where Ray's own processes ask for the state of an actor; else they ask the Ray that was last started here."""
+_USUAL_PORT = 8265
 
 
 @contextmanager
@@ -27,32 +31,60 @@ def connected(address: str | None) -> Iterator[str | None]:
         yield None
         return
     wanted = address or os.environ.get("RAY_ADDRESS")
-    try:
-        url = _init(wanted)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = wanted or "this machine"
-        raise ClusterError(f"Ray at {where} cannot be reached: {error}. Check --address and RAY_ADDRESS.") from None
-    try:
-        with nullcontext() if wanted else _unwatched():
+    with ExitStack() as local:
+        port = None if wanted else local.enter_context(own_dashboard())
+        try:
+            url = _init(wanted, port)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = wanted or "this machine"
+            raise ClusterError(f"Ray at {where} cannot be reached: {error}. Check --address and RAY_ADDRESS.") from None
+        try:
             yield f"http://{url}" if url else None
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
-def _unwatched() -> Iterator[None]:
-    """Nobody takes a local Ray's node away: the watcher's process would cost its start and a hundredth of a core."""
-    if _PREEMPTION_WATCHER in os.environ:
-        yield
-        return
-    os.environ[_PREEMPTION_WATCHER] = "0"
+def own_dashboard() -> Iterator[int]:
+    """A free port for the dashboard of a Ray that this process starts in the block, and the environment for that Ray.
+
+    Ray Train's cleaner asks a dashboard whether the controller of a run lives. Another Ray of this machine would know
+    of none, and the learners would be ended.
+    """
+    port = _free_port()
+    # Nobody takes a local Ray's node away: the watcher's process would cost its start and a hundredth of a core.
+    watcher = os.environ.get(_PREEMPTION_WATCHER, "0")
+    with _environment({_STATE: f"http://127.0.0.1:{port}", _PREEMPTION_WATCHER: watcher}):
+        yield port
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        os.environ.pop(_PREEMPTION_WATCHER, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
-def _init(address: str | None) -> str | None:
+def _free_port() -> int:
+    """Ray's usual port for a dashboard where nobody has it."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", _USUAL_PORT))
+        except OSError:
+            taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+def _init(address: str | None, dashboard_port: int | None) -> str | None:
     if address:
         found = ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     else:
@@ -60,6 +92,7 @@ def _init(address: str | None) -> str | None:
             address="local",
             object_store_memory=_STORE_BYTES,
             include_dashboard=None,  # where ray[default] is installed
+            dashboard_port=dashboard_port,
             # A dozen group actors start at once; Ray warns of that where they outnumber the cores.
             _system_config={"worker_maximum_startup_concurrency": 16},
             log_to_driver=False,
