@@ -65,7 +65,14 @@ def _families(names: list[str], as_json: bool) -> None:
 
     if unknown := [name for name in names if name not in {"all", *every_name()}]:
         raise SpecError(f"option '--families': transformers has no causal language model of type '{unknown[0]}'.")
-    found = [row(name) for name in (every_name() if names == ["all"] else names)]
+    wanted = every_name() if names == ["all"] else names
+    with console.progress() as progress:
+        progress.begin("judging", len(wanted))
+        found = []
+        for name in wanted:
+            found.append(row(name))
+            progress.advance()
+        progress.end()
     typer.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1) if as_json else table(found))
 
 

@@ -7,7 +7,8 @@ windows, chunks and original lengths shrink below the length of the guard's tree
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,6 +25,8 @@ ORIGINAL = 24
 """Tokens of the original length of a rotary embedding."""
 PLACES = 160
 """Learned positions; more than the guard's trees are deep."""
+MOST_WEIGHTS = 200_000_000
+"""Of a copy, in float32; what a configuration sizes by fields that no list here has may stay large."""
 
 _HEADS, _KV_HEADS, _WIDTH = 4, 2, 128
 _SIZES: Mapping[str, int] = {
@@ -34,6 +37,7 @@ _SIZES: Mapping[str, int] = {
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"), 8),
     **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k", "num_experts_per_token"), 2),
     **dict.fromkeys(("n_group", "num_kv_shared_layers"), 2),
+    "encoder_hash_byte_group_vocab": 512,
     **{"topk_group": 1, "first_k_dense_replace": 1, "n_shared_experts": 1},
     **{"q_lora_rank": 48, "kv_lora_rank": 32, "o_lora_rank": 32, "hidden_size_per_layer_input": 16},
 }
@@ -67,15 +71,28 @@ def tiny_model(config: object) -> CausalLM:
 
 def _running(config: object) -> CausalLM:
     """A float32 model with random weights of a size at which every part of it matters, which was seen to run."""
+    make: Any = AutoModelForCausalLM
+    build = partial(make.from_config, config, attn_implementation=OWN, dtype=torch.float32)
     with torch.random.fork_rng(devices=[]):
+        _refuse_large(build)
         torch.manual_seed(0)
-        make: Any = AutoModelForCausalLM
-        made = make.from_config(config, attn_implementation=OWN, dtype=torch.float32)
+        made = build()
         model = cast("CausalLM", made.eval())
         for name, parameter in cast("nn.Module", model).named_parameters():
             _draw(name, parameter)
     plain_logprobs(model, [SHALLOW])
     return model
+
+
+def _refuse_large(make: Callable[[], nn.Module]) -> None:
+    """Count the weights before they take memory. Raises ValueError."""
+    try:
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in make().parameters())
+    except Exception:  # a family that computes while it is made has nothing to count on that device
+        return
+    if count > MOST_WEIGHTS:
+        raise ValueError(f"it would have {count:,} weights")
 
 
 @torch.no_grad()

@@ -128,3 +128,9 @@ def test_kernels_that_cannot_run_in_the_precision_of_the_guard_are_named_and_not
     monkeypatch.setattr(OtherKernels, "fails", True)
     exact_on(torch.device("cpu"), shape, spec, LoraSpec(rank=2))
     assert "not judged in float32 on 'cpu': its forward over trees: RuntimeError: out of shared memory" in caplog.text
+
+
+def test_a_copy_that_would_stay_large_is_refused_before_it_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trialign_ray.trainer.guard.tiny.MOST_WEIGHTS", 1_000)
+    with pytest.raises(ModelError, match=r"a small copy of it cannot be made: ValueError: it would have [\d,]+ weights"):
+        exact_attention(config("llama", initializer_range=0.5), AUTO)
