@@ -132,5 +132,5 @@ def test_kernels_that_cannot_run_in_the_precision_of_the_guard_are_named_and_not
 
 def test_a_copy_that_would_stay_large_is_refused_before_it_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trialign_ray.trainer.guard.tiny.MOST_WEIGHTS", 1_000)
-    with pytest.raises(ModelError, match=r"a small copy of it cannot be made: ValueError: it would have [\d,]+ weights"):
+    with pytest.raises(ModelError, match=r"small copy of it cannot be made: ValueError: it would have [\d,]+ weights"):
         exact_attention(config("llama", initializer_range=0.5), AUTO)
