@@ -129,6 +129,8 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
     """One line for each fault: where, field, what is wrong and, with `quote`, what was given."""
     lines = []
     for fault in error.errors(include_url=False):
+        if _is_echo(fault):
+            continue
         location, fix = fault["loc"], worded(fault)
         if not quote and fault["type"] in _UNQUOTED:
             location = location[:-1] if fault["type"] == "extra_forbidden" else location
@@ -138,6 +140,11 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
         told = not quote or fault["type"] == "missing" or (fault["type"] == "value_error" and not location)
         lines.append(f"{where}: {field}{fix}{'' if told else f' (given: {shown:.80})'}")
     return "\n".join(lines)
+
+
+def _is_echo(fault: Any) -> bool:
+    """Whether a list is only too short without its faulty entries, of which each has a line of its own."""
+    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
 
 
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")

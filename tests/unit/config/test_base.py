@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from trialign_ray.config.base import Strict, load_mapping, load_yaml, parse
-from trialign_ray.config.game import GroupSet
+from trialign_ray.config.game import GroupSet, QuestionSet
 from trialign_ray.config.tasks import AuditSpec
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import SpecError
@@ -80,6 +80,18 @@ def test_every_fault_has_a_line_with_its_place_and_what_was_given():
     assert lines[1].endswith("(given: -1)")
     assert "must be at least 0" in lines[1]
     assert "1, 2 or 3" in lines[3]
+
+
+def test_a_list_whose_only_entry_is_faulty_is_not_called_empty_too(tmp_path):
+    file = tmp_path / "questions.json"
+    file.write_text('{"name": "x", "vocabularies": {}, "questions": [{"question_id": "a"}]}')
+    with pytest.raises(SpecError) as caught:
+        load_yaml(QuestionSet, file)
+    assert "field 'questions.0.text'" in str(caught.value)
+    assert "entries" not in str(caught.value)
+    file.write_text('{"name": "x", "vocabularies": {}, "questions": []}')
+    with pytest.raises(SpecError, match="at least 1 entries, has 0"):
+        load_yaml(QuestionSet, file)
 
 
 def test_a_long_value_is_not_repeated_in_full():
