@@ -144,7 +144,7 @@ def explain(error: ValidationError, where: str, *, quote: bool = True) -> str:
 
 def _is_echo(fault: Any) -> bool:
     """Whether a list is only too short without its faulty entries, of which each has a line of its own."""
-    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
+    return fault["type"] == "too_short" and bool(len(fault["input"]) >= fault["ctx"]["min_length"])
 
 
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
