@@ -32,12 +32,18 @@ _HEADS, _KV_HEADS, _WIDTH = 4, 2, 128
 _SIZES: Mapping[str, int] = {
     **dict.fromkeys(("sliding_window", "window_size", "attention_window_size", "sliding_window_size"), WINDOW),
     **dict.fromkeys(("attention_chunk_size", "index_topk", "block_size"), WINDOW),
-    **{"linear_num_value_heads": 4, "linear_num_key_heads": 2, "n_mamba_heads": 4, "n_groups": 2},
+    **{
+        "linear_num_value_heads": 4,
+        "linear_num_key_heads": 2,
+        "linear_num_heads": 4,
+        "n_mamba_heads": 4,
+        "n_groups": 2,
+    },
     **dict.fromkeys(("chunk_size", "mamba_chunk_size", "mamba_d_state", "state_size", "ssm_state_size"), 16),
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"), 8),
     **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k", "num_experts_per_token"), 2),
     **dict.fromkeys(("n_group", "num_kv_shared_layers"), 2),
-    "encoder_hash_byte_group_vocab": 512,
+    **{"linear_num_heads": 4, "encoder_hash_byte_group_vocab": 512},
     **{"topk_group": 1, "first_k_dense_replace": 1, "n_shared_experts": 1},
     **{"q_lora_rank": 48, "kv_lora_rank": 32, "o_lora_rank": 32, "hidden_size_per_layer_input": 16},
 }
