@@ -13,11 +13,34 @@ from trialign_ray.errors import ModelError
 from trialign_ray.models.base import AdaptedLM, CausalLM
 
 
-def lora_config(spec: LoraSpec) -> LoraConfig:
-    """PEFT's configuration of the adapter."""
-    targets = spec.targets if isinstance(spec.targets, str) else list(spec.targets)
-    # PEFT counts a fractional alpha as it is, whatever its annotation says.
-    return LoraConfig(r=spec.rank, lora_alpha=spec.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]
+def lora_config(spec: LoraSpec, model: nn.Module) -> LoraConfig:
+    """PEFT's configuration of the adapter on `model`."""
+    every = spec.targets == "all-linear"
+    return LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,  # type: ignore[arg-type]  # PEFT counts a fraction as it is, whatever its annotation says
+        target_modules=spec.targets if isinstance(spec.targets, str) else list(spec.targets),
+        exclude_modules=(_not_plain(model) or None) if every else None,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _not_plain(model: nn.Module) -> list[str]:
+    """Linear layers that a model runs otherwise than as one, so that 'all-linear' leaves them out.
+
+    Routers that give scores beside logits (Llama 4, Phi-3.5-MoE), grouped projections (DeepSeek V4), and the output
+    projection of a Mamba layer, whose fused kernels read the weight past its adapter. Such layers alone have a `D`.
+    """
+    modules = dict(model.named_modules())
+    return [
+        path
+        for path, each in modules.items()
+        if isinstance(each, nn.Linear)
+        and (
+            type(each).forward is not nn.Linear.forward
+            or (path.endswith(".out_proj") and hasattr(modules[path.rpartition(".")[0]], "D"))
+        )
+    ]
 
 
 def with_adapter(model: CausalLM, spec: LoraSpec, name: str = "default") -> AdaptedLM:
@@ -30,7 +53,8 @@ def with_adapter(model: CausalLM, spec: LoraSpec, name: str = "default") -> Adap
     if any(f".{path}".endswith(f".{target}") for path in heads for target in named):
         raise ModelError("field 'lora.targets': the output embedding cannot be adapted; it is frozen in the log-probs.")
     try:
-        made = get_peft_model(cast("PreTrainedModel", model), lora_config(spec), name, autocast_adapter_dtype=False)
+        config = lora_config(spec, cast("nn.Module", model))
+        made = get_peft_model(cast("PreTrainedModel", model), config, name, autocast_adapter_dtype=False)
     except ValueError as error:
         raise ModelError(f"field 'lora.targets': {error}") from None
     return cast("AdaptedLM", made)

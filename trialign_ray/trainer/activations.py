@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from trialign_ray.config.train import Trained
 from trialign_ray.models.adapter import with_adapter
+from trialign_ray.models.decoder import decoder_of
 from trialign_ray.trainer.attention.base import Slots, trees_in
 from trialign_ray.trainer.attention.matmul import MatmulAttention
 
@@ -102,7 +103,8 @@ def _count(base: Any) -> int:
 
 def _layers(base: Any) -> nn.ModuleList:
     """The layers of the decoder, or none where they are not in a list."""
-    lists = (each for each in base.get_decoder().modules() if isinstance(each, nn.ModuleList))
+    decoder: Any = decoder_of(base)
+    lists = (each for each in decoder.modules() if isinstance(each, nn.ModuleList))
     return next((each for each in lists if len(each) == _count(base)), nn.ModuleList())
 
 
@@ -185,11 +187,11 @@ def _kept(base: Any, rows: int, width: int, apart: bool) -> int:
 def _forward(base: Any, at_rt: Tensor, apart: bool) -> None:
     """As `response_logprobs` runs it, up to the head."""
     if apart:
-        base.get_decoder()(input_ids=at_rt, use_cache=False)
+        decoder_of(base)(input_ids=at_rt, use_cache=False)
         return
     rows, width = at_rt.shape
     mask = torch.ones(rows, 1, width, width, dtype=torch.bool)  # of another shape its values would be asked
     attention = MatmulAttention()
     base.set_attn_implementation(attention.implementation)
     with trees_in(Slots(at_rt, at_rt), attention):
-        base.get_decoder()(input_ids=at_rt, position_ids=at_rt, attention_mask=mask, use_cache=False)
+        decoder_of(base)(input_ids=at_rt, position_ids=at_rt, attention_mask=mask, use_cache=False)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -227,11 +227,12 @@ def adapt(model: CausalLM, lora: LoraSpec, learner: LearnerSpec, seed: int, grou
     """
     attention = frozen_for_trees(model, learner.attention, lora, learner.device)
     first, *others = [_adapter_of(g) for g in range(len(groups))] or ["default"]
+    configs = {other: lora_config(lora, cast("nn.Module", model)) for other in others}
     torch.manual_seed(seed)
     adapted = with_adapter(model, lora, first)
-    for other in others:
+    for other, config in configs.items():
         torch.manual_seed(seed)
-        adapted.add_adapter(other, lora_config(lora), autocast_adapter_dtype=False)
+        adapted.add_adapter(other, config, autocast_adapter_dtype=False)
     if learner.activation_checkpointing:
         _checkpoint_layers(adapted)
     return LoraPolicy(adapted, attention, groups)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trialign_ray.models.base import CausalLM
+from trialign_ray.models.decoder import decoder_of
 from trialign_ray.models.head import head_of
 from trialign_ray.models.rope import original_length
 from trialign_ray.trainer.attention.base import AttentionBackend, Slots, trees_in
@@ -79,10 +80,10 @@ def _hidden(model: CausalLM, attention: AttentionBackend, packed: Packed) -> Ten
     ids_rt = torch.from_numpy(packed.ids_rt).to(device)
     if attention.implementation is None:
         # Only input ids: a model that counts places itself counts them right, and the padding behind is not seen.
-        return model.get_decoder()(input_ids=ids_rt, use_cache=False).last_hidden_state
+        return decoder_of(model)(input_ids=ids_rt, use_cache=False).last_hidden_state
     slots = Slots(torch.from_numpy(packed.position_rt).to(device), torch.from_numpy(packed.end_rt).to(device))
     with trees_in(slots, attention):
-        found = model.get_decoder()(
+        found = decoder_of(model)(
             input_ids=ids_rt,
             position_ids=slots.position_rt,
             attention_mask=torch.ones_like(ids_rt),  # without one, transformers looks for sequences in the positions

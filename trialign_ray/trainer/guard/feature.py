@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from trialign_ray.models.base import CausalLM
+from trialign_ray.models.decoder import decoder_of
 from trialign_ray.models.head import head_of
 from trialign_ray.trainer.attention.base import AttentionBackend
 from trialign_ray.trainer.guard.plain import OWN, SHALLOW
@@ -45,6 +46,6 @@ def feature(model: CausalLM, attention: AttentionBackend, error: Callable[[Seque
 def _head_error(model: CausalLM) -> float:
     """Largest difference between the model's logits and those of its hidden states by `Head`, one sequence alone."""
     ids_1t = torch.tensor([[*SHALLOW.prompt, *SHALLOW.responses[0]]], device=model.device)
-    hidden = model.get_decoder()(input_ids=ids_1t, use_cache=False).last_hidden_state
+    hidden = decoder_of(model)(input_ids=ids_1t, use_cache=False).last_hidden_state
     logits: Any = model(input_ids=ids_1t, use_cache=False).logits
     return float((head_of(model).logits(hidden[0]) - logits[0]).abs().max())
