@@ -96,7 +96,12 @@ def test_a_model_of_which_no_copy_can_be_made_is_not_said_to_generate_well(
 
 def test_the_table_of_families_has_a_row_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["doctor", "--families", "Llama with dynamic NTK"])
-    table = capsys.readouterr().out
-    assert "| Llama with dynamic NTK | refused |" in table
-    assert "rope type 'dynamic'" in table
+        main(["doctor", *(f"--families={name}" for name in ("Llama with dynamic NTK", "llama", "bart", "xmod"))])
+    told, table = (capsys.readouterr())[::-1]
+    rows = {row.split(" | ")[0].strip("| "): row for row in table.splitlines()}
+    assert "| Llama with dynamic NTK | refused |" in rows["Llama with dynamic NTK"]
+    assert "rope type 'dynamic'" in rows["Llama with dynamic NTK"]
+    assert rows["llama"].endswith("| its own |")
+    assert "| refused: it counts places in a row" in rows["bart"]
+    assert rows["xmod"].endswith("| not judged |")
+    assert "judging: 4/4" in told

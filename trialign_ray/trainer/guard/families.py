@@ -15,7 +15,9 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from trialign_ray.config.attention import AutoAttentionSpec
+from trialign_ray.config.generators import TransformersSpec
 from trialign_ray.config.train import LoraSpec
+from trialign_ray.trainer.guard.generation import wrong_generation
 from trialign_ray.trainer.guard.verdict import judge
 
 _LONG = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 4096}
@@ -98,6 +100,10 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
 """What a type's default configuration leaves out, so that no model can be made of it."""
 
 
+_SAMPLES = 6
+"""Of each prompt, where responses are judged: those of a collection by its default."""
+
+
 @dataclass(frozen=True, slots=True)
 class FamilyVerdict:
     """One family in the table."""
@@ -107,6 +113,8 @@ class FamilyVerdict:
     why: str
     error: float
     gradient_error: float
+    generation: str | None = None
+    """Why responses would not be the model's own; empty where they are, None where that is not judged."""
 
 
 def every_name() -> list[str]:
@@ -124,13 +132,19 @@ def row(name: str) -> FamilyVerdict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = judge(config, AutoAttentionSpec(), LoraSpec())
-    return FamilyVerdict(name, found.word, found.why, found.finding.error, found.finding.gradient_error)
+        generation = wrong_generation(config, TransformersSpec(), _SAMPLES)
+    return FamilyVerdict(name, found.word, found.why, found.finding.error, found.finding.gradient_error, generation)
 
 
 def table(found: Sequence[FamilyVerdict]) -> str:
     """Markdown."""
-    lines = ["| model | log-probs | largest error, nats | why not over trees |", "|---|---|---|---|"]
+    lines = [
+        "| model | log-probs | largest error, nats | why not over trees | responses sampled here |",
+        "|---|---|---|---|---|",
+    ]
     for each in found:
         error = "" if each.verdict == "refused" else f"{each.error:.0e}"
-        lines.append(f"| {each.name} | {each.verdict} | {error} | {each.why.replace('|', '/')} |")
+        responses = {None: "not judged", "": "its own"}.get(each.generation, f"refused: {each.generation}")
+        cells = (each.name, each.verdict, error, each.why, responses)
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return "\n".join(lines)
