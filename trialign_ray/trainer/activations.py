@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, cast
 
 import torch
@@ -47,14 +47,16 @@ class Kept:
         """Least that is at none of three widths, equally far apart, less than was `kept` of one row there.
 
         more: what was kept of two and of three rows of the first width. Of a single row some code makes views where it
-        makes smaller copies of several, so what belongs to a pass shows in these.
+        makes copies of several, so what belongs to a pass shows in these, and what each slot takes may.
         """
         fixed = min(max(3 * more[0] - 2 * more[1], 0.0), kept[0])
         near, far, step = widths[0], widths[2], widths[1] - widths[0]
         pair = max((kept[2] - 2 * kept[1] + kept[0]) / (2 * step**2), 0.0)
         token = max((kept[2] - kept[0]) / (far - near) - pair * (far + near), 0.0)
         row = max(each - fixed - token * width - pair * width**2 for width, each in zip(widths, kept, strict=True))
-        return cls(fixed, max(row, 0.0), token, pair)
+        found = cls(fixed, max(row, 0.0), token, pair)
+        copied = more[1] - more[0] - (found.of(1, near) - fixed)
+        return replace(found, token=token + max(copied, 0.0) / near)
 
 
 def under_training(config: PreTrainedConfig, what: Trained, dtype: torch.dtype) -> Any:
