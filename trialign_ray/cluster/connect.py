@@ -18,7 +18,6 @@ _PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """Ray Train's switch for the actor that looks whether a node is about to be taken away."""
 _STATE = "RAY_API_SERVER_ADDRESS"
 """Where Ray's own processes ask for the state of an actor; else they ask the Ray that was last started here."""
-_USUAL_PORT = 8265
 
 
 @contextmanager
@@ -73,13 +72,9 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 def _free_port() -> int:
-    """Ray's usual port for a dashboard where nobody has it."""
+    """One that nobody else takes before Ray does: two runs that start together would both choose the usual one."""
     with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", _USUAL_PORT))
-        except OSError:
-            taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
     return port
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 from peft import LoraConfig, get_peft_model
@@ -26,21 +27,27 @@ def lora_config(spec: LoraSpec, model: nn.Module) -> LoraConfig:
 
 
 def _not_plain(model: nn.Module) -> list[str]:
-    """Linear layers that a model runs otherwise than as one, so that 'all-linear' leaves them out.
+    """Linear layers of `model` that run otherwise than as one, so that 'all-linear' leaves them out.
 
-    Routers that give scores beside logits (Llama 4, Phi-3.5-MoE), grouped projections (DeepSeek V4), and the output
-    projection of a Mamba layer, whose fused kernels read the weight past its adapter. Such layers alone have a `D`.
+    Routers that give scores beside logits (Llama 4, Phi-3.5-MoE) and grouped projections (DeepSeek V4). Of Mamba layers,
+    which alone have a `D`, the projection of time steps, whose weight is read past an adapter, and the output projection
+    where PEFT takes no adapter on it.
     """
     modules = dict(model.named_modules())
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    past = ("dt_proj", "out_proj") if kind in _PEFT_REFUSES_OUT_PROJ else ("dt_proj",)
+    linear = {path: each for path, each in modules.items() if isinstance(each, nn.Linear)}
+    mamba = {path for path in linear if hasattr(modules[path.rpartition(".")[0]], "D")}
     return [
         path
-        for path, each in modules.items()
-        if isinstance(each, nn.Linear)
-        and (
-            type(each).forward is not nn.Linear.forward
-            or (path.endswith(".out_proj") and hasattr(modules[path.rpartition(".")[0]], "D"))
-        )
+        for path, each in linear.items()
+        if _OTHER_WAYS.search(type(each).__name__) or (path in mamba and path.endswith(past))
     ]
+
+
+_OTHER_WAYS = re.compile("Router|Grouped")
+"""In the names of linear layers' classes."""
+_PEFT_REFUSES_OUT_PROJ = frozenset({"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"})
 
 
 def with_adapter(model: CausalLM, spec: LoraSpec, name: str = "default") -> AdaptedLM:

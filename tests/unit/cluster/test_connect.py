@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from trialign_ray.cluster.connect import connected
+from trialign_ray.cluster.connect import connected, own_dashboard
 from trialign_ray.errors import ClusterError
 
 
@@ -82,17 +80,10 @@ def test_only_the_node_of_a_local_ray_is_not_watched_for_being_taken_away(
     assert os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") == before
 
 
-def test_a_local_ray_asks_its_own_dashboard_also_where_the_usual_port_is_taken(
-    calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_local_ray_asks_its_own_dashboard(calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://another:8265")
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):  # somebody else has it
-            taken.bind(("127.0.0.1", 8265))
-            taken.listen()
-        with connected(None):
-            port = calls[0]["dashboard_port"]
-            assert port != 8265
-            assert os.environ["RAY_API_SERVER_ADDRESS"] == f"http://127.0.0.1:{port}"
+    with connected(None):
+        assert os.environ["RAY_API_SERVER_ADDRESS"] == f"http://127.0.0.1:{calls[0]['dashboard_port']}"
+        with own_dashboard() as other:
+            assert other != calls[0]["dashboard_port"]
     assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://another:8265"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM
 
@@ -18,6 +20,8 @@ from trialign_ray.trainer.guard.verdict import judge
 
 
 def _model(kind: str) -> Any:
+    """With the same weights each time."""
+    torch.manual_seed(0)
     make: Any = AutoModelForCausalLM
     return make.from_config(config(kind), dtype=torch.float32)
 
@@ -33,25 +37,50 @@ def test_layers_that_run_as_linear_ones_are_all_adapted() -> None:
     assert _adapted(adapted) == {f"{part}_proj" for part in ("q", "k", "v", "o", "gate", "up", "down")}
 
 
-def test_what_a_model_runs_otherwise_is_left_out() -> None:
-    class Router(nn.Linear):
-        def forward(self, x: torch.Tensor) -> Any:
-            return super().forward(x), x
+@pytest.mark.parametrize(
+    ("kind", "left_out"),
+    [
+        ("phimoe", {"router"}),
+        ("llama4_text", {"router"}),
+        ("mamba", {"dt_proj", "out_proj"}),
+        ("jamba", {"dt_proj"}),
+        ("falcon", set()),  # its linear layers are a class of its own, and run as all do
+        ("qwen3_5_text", set()),
+    ],
+)
+def test_what_a_model_runs_otherwise_is_left_out_and_all_else_learns(kind: str, left_out: set[str]) -> None:
+    model = _model(kind)
+    excluded = lora_config(LoraSpec(), model).exclude_modules or ()
+    assert {path.rpartition(".")[2] for path in excluded} == left_out
+    assert lora_config(LoraSpec(targets=("in_proj",)), model).exclude_modules is None
+    adapted: Any = with_adapter(model, LoraSpec(rank=2)).eval()
+    adapted(input_ids=torch.arange(1, 40)[None], use_cache=False).logits.sum().backward()
+    unused = [name for name, each in adapted.named_parameters() if "lora_B" in name and each.grad is None]
+    assert not [name for name in unused if "experts" not in name]  # an expert may be asked by no token
 
-    class Mixer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.in_proj, self.out_proj, self.D = nn.Linear(2, 2), nn.Linear(2, 2), nn.Parameter(torch.ones(2))
 
-    model = nn.ModuleDict({"router": Router(2, 2), "mixer": Mixer(), "out_proj": nn.Linear(2, 2)})
-    assert set(lora_config(LoraSpec(), model).exclude_modules or ()) == {"router", "mixer.out_proj"}
-    named = lora_config(LoraSpec(targets=("router",)), model)
-    assert named.exclude_modules is None
+def test_an_adapter_with_layers_left_out_is_saved_loaded_and_merged(tmp_path: Path) -> None:
+    ids = torch.arange(1, 20)[None]
+    adapted: Any = with_adapter(_model("phimoe"), LoraSpec(rank=2)).eval()
+    for name, each in adapted.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(each, std=0.1)
+    expected = adapted(input_ids=ids).logits
+    adapted.save_pretrained(tmp_path)
+    loaded: Any = PeftModel.from_pretrained(_model("phimoe"), str(tmp_path)).eval()
+    torch.testing.assert_close(loaded(input_ids=ids).logits, expected)
+    torch.testing.assert_close(adapted.merge_and_unload()(input_ids=ids).logits, expected)
 
 
 @pytest.mark.parametrize(
     ("kind", "word"),
-    [("llama4_text", "exact"), ("phimoe", "exact"), ("falcon_mamba", "exact, unpacked"), ("mamba", "exact, unpacked")],
+    [
+        ("llama4_text", "exact"),
+        ("phimoe", "exact"),
+        ("falcon", "exact, unpacked"),
+        ("falcon_mamba", "exact, unpacked"),
+        ("mamba", "exact, unpacked"),
+    ],
 )
 def test_families_with_such_layers_are_exact_with_the_adapter_of_the_defaults(kind: str, word: str) -> None:
     found = judge(config(kind), AutoAttentionSpec(), LoraSpec())

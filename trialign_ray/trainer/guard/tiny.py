@@ -35,7 +35,6 @@ _SIZES: Mapping[str, int] = {
     **{
         "linear_num_value_heads": 4,
         "linear_num_key_heads": 2,
-        "linear_num_heads": 4,
         "n_mamba_heads": 4,
         "n_groups": 2,
     },
