@@ -27,11 +27,11 @@ def lora_config(spec: LoraSpec, model: nn.Module) -> LoraConfig:
 
 
 def _not_plain(model: nn.Module) -> list[str]:
-    """Linear layers of `model` that run otherwise than as one, so that 'all-linear' leaves them out.
+    """Linear layers of `model` that run otherwise than as one, which 'all-linear' leaves out.
 
-    Routers that give scores beside logits (Llama 4, Phi-3.5-MoE) and grouped projections (DeepSeek V4). Of Mamba layers,
-    which alone have a `D`, the projection of time steps, whose weight is read past an adapter, and the output projection
-    where PEFT takes no adapter on it.
+    Routers that give scores beside logits (Llama 4, Phi-3.5-MoE) and grouped projections (DeepSeek V4). Of Mamba
+    layers, which alone have a `D`, the projection of time steps, whose weight is read past an adapter, and the output
+    projection where PEFT takes no adapter on it.
     """
     modules = dict(model.named_modules())
     kind = getattr(getattr(model, "config", None), "model_type", None)

@@ -28,12 +28,12 @@ from trialign_ray.trainer.guard.tiny import tiny_model
 from .shapes import config, hybrids
 
 PAGE = Path(__file__).parents[4] / "docs" / "models.md"
-EXACT = re.findall(r"^\| ([^|]+?) \| exact", PAGE.read_text(encoding="utf-8"), re.M)
-"""Published shapes and types."""
-PLACES = ("bart", "bigbird_pegasus", "blenderbot", "blenderbot-small")
+EXACT = dict(re.findall(r"^\| ([^|]+?) \| exact.*\| ([^|]+?) \|$", PAGE.read_text(encoding="utf-8"), re.M))
+"""Published shapes and types -> what the page says of their responses."""
+PLACES = [name for name, told in EXACT.items() if "counts places in a row" in told]
 """Types that count places in a row."""
-NO_ATTENTION = ("bamba",)
-"""Types whose default configuration has no layer of attention, and whose code asks one."""
+REFUSED = [name for name, told in EXACT.items() if told.startswith("refused") and name not in PLACES]
+"""Types whose responses are wrong however they are asked."""
 STOP, TOKENS = list(range(112, 128)), 8
 QUICK = ("Llama 3.x", "Gemma 3", "gpt-oss", "Qwen3-Next", "Granite 4 H", "DeepSeek V3", "LFM2", "Phi-4-mini")
 
@@ -45,7 +45,7 @@ def shape(name: str) -> Any:
 
 def sorted_out() -> list[Any]:
     """All that generate; those that are types alone in the long tests."""
-    names = [name for name in EXACT if name not in (*PLACES, *NO_ATTENTION)]
+    names = [name for name, told in EXACT.items() if told == "its own"]
     return [pytest.param(name, marks=() if name in SHAPES else pytest.mark.long) for name in names]
 
 
@@ -121,6 +121,14 @@ def test_places_that_are_counted_in_a_row_are_refused_where_prompts_share_a_batc
     with pytest.raises(ModelError, match=r"padding moves the shorter prompts.*Set generator\.rows to 2, so"):
         refuse_wrong_generation(shape(name), TransformersSpec(), 2)
     refuse_wrong_generation(shape(name), TransformersSpec(rows=2), 2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_page_s_other_types_are_refused_however_they_are_asked(name: str) -> None:
+    for rows in (96, 2):
+        with pytest.raises(ModelError, match="get wrong responses"):
+            refuse_wrong_generation(shape(name), TransformersSpec(rows=rows), 2)
 
 
 @pytest.mark.parametrize(
