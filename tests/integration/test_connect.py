@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import pytest
 import ray
@@ -45,8 +46,8 @@ def another_ray() -> Iterator[str]:
 class _Actor:
     def state(self) -> str | None:
         """What Ray Train's cleaner asks of a controller; it ends the learners of one that nobody knows."""
-        found = get_actor(ray.get_runtime_context().get_actor_id(), timeout=30)
-        return found and found.state
+        found: Any = get_actor(str(ray.get_runtime_context().get_actor_id()), timeout=30)
+        return found.state if found else None
 
 
 def test_the_actors_of_a_local_ray_are_known_to_the_dashboard_that_they_ask(
@@ -56,4 +57,5 @@ def test_the_actors_of_a_local_ray_are_known_to_the_dashboard_that_they_ask(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with connected(None) as dashboard:
         assert dashboard is not None
-        assert ray.get(_Actor.remote().state.remote()) == "ALIVE"
+        actor: Any = _Actor
+        assert ray.get(actor.remote().state.remote()) == "ALIVE"
