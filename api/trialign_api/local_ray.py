@@ -8,7 +8,6 @@ import secrets
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trialign_ray.cluster.ports import free_port
 from trialign_ray.errors import ClusterError
 
 _LOG = logging.getLogger("trialign_api.local_ray")
@@ -103,7 +103,7 @@ class _Kept:
 def _started(port: int | None, *wanted: str) -> tuple[subprocess.Popen[bytes], str]:
     """Ray gives its node 30 s, so on a busy machine it may have to be started again."""
     for _ in range(_STARTS):
-        folder, dashboard = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), str(port or _free_port())
+        folder, dashboard = tempfile.mkdtemp(prefix="trialign-ray-", dir="/tmp"), str(port or free_port())
         command = [sys.executable, "-m", "trialign_api.local_ray", folder, dashboard, *wanted]
         keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
         url = f"http://127.0.0.1:{dashboard}"
@@ -131,18 +131,11 @@ def _end(keeper: subprocess.Popen[bytes]) -> None:
     keeper.wait(2 * _STOP_SECONDS)
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
-
-
 def _command(folder: str, port: str, cpus: str, store_bytes: str) -> list[str]:
     """Nothing in it listens where another machine could reach it."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}"]
     command += ["--node-ip-address=127.0.0.1", "--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
-    command += ["--dashboard-agent-listen-port=0", f"--ray-client-server-port={_free_port()}"]
+    command += ["--dashboard-agent-listen-port=0", f"--ray-client-server-port={free_port()}"]
     command += ["--min-worker-port=0", "--max-worker-port=0"]
     command += [f"--object-store-memory={store_bytes}", "--disable-usage-stats"]
     command += [f"--num-cpus={cpus}"] if int(cpus) else []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 
 import ray
 
+from trialign_ray.cluster.ports import free_port
 from trialign_ray.errors import ClusterError
 
 _STORE_BYTES = 400_000_000
@@ -30,8 +30,7 @@ def connected(address: str | None) -> Iterator[str | None]:
         yield None
         return
     wanted = address or os.environ.get("RAY_ADDRESS")
-    with ExitStack() as local:
-        port = None if wanted else local.enter_context(own_dashboard())
+    with nullcontext() if wanted else own_dashboard() as port:
         try:
             url = _init(wanted, port)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -50,7 +49,7 @@ def own_dashboard() -> Iterator[int]:
     Ray Train's cleaner asks a dashboard whether the controller of a run lives. Another Ray of this machine would know
     of none, and the learners would be ended.
     """
-    port = _free_port()
+    port = free_port()
     # Nobody takes a local Ray's node away: the watcher's process would cost its start and a hundredth of a core.
     watcher = os.environ.get(_PREEMPTION_WATCHER, "0")
     with _environment({_STATE: f"http://127.0.0.1:{port}", _PREEMPTION_WATCHER: watcher}):
@@ -69,14 +68,6 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _free_port() -> int:
-    """One that nobody else takes before Ray does: two runs that start together would both choose the usual one."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def _init(address: str | None, dashboard_port: int | None) -> str | None:

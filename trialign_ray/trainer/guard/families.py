@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from trialign_ray.config.attention import AutoAttentionSpec
 from trialign_ray.config.generators import TransformersSpec
+from trialign_ray.config.tasks import CollectSpec
 from trialign_ray.config.train import LoraSpec
 from trialign_ray.trainer.guard.generation import wrong_generation
 from trialign_ray.trainer.guard.verdict import judge
@@ -100,8 +101,8 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
 """What a type's default configuration leaves out, so that no model can be made of it."""
 
 
-_SAMPLES = 6
-"""Of each prompt, where responses are judged: those of a collection by its default."""
+_SAMPLES: int = CollectSpec.model_fields["samples"].default
+"""Of each prompt, where responses are judged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,7 @@ _HEADS, _KV_HEADS, _WIDTH = 4, 2, 128
 _SIZES: Mapping[str, int] = {
     **dict.fromkeys(("sliding_window", "window_size", "attention_window_size", "sliding_window_size"), WINDOW),
     **dict.fromkeys(("attention_chunk_size", "index_topk", "block_size"), WINDOW),
-    **{
-        "linear_num_value_heads": 4,
-        "linear_num_key_heads": 2,
-        "n_mamba_heads": 4,
-        "n_groups": 2,
-    },
+    **{"linear_num_value_heads": 4, "linear_num_key_heads": 2, "n_mamba_heads": 4, "n_groups": 2},
     **dict.fromkeys(("chunk_size", "mamba_chunk_size", "mamba_d_state", "state_size", "ssm_state_size"), 16),
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"), 8),
     **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k", "num_experts_per_token"), 2),
