@@ -13,11 +13,12 @@ from pathlib import Path
 from tests.chaos.orders import ADA, BOB
 from tests.chaos.service import Supervised
 from tests.chaos.session import Session
-from tests.integration.api.serving import free_port, ready, wait_for
+from tests.integration.api.serving import ready, wait_for
 from tests.world import World, make_world
 from trialign_api.client import Client
 from trialign_api.local_ray import local_ray
 from trialign_ray.cli.store import create_key, open_settings
+from trialign_ray.cluster.ports import free_port
 
 CPUS, STORE_BYTES = 4, 200_000_000
 """Of the head, as Ray counts them: two jobs at once, whatever the machine has."""

@@ -29,11 +29,12 @@ from playwright.sync_api import expect
 from transformers import AutoModelForCausalLM
 
 from tests.browser import Seen, chromium
-from tests.integration.api.serving import ended, free_port, ready, wait_for
+from tests.integration.api.serving import ended, ready, wait_for
 from tests.unit.api.test_datasets import lines
 from tests.world import World
 from trialign_api.client import Client
 from trialign_api.schemas import JobOut
+from trialign_ray.cluster.ports import free_port
 from trialign_ray.data.dataset import read_logs
 
 pytestmark = pytest.mark.e2e

@@ -109,14 +109,5 @@ def key_of(settings: Settings) -> str:
     return asyncio.run(create_key(settings, "ada", "admin"))
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
-
-
 def repository() -> Path:
     return Path(__file__).parents[3]

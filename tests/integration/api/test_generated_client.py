@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api.serving import Server, free_port, key_of, repository
+from tests.integration.api.serving import Server, key_of, repository
 from trialign_api.openapi import COMMITTED
 from trialign_api.settings import Settings
+from trialign_ray.cluster.ports import free_port
 
 GENERATOR = repository() / ".client-venv" / "bin" / "openapi-python-client"
 """In an environment of its own: it asks for other versions of what the service is made of."""

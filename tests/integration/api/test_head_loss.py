@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.integration.api.serving import MODULE, SECONDS, Server, ended, free_port, key_of, told, wait_for
+from tests.integration.api.serving import MODULE, SECONDS, Server, ended, key_of, told, wait_for
 from tests.integration.conftest import beside
 from tests.world import LONG, Losses, World, losses
 from trialign_api.client import Client
 from trialign_api.local_ray import local_ray
 from trialign_api.settings import Settings
+from trialign_ray.cluster.ports import free_port
 from trialign_ray.config.train import TrainSpec
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]

@@ -14,11 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.api.serving import SECONDS, Server, ended, free_port, key_of, told, wait_for
+from tests.integration.api.serving import SECONDS, Server, ended, key_of, told, wait_for
 from trialign_api.client import Client
 from trialign_api.local_ray import local_ray
 from trialign_api.schemas import ClusterOut
 from trialign_api.settings import Settings
+from trialign_ray.cluster.ports import free_port
 
 pytestmark = pytest.mark.integration
 
