@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.turns FOLDER [ARM...]
 
-12 training questions of the demo and 4 of its groups, the demo's model in float32; K is 4 for one turn and 2 for two.
+24 training questions of the demo and 4 of its groups, the demo's model in float32; K is 4 for one turn and 2 for two.
 The logs go into FOLDER, the figures into `results`. What is in FOLDER is kept, and a killed collection goes on.
 """
 
@@ -28,7 +28,7 @@ from trialign_ray.progress import Progress
 
 DEMO = Path(__file__).parents[2] / "demo"
 RESULTS = Path(__file__).parent / "results"
-QUESTIONS = 12
+QUESTIONS = 24
 GROUPS = ("neutral", "farmer_india", "professor_germany", "refugee_syria")
 RESPONSES = 4
 """In each cell of question and group, over all turns."""
