@@ -1,5 +1,6 @@
-"""What `trialign plan` tells against what a step takes: three small models of random weights under an adapter and with
-all weights trained; DeepSpeed's engine as a run has it, one rank, float32.
+"""What `trialign plan` tells against what a step takes: three small models of random weights under an adapter, also
+with selective recomputing, and with all weights trained; DeepSpeed's engine and the allocator as a run has them, one
+rank, float32.
 
 python -m tests.benchmarks.plan_memory
 """
@@ -20,7 +21,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PreTrainedConfig, Qwen2Config
 
 from tests.benchmarks.learner_speed import RESULTS
-from tests.benchmarks.pass_budget import forget_peak, peak
+from tests.benchmarks.pass_budget import forget_peak, peak, preloaded
 from tests.benchmarks.result import machine, write
 from trialign_ray.config.attention import MatmulSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec, OptimizerSpec, Trained
@@ -41,26 +42,31 @@ MODELS: dict[str, PreTrainedConfig] = {
                           num_attention_heads=10),
 }  # fmt: skip
 LORA, LEARNER = LoraSpec(), LearnerSpec(workers=1, dtype="float32", attention=MatmulSpec())
+CASES: dict[str, tuple[Trained, LearnerSpec]] = {
+    "": (LORA, LEARNER),
+    ", selective": (LORA, LEARNER.model_copy(update={"activation_checkpointing": "selective"})),
+    ", all weights": ("full", LEARNER),
+}
 TREES = [Tree(list(range(60)), [[k + 1, *range(100, 119)] for k in range(8)])] * 4
 """Four rows of 212 slots."""
 ROWS, WIDTH = 4, 212
 
 
-def measure(config: PreTrainedConfig, what: Trained) -> dict[str, float]:
+def measure(config: PreTrainedConfig, what: Trained, learner: LearnerSpec) -> dict[str, float]:
     """Bytes told, and taken at the highest of two steps; in a process of its own."""
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = "0"  # DeepSpeed asks its launcher's variable
     model = cast("Any", AutoModelForCausalLM).from_config(config, dtype=torch.float32)
-    policy = unfreeze(model, LEARNER) if what == "full" else adapt(model, what, LEARNER, seed=0)
+    policy = unfreeze(model, learner) if what == "full" else adapt(model, what, learner, seed=0)
     with one_process(torch.device("cpu")):
-        engine: Any = initialize(policy, OptimizerSpec(), LEARNER, 2, 1)
+        engine: Any = initialize(policy, OptimizerSpec(), learner, 2, 1)
         forget_peak()
         for _ in range(2):
             with engine.coalesce_grad_reduction():
                 engine.backward(engine(TREES).sum())
             engine.step()
-    taken, told = peak(), footprint(config, what, LEARNER)
-    parts = standing(told, LEARNER) | {"activations": told.activations(ROWS, WIDTH)}
+    taken, told = peak(), footprint(config, what, learner)
+    parts = standing(told, learner) | {"activations": told.activations(ROWS, WIDTH)}
     return {"taken": taken, "told": sum(parts.values()), "told_over_taken": sum(parts.values()) / taken, **parts}
 
 
@@ -72,11 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     asked = parser.parse_args(arguments)
     taken: dict[str, Any] = {}
-    cases: dict[str, Trained] = {"": LORA, ", all weights": "full"}
-    for case, what in cases.items():
+    for case, (what, learner) in CASES.items():
         for name, config in MODELS.items():
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                taken[name + case] = pool.submit(measure, config, what).result()
+            with preloaded("jemalloc"), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                taken[name + case] = pool.submit(measure, config, what, learner).result()
             Console().log(name + case, taken[name + case])
     result = {
         "benchmark": "plan_memory",

@@ -43,6 +43,8 @@ class Setting:
     candidates: CandidateSpec = field(default_factory=CandidateSpec)
     lora: LoraSpec = field(default_factory=LoraSpec)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    again: bool | Literal["selective"] = False
+    """What of each layer the backward computes again: `learner.activation_checkpointing`."""
     seed: int = 0
     workers: int = PROCESSES
     threads: int = PROCESSES
@@ -121,7 +123,13 @@ def _spec(setting: Setting, model: str, logs: str, folder: Path) -> TrainSpec:
         candidates=setting.candidates,
         lora=setting.lora,
         optimizer=OptimizerSpec(warmup_share=1 / setting.steps),  # one step, as in the plain loop
-        learner=LearnerSpec(workers=setting.workers, zero_stage=2, dtype=setting.dtype, cpus_per_worker=0.9),
+        learner=LearnerSpec(
+            workers=setting.workers,
+            zero_stage=2,
+            dtype=setting.dtype,
+            cpus_per_worker=0.9,
+            activation_checkpointing=setting.again,
+        ),
         checkpoint_every=setting.steps,
     )
 

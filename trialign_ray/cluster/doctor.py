@@ -19,7 +19,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from trialign_ray.models import demo as demo_model
-from trialign_ray.models.cpu import lacks_bfloat16
 
 Status = Literal["ok", "attention", "missing"]
 
@@ -32,6 +31,12 @@ PROBE_S = 120
 
 _DISTRIBUTION = "trialign-ray"
 _SHARED = Path("/dev/shm")  # noqa: S108
+_ACCELERATOR_PROBE = """
+import torch
+from trialign_ray.models.wide_products import has_bfloat16
+print(has_bfloat16())
+print(*(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())), sep="; ")
+"""
 _ZERO_PROBE = """
 import deepspeed
 import torch.distributed as distributed
@@ -144,28 +149,16 @@ def ray_cluster() -> Finding:
 
 def accelerator() -> Finding:
     """GPUs that torch can use."""
-    done = _probe(
-        "import torch\nprint(*(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())), sep='; ')"
-    )
+    done = _probe(_ACCELERATOR_PROBE)
     if done.returncode != 0:
         return Finding(
             "accelerator", "missing", _last_line(done.stderr), "Run `make install`: torch cannot be imported."
         )
-    return judge_accelerator(done.stdout.strip(), Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
-
-
-def judge_accelerator(gpus: str, cpuinfo: str) -> Finding:
-    """What computes. A CPU without bfloat16 instructions emulates them, tens of times slower than float32.
-
-    gpus: their names, empty where there are none. cpuinfo: /proc/cpuinfo; x86 lists 'flags', ARM 'Features'.
-    """
+    bfloat16, gpus = done.stdout.splitlines()[-2:]
     if gpus:
         return Finding("accelerator", "ok", gpus)
     found = "none; runs use the CPU with gloo"
-    if lacks_bfloat16(cpuinfo):
-        fix = "Set learner.dtype: float32 in a training specification: it is faster here. Audits choose it themselves."
-        return Finding("accelerator", "attention", f"{found}; it has no bfloat16 instructions", fix)
-    return Finding("accelerator", "ok", found)
+    return Finding("accelerator", "ok", found if bfloat16 == "True" else f"{found}, and multiply bfloat16 in float32")
 
 
 def zero() -> Finding:

@@ -100,8 +100,9 @@ class LearnerSpec(Strict):
     tokens_per_pass: int | None = Field(default=None, ge=1)
     """Most tokens, packed, whose activations a worker holds at one time. A step with more is scored first and then run
     again pass by pass. None: as many as fit into the memory that is free when the worker starts."""
-    activation_checkpointing: bool = False
-    """Recompute each layer in the backward: more tokens fit a pass, and a response may be longer than a pass holds."""
+    activation_checkpointing: Literal[False, True, "selective"] = False
+    """Recompute each layer in the backward: more tokens fit a pass, and a response may be longer than a pass holds.
+    'selective' keeps its products with weights, so that little is computed twice; not with `zero_stage: 3`."""
     max_restarts: int = Field(default=2, ge=0)
     """How often the group may be started again from the last checkpoint after a worker or an actor died."""
 
@@ -121,6 +122,11 @@ class LearnerSpec(Strict):
             raise ValueError(f"'min_workers' is {self.min_workers}, more than 'workers', {self.workers}; lower it")
         if self.offload_optimizer and not self.gpu:
             raise ValueError("'offload_optimizer' takes states off a GPU, and 'gpu' is false; leave it out")
+        if self.zero_stage == 3 and self.activation_checkpointing == "selective":
+            raise ValueError(
+                "'activation_checkpointing: selective' asks a layer for the same operations each time, and "
+                "'zero_stage: 3' gathers weights among them; set it to true, or another stage"
+            )
         return self
 
 
@@ -158,7 +164,12 @@ def _settled(name: str, entry: Entry) -> Iterator[JsonValue]:
 
 _CONSISTENT: dict[str, JsonValue] = {
     "allOf": [
-        {"not": _where(policy={"const": "per_group"}, learner=_where(activation_checkpointing={"const": True}))},
+        {
+            "not": _where(
+                policy={"const": "per_group"}, learner=_where(activation_checkpointing={"enum": [True, "selective"]})
+            )
+        },
+        {"not": _where(learner=_where(zero_stage={"const": 3}, activation_checkpointing={"const": "selective"}))},
         {"if": _where(adapter={"const": "full"}), "then": {"properties": {"policy": {"const": "shared"}}}},
         {
             "if": _where(candidates=_where(labels={"not": {"const": "truth"}})),

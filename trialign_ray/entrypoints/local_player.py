@@ -22,7 +22,6 @@ from trialign_ray.envs.rollout import Rollout, play, prompts_of
 from trialign_ray.errors import naming
 from trialign_ray.inference.base import ClusterEngine, Engine, Generator
 from trialign_ray.io.cache import local_folder
-from trialign_ray.models.cpu import note_slow_precision
 from trialign_ray.models.loading import tokenizer_hash
 from trialign_ray.models.placement import Place
 from trialign_ray.progress import Progress, Silent
@@ -110,7 +109,6 @@ class LocalPlayer:
             return
         if self.plan.sampling.temperature > 0 and promises_of(self.loading.generator).seeds == "batch":
             progress.note(_BY_BATCH)
-        note_slow_precision(self.loading.dtype, self.loading.device, "dtype", progress)
         progress.begin("answering", sum(prompts_of(self.plan, batch) for batch in batches.values()))
         yield from self._way()(batches, progress)
         progress.end()

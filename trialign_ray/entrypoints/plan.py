@@ -19,6 +19,7 @@ from trialign_ray.errors import SpecError, naming
 from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.models.loading import chat_tokens
 from trialign_ray.trainer.collate import assemble
+from trialign_ray.trainer.guard.recomputed import refuse_wrong_recompute
 from trialign_ray.trainer.guard.verdict import config_of, exact_attention
 from trialign_ray.trainer.memory import CPU_SHARE, GPU_SHARE, Footprint, footprint, free_memory
 from trialign_ray.trainer.packing import Tree, sizes, tree_nodes
@@ -141,6 +142,7 @@ def plan_for(config: PreTrainedConfig, spec: TrainSpec, step: Step, available: i
     """
     learner = spec.learner
     attention = exact_attention(config, learner.attention, spec.trained, learner.device)
+    refuse_wrong_recompute(config, learner, spec.trained)
     told = footprint(config, spec.trained, learner)
     still = standing(told, learner)
     budget = _budget(told, learner, None if available is None else available - sum(still.values()))
@@ -233,7 +235,9 @@ def _advice(made: MemoryPlan, available: int, spec: TrainSpec, head: int) -> Ite
         yield f"lower 'learner.tokens_per_pass' to {max(1, int(made.tokens_per_pass * share))}, or leave it out"
     else:
         yield "one response is more than a pass holds: take shorter responses or workers with more memory"
-        if not learner.activation_checkpointing:
+        if learner.activation_checkpointing is False and learner.zero_stage < 3:
+            yield "set 'learner.activation_checkpointing: selective': of each layer its products with weights stay"
+        if learner.activation_checkpointing is not True:
             yield "set 'learner.activation_checkpointing: true': of each layer its input stays"
 
 

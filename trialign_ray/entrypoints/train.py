@@ -23,7 +23,6 @@ from trialign_ray.io.cache import absolute
 from trialign_ray.io.metrics_file import read_metrics
 from trialign_ray.io.run_folder import Elapsed, Part, RunFolder
 from trialign_ray.io.storage import Location, LocationLike
-from trialign_ray.models.cpu import note_slow_precision
 from trialign_ray.progress import Progress, Silent
 from trialign_ray.rewards.verifiers import Reasoning
 from trialign_ray.trainer.driver import LearnerOutcome, run_learners
@@ -96,8 +95,6 @@ def _announce(run: ResolvedRun, resume: bool, dashboard: str | None, progress: P
     check_resources(run.spec.learner, len(run.plan.groups))
     progress.note(f"run: {absolute(run.folder.root.uri)}")
     progress.note(run.plan.announce(run.spec))
-    learner = run.spec.learner
-    note_slow_precision(learner.dtype, learner.device, "learner.dtype", progress)
     rows = read_metrics(run.folder.part("metrics.jsonl")) if resume else []
     if rows:
         progress.note(f"{rows[-1]['step']} steps were done before; going on from the last checkpoint")

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from trialign_ray.errors import ModelError
 from trialign_ray.models.base import AdaptedLM, CausalLM, StopTokens, Tokenizer
 from trialign_ray.models.chat_tokens import ChatTokens
+from trialign_ray.models.wide_products import multiply_bfloat16_in_float32
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -41,6 +42,8 @@ def load_model(path: str | Path, dtype: str = "bfloat16", attention: str = "sdpa
     """The causal LM at `path`, in evaluation mode. Raises ModelError."""
     folder = _folder(path)
     _weight_files(folder)
+    if dtype == "bfloat16":
+        multiply_bfloat16_in_float32()
     try:
         loaded = _from_pretrained(folder, dtype, attention)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

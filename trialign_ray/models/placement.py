@@ -39,7 +39,7 @@ def device_of(wish: str) -> str:
 def dtype_of(wish: str, device: str) -> str:
     """'float32' or 'bfloat16'; 'auto' is bfloat16 on a GPU that has it, else float32.
 
-    Many CPUs have no bfloat16 instructions, and one without is tens of times slower than in float32.
+    Many CPUs have no bfloat16 instructions, and one without multiplies in float32, and converts.
     """
     if wish != "auto":
         return wish

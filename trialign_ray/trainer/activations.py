@@ -7,7 +7,7 @@ weights, once a pass; recurrent layers fill their last chunk, once a row; attent
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, cast
 
@@ -22,6 +22,7 @@ from trialign_ray.models.adapter import with_adapter
 from trialign_ray.models.decoder import decoder_of
 from trialign_ray.trainer.attention.base import Slots, trees_in
 from trialign_ray.trainer.attention.matmul import MatmulAttention
+from trialign_ray.trainer.recompute import kept_product
 
 _STEP = 64
 """Slots between two widths that are looked at, if no chunk is longer; code that loops over tokens takes its time."""
@@ -41,6 +42,9 @@ class Kept:
     def of(self, rows: int, width: int) -> float:
         """What a pass over `rows` rows of `width` slots keeps."""
         return self.fixed + rows * (self.row + self.token * width + self.pair * width**2)
+
+    def __add__(self, other: Kept) -> Kept:
+        return Kept(self.fixed + other.fixed, self.row + other.row, self.token + other.token, self.pair + other.pair)
 
     @classmethod
     def through(cls, widths: tuple[int, int, int], kept: tuple[float, float, float], more: tuple[float, float]) -> Self:
@@ -70,31 +74,32 @@ def under_training(config: PreTrainedConfig, what: Trained, dtype: torch.dtype) 
         return cast("Any", with_adapter(model, what)).to(dtype).eval()
 
 
-def kept_by(model: Any, *, apart: bool) -> Kept:
+def kept_by(model: Any, *, apart: bool, products: bool = False) -> Kept:
     """model: that of `under_training`, which is of no use afterwards. apart: its own attention over single responses
-    runs, or else that of trees, which keeps all scores here.
+    runs, or else that of trees, which keeps all scores here. products: only those that `recompute` keeps.
     """
+    count = _products if products else _kept
     step = _step(model.config.get_text_config(decoder=True))
     near, middle, far = 1 + step, 1 + 2 * step, 1 + 3 * step  # a slot behind a chunk: most of the next one is padding
     passes = ((1, near), (1, middle), (1, far), (2, near), (3, near))
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     with FakeTensorMode():
         _without_values(model)
-        one, two, three, *more = _of_passes(base, passes, apart)
+        one, two, three, *more = _of_passes(base, [(*each, apart) for each in passes], count)
     return Kept.through((near, middle, far), (one, two, three), (more[0], more[1]))
 
 
-def _of_passes(base: Any, passes: Sequence[tuple[int, int]], apart: bool) -> list[int]:
-    """What passes of so many rows and slots keep. A run of layers that repeats is run once and twice, and counted."""
+def _of_passes(base: Any, passes: Sequence[tuple[int, int, bool]], count: Callable[..., int]) -> list[int]:
+    """The counts of passes of so many rows and slots. A run of layers that repeats is run once and twice."""
     layers = _layers(base)
     start, period = _repeat([_signature(layer) for layer in layers])
     few = start + (len(layers) - start) % period + period
     if few + period > len(layers):
-        return [_kept(base, *each, apart) for each in passes]
+        return [count(base, *each) for each in passes]
     del layers[few + period :]
-    more = [_kept(base, *each, apart) for each in passes]
+    more = [count(base, *each) for each in passes]
     del layers[few:]
-    less = [_kept(base, *each, apart) for each in passes]
+    less = [count(base, *each) for each in passes]
     runs = (_count(base) - few) // period
     return [low + runs * (high - low) for low, high in zip(less, more, strict=True)]
 
@@ -184,6 +189,25 @@ def _kept(base: Any, rows: int, width: int, apart: bool) -> int:
     with experts, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         _forward(base, torch.zeros(rows, width, dtype=torch.long), apart)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the products that selective recomputing keeps."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if kept_product(func, args):
+            self.bytes += made.nbytes
+        return made
+
+
+def _products(base: Any, rows: int, width: int, apart: bool) -> int:
+    counted, experts = _Products(), _Experts()  # type: ignore[no-untyped-call]
+    with experts, counted, torch.no_grad():
+        _forward(base, torch.zeros(rows, width, dtype=torch.long), apart)
+    return counted.bytes
 
 
 def _forward(base: Any, at_rt: Tensor, apart: bool) -> None:

@@ -14,6 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from trialign_ray.actors.group_actor import group_actors
 from trialign_ray.actors.handle import GroupActorHandle
+from trialign_ray.cluster.allocator import cpu_environment
 from trialign_ray.cluster.resources import insufficient, wait_seconds
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.errors import CheckpointError, ClusterError, TrialignError
@@ -85,6 +86,7 @@ def _trainer(spec: TrainSpec, folder: RunFolder, inputs: LoopInputs) -> TorchTra
                 controller_failure_limit=learner.max_restarts,  # type: ignore[call-arg]
             ),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            worker_runtime_env={} if learner.gpu else cpu_environment(),
         ),
     )
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import psutil
 import torch
 import torch.distributed as dist
+from torch import nn
 from transformers import PreTrainedConfig
 
 from trialign_ray.config.train import LearnerSpec, Trained
 from trialign_ray.models.loading import DTYPES
+from trialign_ray.models.wide_products import has_bfloat16
 from trialign_ray.trainer.activations import Kept, kept_by, under_training
 from trialign_ray.trainer.guard.verdict import judge
 from trialign_ray.trainer.logprobs import CHUNK
@@ -78,11 +80,15 @@ def footprint(config: PreTrainedConfig, what: Trained, learner: LearnerSpec) -> 
     frozen = sum(each.numel() for each in model.parameters()) - trained
     verdict, layers = judge(config, learner.attention, what), int(text.num_hidden_layers)
     apart = verdict.attention is not None and not verdict.packed
+    wide = 0 if learner.gpu or learner.dtype == "float32" or has_bfloat16() else _wide(model)
     kept = kept_by(model, apart=apart)
     if learner.activation_checkpointing:
-        kept = _of_one_layer(kept, layers, text.hidden_size * dtype.itemsize)
+        kept = _of_two_layers(kept, layers, text.hidden_size * dtype.itemsize)
+    if learner.activation_checkpointing == "selective":
+        kept += kept_by(under_training(config, what, dtype), apart=apart, products=True)
     if learner.gpu and not apart and learner.attention.model_dump().get("name") in ("auto", "flex"):
         kept = replace(kept, pair=0.0)  # FlexAttention keeps no scores
+    kept = replace(kept, token=kept.token + wide)
     return Footprint(
         frozen=frozen,
         trained=trained,
@@ -94,9 +100,17 @@ def footprint(config: PreTrainedConfig, what: Trained, learner: LearnerSpec) -> 
     )
 
 
-def _of_one_layer(kept: Kept, layers: int, state: int) -> Kept:
-    """Each layer's input stays, of `state` bytes a token, and one layer is recomputed at a time."""
-    return Kept(kept.fixed / layers, kept.row / layers, state * layers + kept.token / layers, kept.pair / layers)
+def _wide(model: nn.Module) -> int:
+    """Bytes a token of a product's operand and of its result in float32, where this CPU multiplies no bfloat16."""
+    return 8 * max(module.in_features for module in model.modules() if isinstance(module, nn.Linear))
+
+
+def _of_two_layers(kept: Kept, layers: int, state: int) -> Kept:
+    """Each layer's input stays, of `state` bytes a token. One layer is computed again at a time, and its gradients are
+    about as much once more.
+    """
+    share = 2 / layers
+    return Kept(kept.fixed * share, kept.row * share, state * layers + kept.token * share, kept.pair * share)
 
 
 def pass_budget(config: PreTrainedConfig, what: Trained, learner: LearnerSpec, device: torch.device) -> Budget:

@@ -10,14 +10,11 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from trialign_ray.config.base import Strict
 from trialign_ray.config.train import LearnerSpec, LoraSpec, Trained, TrainSpec
@@ -28,6 +25,7 @@ from trialign_ray.trainer.attention.base import AttentionBackend
 from trialign_ray.trainer.guard.examine import run_attention
 from trialign_ray.trainer.guard.verdict import exact_attention
 from trialign_ray.trainer.packing import Tree
+from trialign_ray.trainer.recompute import checkpoint_layers
 from trialign_ray.trainer.response_logprobs import NO_TREE, response_logprobs
 
 
@@ -212,8 +210,7 @@ def unfreeze(model: CausalLM, learner: LearnerSpec, tokenizer: Tokenizer | None 
     """Make `model` score trees, and all of its weights trained. Raises ModelError and SpecError, as `adapt` does."""
     attention = frozen_for_trees(model, learner.attention, "full", learner.device)
     model.requires_grad_(True)
-    if learner.activation_checkpointing:
-        _checkpoint_layers(model)
+    checkpoint_layers(model, learner)
     return FullPolicy(model, attention, tokenizer)
 
 
@@ -233,15 +230,5 @@ def adapt(model: CausalLM, lora: LoraSpec, learner: LearnerSpec, seed: int, grou
     for other, config in configs.items():
         torch.manual_seed(seed)
         adapted.add_adapter(other, config, autocast_adapter_dtype=False)
-    if learner.activation_checkpointing:
-        _checkpoint_layers(adapted)
+    checkpoint_layers(adapted, learner)
     return LoraPolicy(adapted, attention, groups)
-
-
-def _checkpoint_layers(model: CausalLM) -> None:
-    """Recompute each layer in the backward. transformers' own switch works in training mode only, which a policy is
-    never in: there dropout and router noise are on, many of them as functions that no module of that kind shows.
-    """
-    for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
-            module.forward = partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)

@@ -26,6 +26,7 @@ from trialign_ray.io.cache import absolute, local_folder
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.models.loading import chat_tokens, model_hash, tokenizer_hash
 from trialign_ray.trainer.guard.generation import refuse_wrong_generation
+from trialign_ray.trainer.guard.recomputed import refuse_wrong_recompute
 from trialign_ray.trainer.guard.verdict import config_of, exact_attention
 from trialign_ray.trainer.question_sampler import QuestionSampler
 
@@ -118,6 +119,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
         build(ATTENTION, spec.learner.attention)
     with naming("model"):
         exact_attention(config_of(model), spec.learner.attention, spec.trained, spec.learner.device)
+        refuse_wrong_recompute(config_of(model), spec.learner, spec.trained)
         if spec.evaluation is not None:
             refuse_wrong_generation(config_of(model), spec.evaluation.generator, 1)
     game = None if spec.evaluation is None else _game(spec.evaluation)

@@ -32,8 +32,13 @@ ALGORITHMS: list[AlgorithmSpec] = [
 ]
 
 
-def settings(stage: Literal[1, 2, 3], workers: int, dtype: Literal["bfloat16", "float32"] = "float32") -> LearnerSpec:
-    return LearnerSpec(workers=workers, zero_stage=stage, dtype=dtype)
+Again = Literal[False, True, "selective"]
+
+
+def settings(
+    stage: Literal[1, 2, 3], workers: int, dtype: Literal["bfloat16", "float32"] = "float32", again: Again = False
+) -> LearnerSpec:
+    return LearnerSpec(workers=workers, zero_stage=stage, dtype=dtype, activation_checkpointing=again)
 
 
 def policy(learner: LearnerSpec, groups: tuple[str, ...] = ()) -> Policy:
@@ -53,15 +58,18 @@ def zero_train(
     groups: tuple[str, ...] = (),
     questions: int = 4,
     dtype: Literal["bfloat16", "float32"] = "float32",
+    again: Again = False,
 ) -> tuple[list[float], list[npt.NDArray[Any]]]:
     """Losses of the steps, and the adapter's parameters after the last."""
     import deepspeed
 
     from trialign_ray.objective.step import first_utilities
+    from trialign_ray.trainer import recompute
     from trialign_ray.trainer.engine import initialize
     from trialign_ray.trainer.learner import Learner
 
-    learner = settings(stage, RANKS, dtype)
+    recompute.SUMMED = 5  # of a tiny model's products all but those of adapters
+    learner = settings(stage, RANKS, dtype, again)
     made = policy(learner, groups)
     engine = initialize(made, OPTIMIZER, learner, STEPS, 1)
     stepper = Learner(engine, compose(algorithm), first_utilities(3))
@@ -96,6 +104,15 @@ def test_zero_equals_plain_loop(stage: Literal[1, 2, 3], algorithm: AlgorithmSpe
     start = [parameter.detach() for parameter in policy(settings(1, 1)).trainable()]
     moved = max(float((a - b).abs().max()) for a, b in zip(start, parameters, strict=True))
     assert moved > 1e-2
+
+
+@pytest.mark.parametrize(("stage", "again"), [(1, "selective"), (2, "selective"), (2, True), (3, True)])
+def test_layers_that_are_computed_again_change_nothing(stage: Literal[1, 2, 3], again: Again, ranks: Ranks) -> None:
+    kept = ranks.run(zero_train, stage, ALGORITHMS[0])
+    losses, parameters = ranks.run(zero_train, stage, ALGORITHMS[0], (), 4, "float32", again)
+    assert losses == pytest.approx(kept[0], abs=1e-6)
+    for ours, reference in zip(parameters, kept[1], strict=True):
+        torch.testing.assert_close(torch.from_numpy(ours), torch.from_numpy(reference), atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

@@ -128,20 +128,14 @@ def test_findings_that_ask_for_something_say_what(monkeypatch: pytest.MonkeyPatc
         assert (finding.status == "ok") == (finding.fix == ""), finding
 
 
-OLD_CPU = "model name : x\nflags : fpu avx2 avx512f avx512_vnni\n"
-
-
 @pytest.mark.parametrize(
-    ("gpus", "cpuinfo", "status"),
+    ("told", "found"),
     [
-        ("", OLD_CPU, "attention"),
-        ("NVIDIA H100", OLD_CPU, "ok"),
-        ("", OLD_CPU.replace("avx512_vnni", "avx512_bf16"), "ok"),
-        ("", OLD_CPU.replace("avx512_vnni", "amx_bf16 amx_tile"), "ok"),
-        ("", "Features : fp asimd bf16\n", "ok"),
+        ("False\nNVIDIA H100\n", "NVIDIA H100"),
+        ("True\n\n", "none; runs use the CPU with gloo"),
+        ("noise\nFalse\n\n", "none; runs use the CPU with gloo, and multiply bfloat16 in float32"),
     ],
 )
-def test_a_cpu_without_bfloat16_is_told_to_train_in_float32(gpus: str, cpuinfo: str, status: str) -> None:
-    finding = doctor.judge_accelerator(gpus, cpuinfo)
-    assert finding.status == status
-    assert ("learner.dtype: float32" in finding.fix) == (status == "attention")
+def test_what_computes_is_told(told: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_probe", lambda code, **_: subprocess.CompletedProcess([], 0, told, ""))
+    assert doctor.accelerator() == doctor.Finding("accelerator", "ok", found)

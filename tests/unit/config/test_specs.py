@@ -116,6 +116,11 @@ def test_an_audit_is_of_a_model_an_adapted_model_answers_or_a_server(changes):
         ({"adapter": "full", "lora": {"rank": 8}}, "'lora' describes an adapter, and 'adapter: full' trains all"),
         ({"adapter": "none"}, "field 'adapter': must be 'lora' or 'full'"),
         ({"learner": {"offload_optimizer": True}}, "field 'learner': 'offload_optimizer' takes states off a GPU"),
+        (
+            {"learner": {"zero_stage": 3, "activation_checkpointing": "selective"}},
+            "field 'learner': 'activation_checkpointing: selective' asks a layer for the same operations each time",
+        ),
+        ({"learner": {"activation_checkpointing": "all"}}, "must be False, True or 'selective'"),
         ({"learner": {"workers": 2, "min_workers": 3}}, "field 'learner': 'min_workers' is 3, more than 'workers', 2"),
     ],
 )

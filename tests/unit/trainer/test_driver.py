@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 from ray import cloudpickle
 
-from trialign_ray.config.train import TrainSpec
+from trialign_ray.cluster.allocator import cpu_environment
+from trialign_ray.config.train import LearnerSpec, TrainSpec
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.trainer.driver import _trainer
 from trialign_ray.trainer.train_loop import LoopInputs
@@ -37,8 +38,16 @@ def test_every_rank_runs_the_loop_on_the_inputs(tmp_path: Path, monkeypatch: pyt
     assert [inputs.model for inputs in seen] == ["file:///m"]
 
 
-def _trainer_of(tmp_path: Path) -> Any:
-    spec = TrainSpec(name="mine", model="m", logs="l", runs=str(tmp_path))
+@pytest.mark.parametrize("gpu", [False, True])
+def test_ranks_on_a_cpu_have_jemalloc(gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    found = _trainer_of(tmp_path, gpu=gpu).run_config.worker_runtime_env
+    assert found == ({} if gpu else cpu_environment())
+    assert cpu_environment()
+
+
+def _trainer_of(tmp_path: Path, *, gpu: bool = False) -> Any:
+    spec = TrainSpec(name="mine", model="m", logs="l", runs=str(tmp_path), learner=LearnerSpec(gpu=gpu))
     folder = RunFolder.of(spec)
     inputs = LoopInputs(spec, "file:///m", folder, plan=cast("Any", None), actors=[], resume_from=None)
     return _trainer(spec, folder, inputs)

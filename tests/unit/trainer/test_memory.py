@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, Qwen2Config
 
 from tests.tiny import tiny_config, tiny_model
 from trialign_ray.config.attention import FlexSpec, MatmulSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
-from trialign_ray.trainer import memory
+from trialign_ray.trainer import memory, recompute
 from trialign_ray.trainer.activations import Kept
 from trialign_ray.trainer.memory import Footprint, footprint, pass_budget
 from trialign_ray.trainer.packing import Tree
 from trialign_ray.trainer.plain_engine import one_process
-from trialign_ray.trainer.policy import adapt
+from trialign_ray.trainer.policy import LoraPolicy, adapt
 
 LORA = LoraSpec(rank=4)
 FLOAT32 = LearnerSpec(dtype="float32", attention=MatmulSpec())
+AGAIN: tuple[Literal[True, "selective"], ...] = ("selective", True)
 LONG = Tree(list(range(5, 69)), [[7]])
 """One row of 64 slots."""
 FEW = Footprint(0, 0, size=4, kept=Kept(fixed=300.0, row=40.0, token=100.0, pair=2.0), layers=4, head=500)
@@ -66,7 +68,8 @@ def test_parameters_are_those_of_the_model() -> None:
 
 @pytest.mark.parametrize("config", [tiny_config(), Qwen2Config(vocab_size=64, hidden_size=32, intermediate_size=48,
     num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)])  # fmt: skip
-def test_half_the_precision_is_about_half_the_memory(config: PreTrainedConfig) -> None:
+def test_half_the_precision_is_about_half_the_memory(config: PreTrainedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "has_bfloat16", lambda: True)
     full, half = (footprint(config, LORA, FLOAT32.model_copy(update={"dtype": d})) for d in ("float32", "bfloat16"))
     assert 0.4 < half.kept.token / full.kept.token < 0.8  # norms are in float32 in both
     assert (full.size, half.size) == (4, 2)
@@ -76,8 +79,36 @@ def test_recomputed_layers_leave_their_inputs_and_flex_keeps_no_scores() -> None
     plain = footprint(tiny_config(), LORA, FLOAT32)
     saving = footprint(tiny_config(), LORA, FLOAT32.model_copy(update={"activation_checkpointing": True}))
     flex = footprint(tiny_config(), LORA, FLOAT32.model_copy(update={"gpu": True, "attention": FlexSpec()}))
-    assert saving.kept.token == pytest.approx(32 * 4 * 2 + plain.kept.token / 2)
+    assert saving.kept.token == pytest.approx(32 * 4 * 2 + plain.kept.token)
     assert (flex.kept.pair, flex.kept.token) == (0, plain.kept.token)
+
+
+def test_selective_recomputing_keeps_products_with_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recompute, "SUMMED", 5)  # of the adapter's second factors 4 are summed
+    selective, layers = (
+        footprint(tiny_config(), LORA, FLOAT32.model_copy(update={"activation_checkpointing": again})).kept
+        for again in AGAIN
+    )
+    made = _outputs_of_products(adapt(tiny_model(), LORA, FLOAT32, seed=0))
+    assert selective.token - layers.token == pytest.approx(4 * made)
+    assert selective.pair == layers.pair
+
+
+def _outputs_of_products(policy: LoraPolicy) -> int:
+    """Numbers that the decoder's weights and first factors of adapters give for each token."""
+    return sum(
+        module.out_features
+        for name, module in policy.named_modules()
+        if isinstance(module, nn.Linear) and "lora_B" not in name and "lm_head" not in name
+    )
+
+
+def test_products_in_float32_take_memory_where_the_cpu_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    for has in (True, False):
+        monkeypatch.setattr(memory, "has_bfloat16", lambda has=has: has)
+        told.append(footprint(tiny_config(), LORA, FLOAT32.model_copy(update={"dtype": "bfloat16"})).kept.token)
+    assert told[1] - told[0] == 8 * max(tiny_config().hidden_size, tiny_config().intermediate_size)
 
 
 @pytest.mark.parametrize("room", [500, 10_000, 1_000_000])

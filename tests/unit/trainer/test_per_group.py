@@ -169,9 +169,10 @@ def test_losses_are_those_of_separate_models_and_peft_loads_each_adapter(run: Re
             torch.testing.assert_close(logprob(models[g], tree), loaded, atol=1e-2, rtol=1e-2)
 
 
-def test_recomputed_layers_are_refused(world: World) -> None:
+@pytest.mark.parametrize("again", [True, "selective"])
+def test_recomputed_layers_are_refused(again: object, world: World) -> None:
     with pytest.raises(ValidationError, match=r"'learner\.activation_checkpointing'"):
-        world.train_spec("own", policy="per_group", learner={"activation_checkpointing": True})
+        world.train_spec("own", policy="per_group", learner={"activation_checkpointing": again})
 
 
 def test_a_persona_without_logs_has_no_adapter_to_be_evaluated(world: World, tmp_path: Path) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.tiny import tiny_model
 from trialign_ray.config.seams import ImportedSpec
 from trialign_ray.config.train import LearnerSpec, LoraSpec
 from trialign_ray.errors import ModelError
+from trialign_ray.trainer import recompute
 from trialign_ray.trainer.attention.base import Kind, Slots
 from trialign_ray.trainer.attention.matmul import MatmulAttention
 from trialign_ray.trainer.packing import Tree, pack
 from trialign_ray.trainer.policy import adapt
 
+AGAIN: tuple[bool | Literal["selective"], ...] = (False, "selective", True)
 TREES = [Tree([1, 2, 3], [[4, 5], [6]]), Tree([7], [[8, 9, 3]])]
 
 
@@ -29,8 +32,8 @@ def tiny_gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_log_prob_is_the_same_each_time(checkpointing: bool) -> None:
+@pytest.mark.parametrize("checkpointing", AGAIN)
+def test_a_log_prob_is_the_same_each_time(checkpointing: bool | Literal["selective"]) -> None:
     policy = adapt(tiny_gpt2(), LoraSpec(rank=2), LearnerSpec(activation_checkpointing=checkpointing), seed=0)
     assert torch.equal(policy(TREES), policy(TREES))
     with torch.no_grad(), policy.reference():
@@ -90,10 +93,29 @@ def test_training_mode_changes_nothing() -> None:
     assert torch.equal(policy.train()(TREES), before)
 
 
-def test_checkpointed_layers_give_the_same_gradient() -> None:
+@pytest.mark.parametrize("checkpointing", [True, "selective"])
+def test_checkpointed_layers_give_the_same_gradient(
+    checkpointing: Literal[True, "selective"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recompute, "SUMMED", 3)
     slopes = []
-    for checkpointing in (False, True):
-        policy = adapt(tiny_model(), LoraSpec(rank=2), LearnerSpec(activation_checkpointing=checkpointing), seed=0)
+    for learner in (LearnerSpec(), LearnerSpec(activation_checkpointing=checkpointing)):
+        policy = adapt(tiny_model(), LoraSpec(rank=2), learner, seed=0)
         policy(TREES).sum().backward()
         slopes.append([parameter.grad for parameter in policy.trainable()])
-    torch.testing.assert_close(slopes[0], slopes[1])
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=0, atol=0)
+
+
+def test_products_with_weights_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recompute, "SUMMED", 3)  # of a tiny model all sums but those over the adapter's rank
+    nothing, selective, layers = (_flops(LearnerSpec(activation_checkpointing=again)) for again in AGAIN)
+    assert nothing < selective < layers
+    assert selective - nothing < (layers - nothing) / 2
+
+
+def _flops(learner: LearnerSpec) -> int:
+    """Of all products of a forward and a backward."""
+    policy = adapt(tiny_model(), LoraSpec(rank=2), learner, seed=0)
+    with FlopCounterMode(display=False) as counted:
+        policy(TREES).sum().backward()
+    return int(counted.get_total_flops())

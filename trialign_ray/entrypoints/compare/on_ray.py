@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import ray
 
+from trialign_ray.cluster.allocator import cpu_environment
 from trialign_ray.cluster.connect import connected
 from trialign_ray.config.compare import CompareSpec
 from trialign_ray.entrypoints.compare.cell import run_cell
@@ -24,7 +25,8 @@ def on_ray(address: str | None) -> Iterator[Runner]:
 
 def _run(spec: CompareSpec, cells: Sequence[Cell], progress: Progress) -> Iterator[Outcome]:  # noqa: ARG001
     # A cell writes its own result, so a task that is lost with its machine is run again by the next invocation.
-    task = ray.remote(run_cell).options(num_cpus=spec.cell.cpus, num_gpus=int(spec.cell.gpu), max_retries=1)
+    gpus, environment = int(spec.cell.gpu), {} if spec.cell.gpu else cpu_environment()
+    task = ray.remote(run_cell).options(num_cpus=spec.cell.cpus, num_gpus=gpus, max_retries=1, runtime_env=environment)
     running = {task.remote(spec, cell, Silent()): cell for cell in cells}
     while running:
         (ended, *_), _ = ray.wait(list(running))

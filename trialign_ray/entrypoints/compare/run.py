@@ -20,7 +20,6 @@ from trialign_ray.evaluation.comparison.model import Comparison
 from trialign_ray.evaluation.comparison.publish import publish
 from trialign_ray.io.console import duration
 from trialign_ray.io.run_folder import RunFolder
-from trialign_ray.models.cpu import note_slow_precision
 from trialign_ray.progress import Progress, Silent
 
 Outcome = tuple[Cell, Exception | None]
@@ -79,8 +78,6 @@ def _run_all(spec: CompareSpec, folder: CompareFolder, runner: Runner, progress:
     """What failed, by label. Everything that can be refused is refused before the first cell runs."""
     cells = checked_cells(spec)
     register(spec, folder)
-    for dtype in {cell.train.learner.dtype for cell in cells}:
-        note_slow_precision(dtype, "cuda" if spec.cell.gpu else "cpu", "base.learner.dtype", progress)
     folder.write("compare.json", spec.model_dump_json(indent=2) + "\n")
     failed = _run(spec, folder, [cell for cell in cells if cell.stage != "trained"], runner, progress)
     return failed | _run(spec, folder, trained_cells(spec, chosen_rates(spec, folder)), runner, progress)

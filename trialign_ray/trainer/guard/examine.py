@@ -59,7 +59,7 @@ def examine(
     except Exception as error:
         return Examined(f"a small copy of it cannot be made: {first_line(error)}", ran=False)
     try:
-        base = _adapted(model, trained).get_base_model() if isinstance(trained, LoraSpec) else model
+        base = adapted(model, trained).get_base_model() if isinstance(trained, LoraSpec) else model
         plain_logprobs(base, guard_trees()[:1])
     except Exception as error:
         where = _of_adapter(trained) if isinstance(trained, LoraSpec) else ""
@@ -94,14 +94,14 @@ def run_attention(model: CausalLM, attention: AttentionBackend) -> None:
 def _compared(model: CausalLM, attention: AttentionBackend, *, graded: bool) -> Examined:
     trees = guard_trees()
     with torch.set_grad_enabled(graded):
-        plain_s, plain_slopes = _measured(model, lambda: plain_logprobs(model, trees), graded)
-        again_s, _ = _measured(model, lambda: plain_logprobs(model, trees[:1]), False)
+        plain_s, plain_slopes = measured(model, lambda: plain_logprobs(model, trees), graded)
+        again_s, _ = measured(model, lambda: plain_logprobs(model, trees[:1]), False)
         run_attention(model, attention)
-        found_s, found_slopes = _measured(model, lambda: response_logprobs(model, attention, trees), graded)
-        twice_s, _ = _measured(model, lambda: response_logprobs(model, attention, trees), False)
+        found_s, found_slopes = measured(model, lambda: response_logprobs(model, attention, trees), graded)
+        twice_s, _ = measured(model, lambda: response_logprobs(model, attention, trees), False)
     error, steady = (
-        _largest(found_s - plain_s),
-        max(_largest(twice_s - found_s), _largest(again_s - plain_s[: len(again_s)])),
+        largest(found_s - plain_s),
+        max(largest(twice_s - found_s), largest(again_s - plain_s[: len(again_s)])),
     )
     if not steady <= TOLERANCE:
         return Examined(f"asked twice, log-probs differ by {steady:.2g} nats: something is drawn at random", error)
@@ -110,13 +110,13 @@ def _compared(model: CausalLM, attention: AttentionBackend, *, graded: bool) -> 
         return Examined(f"log-probs differ by {error:.2g} nats: {named}", error)
     if not graded:
         return Examined(error=error)
-    largest = max(_largest(slope) for slope in plain_slopes)
-    off = max(_largest(a - b) for a, b in zip(found_slopes, plain_slopes, strict=True)) / largest
+    most = max(largest(slope) for slope in plain_slopes)
+    off = max(largest(a - b) for a, b in zip(found_slopes, plain_slopes, strict=True)) / most
     wrong = "" if off <= GRADIENT_TOLERANCE else f"gradients differ by {off:.2g} of the largest"
     return Examined(wrong, error, off)
 
 
-def _measured(model: CausalLM, score: Callable[[], Tensor], graded: bool) -> tuple[Tensor, Sequence[Tensor]]:
+def measured(model: CausalLM, score: Callable[[], Tensor], graded: bool) -> tuple[Tensor, Sequence[Tensor]]:
     """Log-probs of all responses, and the gradient of a sum of them with weights of both signs."""
     logp_s = score()
     if not graded:
@@ -134,31 +134,31 @@ def _error(model: CausalLM, attention: AttentionBackend, trees: Sequence[Tree]) 
         found_s = response_logprobs(model, attention, trees)
         if attention.implementation is not None:
             model.set_attn_implementation(OWN)
-        return _largest(found_s - plain_logprobs(model, trees))
+        return largest(found_s - plain_logprobs(model, trees))
 
 
-def _adapted(model: CausalLM, lora: LoraSpec) -> AdaptedLM:
+def adapted(model: CausalLM, lora: LoraSpec) -> AdaptedLM:
     """With an adapter whose product is not zero, as a fresh one's is. Targets that name layers which the copy has not
     got are those of the model: there they are checked by PEFT.
     """
     narrow = LoraSpec(rank=2, alpha=4, targets=lora.targets)
     model.requires_grad_(False)
     try:
-        adapted = with_adapter(model, narrow)
+        made = with_adapter(model, narrow)
     except ModelError:
-        adapted = with_adapter(model, LoraSpec(rank=2, alpha=4))
+        made = with_adapter(model, LoraSpec(rank=2, alpha=4))
     rng = torch.Generator().manual_seed(0)
-    for name, parameter in adapted.named_parameters():
+    for name, parameter in made.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1, generator=rng)
-    return adapted.eval()
+    return made.eval()
 
 
 def _of_adapter(lora: LoraSpec) -> str:
     return f" with an adapter on '{lora.targets}' ('lora.targets' may be the cause)"
 
 
-def _largest(values: Tensor) -> float:
+def largest(values: Tensor) -> float:
     """NaN where one is."""
     return float(values.detach().abs().max())
 
