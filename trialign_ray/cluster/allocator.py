@@ -1,7 +1,7 @@
 """The memory allocator of processes that train on a CPU: jemalloc, which Ray's wheel brings.
 
 Activations are freed in another order than they were made in, with temporaries between them. glibc's heap keeps the
-holes: of the demo's step in one pass a fifth of the resident memory. jemalloc gives them back, and is no slower.
+holes, in a step of the demo a fifth to a third of the resident memory. jemalloc gives them back at the same speed.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _LOOKED_AT = 4
 """Steps of the logs that are packed; the plan is that of the largest."""
 _LIVE = 1_000_000_000
 """Weights that ZeRO 3 gathers ahead at most: DeepSpeed's `stage3_max_live_parameters`."""
-PROCESS = {"cpu": 900 << 20, "cuda": 600 << 20}
+PROCESS = {"cpu": 650 << 20, "cuda": 600 << 20}
 """Python with torch, Ray and DeepSpeed once they have run, or a CUDA context."""
 
 

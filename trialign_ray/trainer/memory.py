@@ -96,7 +96,7 @@ def footprint(config: PreTrainedConfig, what: Trained, learner: LearnerSpec) -> 
         kept=kept,
         layers=layers,
         # A trained head keeps the logits for its own gradient, and has that of each step to them.
-        head=CHUNK * int(text.vocab_size) * (20 + 2 * dtype.itemsize if what == "full" else 8 + dtype.itemsize),
+        head=CHUNK * int(text.vocab_size) * (12 + 2 * dtype.itemsize if what == "full" else 8 + dtype.itemsize),
     )
 
 

@@ -14,7 +14,7 @@ from tests.world import World
 from trialign_ray.cli.app import app
 from trialign_ray.config.train import TrainSpec
 from trialign_ray.data.dataset import longest_tokens, open_dataset
-from trialign_ray.entrypoints.plan import MemoryPlan, assumed_step, logged_step, longest_pair, plan
+from trialign_ray.entrypoints.plan import PROCESS, MemoryPlan, assumed_step, logged_step, longest_pair, plan
 from trialign_ray.io.run_folder import RunFolder
 from trialign_ray.trainer.local import LocalTraining
 from trialign_ray.trainer.packing import tree_nodes
@@ -87,8 +87,12 @@ def test_activations_do_not_grow_with_the_questions_of_a_step(shape: Path) -> No
     ("changes", "available", "words"),
     [
         ({}, 1 << 20, ["zero_stage: 3", "bfloat16", "more than 2 workers"]),
-        ({"tokens_per_pass": 10**6}, 901 << 20, ["lower 'learner.tokens_per_pass' to "]),
-        ({}, 901 << 20, ["one response", "activation_checkpointing: selective", "activation_checkpointing: true"]),
+        ({"tokens_per_pass": 10**6}, PROCESS["cpu"] + (1 << 20), ["lower 'learner.tokens_per_pass' to "]),
+        (
+            {},
+            PROCESS["cpu"] + (1 << 20),
+            ["one response", "activation_checkpointing: selective", "activation_checkpointing: true"],
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_with_what_to_change(
@@ -100,7 +104,7 @@ def test_what_does_not_fit_is_told_with_what_to_change(
 
 
 def test_the_budget_that_is_advised_fits(shape: Path) -> None:
-    available = 902 << 20
+    available = PROCESS["cpu"] + (2 << 20)
     (line,) = made(shape, available, tokens_per_pass=10**6).advice
     advised = int(line.split(" to ")[1].split(",")[0])
     assert made(shape, available, tokens_per_pass=advised).advice == ()
