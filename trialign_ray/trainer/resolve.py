@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trialign_ray.actors.answer_forms import FormWriter
 from trialign_ray.actors.labels import check_labels
@@ -102,6 +103,14 @@ class ResolvedRun:
         return buffer_specs(self.spec, self.logs, self.plan.groups, self.model_uri, self.stop_ids)
 
 
+def _refuse_inexact(config: Any, spec: TrainSpec) -> None:
+    """Raises ModelError where log-probs, recomputed gradients or answers of this model would be wrong."""
+    exact_attention(config, spec.learner.attention, spec.trained, spec.learner.device)
+    refuse_wrong_recompute(config, spec.learner, spec.trained)
+    if spec.evaluation is not None:
+        refuse_wrong_generation(config, spec.evaluation.generator, 1)
+
+
 def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     """Find and read what `spec` names; raises SpecError, DataError and ModelError, which name the field."""
     with naming("model"):
@@ -118,10 +127,7 @@ def resolve(spec: TrainSpec, folder: RunFolder) -> ResolvedRun:
     with naming("learner.attention"):
         build(ATTENTION, spec.learner.attention)
     with naming("model"):
-        exact_attention(config_of(model), spec.learner.attention, spec.trained, spec.learner.device)
-        refuse_wrong_recompute(config_of(model), spec.learner, spec.trained)
-        if spec.evaluation is not None:
-            refuse_wrong_generation(config_of(model), spec.evaluation.generator, 1)
+        _refuse_inexact(config_of(model), spec)
     game = None if spec.evaluation is None else _game(spec.evaluation)
     if game is not None and spec.evaluation is not None:
         with naming("logs"):
