@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 
 from trialign_ray.config.algorithm import ALGORITHMS, AlgorithmSpec, AnyAlgorithmSpec, TrialignSpec
 from trialign_ray.config.attention import AttentionSpec, AutoAttentionSpec
@@ -19,8 +19,13 @@ RunName = Annotated[str, Field(pattern=RUN_NAME)]
 PathOrUri = Annotated[str, Field(min_length=1, max_length=1000)]
 """A path, or a pyarrow filesystem URI (file://, s3://, gs://)."""
 Labels = Literal["truth", "majority", "neutral"]
-Distractors = Literal["said", "topic"]
 """What counts as right in training."""
+Distractors = Literal["said", "topic"]
+Recomputing = Annotated[
+    Literal[False, True, "selective"],
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["selective"]}]}),
+]
+"""An enum of two types, as `Literal` has it, is what generators of clients leave out with all that names it."""
 
 
 class CandidateSpec(Strict):
@@ -100,7 +105,7 @@ class LearnerSpec(Strict):
     tokens_per_pass: int | None = Field(default=None, ge=1)
     """Most tokens, packed, whose activations a worker holds at one time. A step with more is scored first and then run
     again pass by pass. None: as many as fit into the memory that is free when the worker starts."""
-    activation_checkpointing: Literal[False, True, "selective"] = False
+    activation_checkpointing: Recomputing = False
     """Recompute each layer in the backward: more tokens fit a pass, and a response may be longer than a pass holds.
     'selective' keeps its products with weights, so that little is computed twice; not with `zero_stage: 3`."""
     max_restarts: int = Field(default=2, ge=0)
@@ -166,7 +171,7 @@ _CONSISTENT: dict[str, JsonValue] = {
     "allOf": [
         {
             "not": _where(
-                policy={"const": "per_group"}, learner=_where(activation_checkpointing={"enum": [True, "selective"]})
+                policy={"const": "per_group"}, learner=_where(activation_checkpointing={"not": {"const": False}})
             )
         },
         {"not": _where(learner=_where(zero_stage={"const": 3}, activation_checkpointing={"const": "selective"}))},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,22 @@ def test_every_example_is_a_valid_specification() -> None:
         assert {"train", "audit", "collect"} <= set(examples) <= set(KINDS)
         for name, example in examples.items():
             KINDS[name].spec.model_validate(example["value"]["spec"])
+
+
+def test_no_enum_mixes_types() -> None:
+    """What generators of clients refuse, with every schema that leads to it."""
+    mixed = {
+        pointer: enum for pointer, enum in _enums(json.loads(COMMITTED.read_text())) if len(set(map(type, enum))) > 1
+    }
+    assert not mixed
+
+
+def _enums(part: Any, pointer: str = "") -> Iterator[tuple[str, list[Any]]]:
+    if isinstance(part, dict) and isinstance(part.get("enum"), list):
+        yield pointer, part["enum"]
+    children = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for name, child in children:
+        yield from _enums(child, f"{pointer}/{name}")
 
 
 def test_every_post_takes_an_idempotency_key_and_every_route_of_v1_asks_for_a_key() -> None:
