@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ VERSION = "0.32.0"
 """That docker/Dockerfile.vllm has, and that was tested."""
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Of adapters for which vLLM has kernels; the next one above takes a rank between."""
-_LITTLE = {"num_cpus": 0.1}
-"""Of the tasks that hand rows over; with a CPU each they would wait for ever where the engines have all of them."""
+_AT_ONCE, _SENT = 8, 16
+"""Batches that an engine works on, and that it is sent, at most; Ray Data's defaults."""
 Row = dict[str, Any]
 
 
@@ -62,6 +63,9 @@ class VllmEngine:
                 # Else the model's folder may set top_k, top_p or a penalty for what a row leaves out.
                 "generation_config": "vllm",
                 "tensor_parallel_size": each,
+                # By default Ray Data keeps the placement group of such an engine until the run ends, and the engines
+                # of the next pass wait for it for ever: https://github.com/ray-project/ray/issues/64035
+                **({"distributed_executor_backend": "mp"} if each > 1 else {}),
                 "enforce_eager": self.eager,
                 **({} if self.max_model_len is None else {"max_model_len": self.max_model_len}),
                 **({} if self.cache_gib is None else {"kv_cache_memory_bytes": int(self.cache_gib * 2**30)}),
@@ -69,7 +73,8 @@ class VllmEngine:
             },
             "concurrency": (workers, workers),
             "batch_size": self.rows,
-            "placement_group_config": {"bundles": [{"CPU": 1.0, "GPU": min(gpus, 1.0)}] * each},
+            # One actor with all GPUs of the engine, on one machine.
+            "placement_group_config": {"bundles": [{"CPU": 1.0, "GPU": gpus}]},
             # Rows bring token ids and take token ids; the chat template and the tokenizer are ours.
             **dict.fromkeys(("chat_template_stage", "tokenize_stage", "detokenize_stage"), False),
             "log_engine_metrics": False,
@@ -104,17 +109,34 @@ class VllmGenerator:
         k = sampling.samples
         return [[found[index * k + sample] for sample in range(k)] for index in range(len(prompts))]
 
+    def shared_out(self, rows: int) -> Row:
+        """The settings by which every engine gets a part of so many rows: else the first one that has started is sent
+        1,024, which can be all.
+        """
+        engines = min(self.settings["concurrency"][0], rows)
+        size = min(self.settings["batch_size"], ceil(rows / engines))
+        share = ceil(ceil(rows / size) / engines)
+        return {
+            **self.settings,
+            "concurrency": (engines, engines),
+            "batch_size": size,
+            "max_concurrent_batches": min(_AT_ONCE, share),
+            "max_tasks_in_flight_per_actor": min(_SENT, share),
+        }
+
     def _answered(self, rows: Sequence[Row]) -> Iterator[Row]:
         """The rows with what was generated, in any order."""
         import ray
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
         ray.data.DataContext.get_current().enable_progress_bars = False  # the run has one of its own
+        # Of the tasks that hand rows over: with a share of a CPU they would wait for ever where engines have them all.
+        handing = {"num_cpus": 0, "compute": ray.data.TaskPoolStrategy(size=1)}
         processor = build_processor(
-            vLLMEngineProcessorConfig(**self.settings),
+            vLLMEngineProcessorConfig(**self.shared_out(len(rows))),
             postprocess=read,
-            preprocess_map_kwargs=_LITTLE,
-            postprocess_map_kwargs=_LITTLE,
+            preprocess_map_kwargs=handing,
+            postprocess_map_kwargs=handing,
         )
         try:
             yield from processor(ray.data.from_items([*rows])).iter_rows()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ray.data.llm import vLLMEngineProcessorConfig
-from ray.llm._internal.batch.stages.vllm_engine_stage import vLLMOutputData
+from ray.llm._internal.batch.stages.vllm_engine_stage import vLLMEngineStage, vLLMOutputData
 
 from trialign_ray.errors import MissingExtraError, ModelError
 from trialign_ray.inference import vllm
@@ -87,15 +87,37 @@ def test_the_settings_are_those_of_ray_s_processor(engine: VllmEngine) -> None:
     assert kwargs["tensor_parallel_size"] == 2
     assert not {"max_model_len", "kv_cache_memory_bytes", "enable_lora"} & set(kwargs)
     assert not any((config.chat_template_stage, config.tokenize_stage, config.detokenize_stage))
-    assert config.placement_group_config is not None
-    assert [bundle["GPU"] for bundle in config.placement_group_config["bundles"]] == [1.0, 1.0]
 
 
-@pytest.mark.parametrize(("gpus", "each"), [(0.0, 0.0), (0.5, 0.5)])
-def test_an_engine_runs_on_a_cpu_or_on_a_share_of_a_gpu(engine: VllmEngine, gpus: float, each: float) -> None:
-    settings = engine.settings(Path("/m"), None, "float32", 1, gpus)
-    assert settings["placement_group_config"] == {"bundles": [{"CPU": 1.0, "GPU": each}]}
-    assert settings["engine_kwargs"]["tensor_parallel_size"] == 1
+@pytest.mark.parametrize(("gpus", "each"), [(0.0, 1), (0.5, 1), (1.0, 1), (2.0, 2)])
+def test_an_engine_is_one_actor_of_a_cpu_and_its_gpus_without_a_placement_group_of_its_own(
+    engine: VllmEngine, gpus: float, each: int
+) -> None:
+    config = vLLMEngineProcessorConfig(**engine.settings(Path("/m"), None, "float32", 1, gpus))
+    assert config.engine_kwargs["tensor_parallel_size"] == each
+    made = {"engine_kwargs": config.engine_kwargs, "placement_group_config": config.placement_group_config}
+    stage = vLLMEngineStage(fn_constructor_kwargs=made, map_batches_kwargs={})
+    assert stage.map_batches_kwargs == {"num_cpus": 1.0} | ({"num_gpus": gpus} if gpus else {})
+
+
+@pytest.mark.parametrize(
+    ("workers", "rows", "engines", "size", "at_once", "sent"),
+    [
+        (1, 12, 1, 12, 1, 1),
+        (2, 12, 2, 6, 1, 1),
+        (2, 33, 2, 16, 2, 2),
+        (4, 3, 3, 1, 1, 1),
+        (2, 320, 2, 16, 8, 10),
+        (2, 48_000, 2, 16, 8, 16),
+    ],
+)
+def test_every_engine_gets_a_part_of_the_rows(
+    engine: VllmEngine, workers: int, rows: int, engines: int, size: int, at_once: int, sent: int
+) -> None:
+    settings = VllmGenerator(engine.settings(Path("/m"), None, "float32", workers, 0.0), None).shared_out(rows)
+    config = vLLMEngineProcessorConfig(**settings)
+    assert (config.get_concurrency()["max_size"], config.batch_size) == (engines, size)
+    assert (config.max_concurrent_batches, config.max_tasks_in_flight_per_actor) == (at_once, sent)
 
 
 def test_the_limits_of_the_specification_reach_the_engine(engine: VllmEngine) -> None:
