@@ -141,7 +141,10 @@ class VllmGenerator:
         try:
             yield from processor(ray.data.from_items([*rows])).iter_rows()
         except ray.exceptions.RayError as error:
-            raise ModelError(f"vLLM: {str(error).strip().splitlines()[-1]}") from error
+            raise ModelError(
+                f"vLLM: {str(error).strip().splitlines()[-1]} Why is in what the engine wrote: worker-*.out and "
+                "worker-*.err in Ray's session_latest/logs on its machine, or the dashboard's page of the actor."
+            ) from error
 
 
 def rows_of(

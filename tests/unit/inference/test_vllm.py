@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray.data.llm import vLLMEngineProcessorConfig
 from ray.llm._internal.batch.stages.vllm_engine_stage import vLLMEngineStage, vLLMOutputData
 
@@ -168,6 +169,19 @@ def test_a_response_that_was_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(VllmGenerator, "_answered", lambda _, rows: (read(answered(row)) for row in rows))
     ((response,),) = VllmGenerator({}, None).generate([[1]], [[1]], Sampling(2), [2])
     assert not response.finished
+
+
+def test_an_engine_that_fails_is_told_with_the_place_of_its_own_words(
+    engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: Any) -> Any:
+        raise ray.exceptions.RayError("a trace\nRuntimeError: Engine core initialization failed. See root cause above.")
+
+    monkeypatch.setattr(ray.data.llm, "build_processor", lambda *_, **__: failing)
+    monkeypatch.setattr(ray.data, "from_items", lambda rows: rows)
+    generator = engine.spread(Path("/m"), None, "float32", 1, 0.0)
+    with pytest.raises(ModelError, match=r"vLLM: RuntimeError: Engine core .* above\. Why is in .* worker-\*\.out"):
+        generator.generate([[1]], [[1]], Sampling(2), [2])
 
 
 def test_rows_that_are_lost_end_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
