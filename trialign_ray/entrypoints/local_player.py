@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from trialign_ray.cluster.connect import connected
 from trialign_ray.cluster.copies import on_every_machine
+from trialign_ray.cluster.pool import reserved
 from trialign_ray.config.base import Strict
 from trialign_ray.config.generators import GENERATORS, promises_of
 from trialign_ray.config.seams import build
@@ -125,6 +126,8 @@ class LocalPlayer:
 
     def _spread(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
         with connected(self.address):
+            with reserved({"CPU": 1.0, "GPU": self._gpus_each}, self.workers):
+                pass  # The engines reserve it themselves, and would wait for ever for what the cluster lacks.
             generator = self.loading.spread(self.workers, self._gpus_each)
             for index, batch in batches.items():
                 yield index, play(generator, self.plan, batch, progress)

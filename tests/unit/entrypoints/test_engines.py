@@ -167,17 +167,23 @@ def test_an_engine_of_the_cluster_is_spread_once_over_what_was_asked_for(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], place: tuple[int, float]
 ) -> None:
     reached: list[str | None] = []
+    awaited: list[tuple[int, float]] = []
     placed: list[tuple[int, float]] = []
 
     def connected(address: str | None) -> Any:
         reached.append(address)
         return nullcontext()
 
+    def reserved(needs: dict[str, float], workers: int) -> Any:
+        awaited.append((workers, needs["GPU"]))
+        return nullcontext()
+
     monkeypatch.setattr(f"{PLAYER}.connected", connected)
+    monkeypatch.setattr(f"{PLAYER}.reserved", reserved)
     monkeypatch.setattr(vllm, "VllmEngine", Spreading(lambda *found: placed.append(found)))
     spec = spec_of(world, tmp_path / "logs", generator={"name": "vllm"}, dtype="float32", **changes)
     collect(spec, address="ray://head:10001")
-    assert (reached, placed) == (["ray://head:10001"], [place])
+    assert (reached, awaited, placed) == (["ray://head:10001"], [place], [place])
     alone = spec_of(world, tmp_path / "alone")
     collect(alone)
     exact = [name for name in read_logs(alone.output).column_names if name != "behaviour_logprobs"]
