@@ -1,8 +1,8 @@
-"""One group's rollout buffer: candidates by question, out of memory-mapped files; `actors.entries` says which they are.
+"""One group's rollout buffer: candidates by question, out of files; `actors.choice` says which they are.
 
 The files are made from the logs when the buffer is first asked, and lie in the cache of the machine: later buffers of
-the same logs, group and choice map them. Serving gathers rows of flat arrays, so that neither the log's length nor the
-number of groups changes what a batch costs or what the buffer holds in memory.
+the same logs, group and choice read them. Neither the log's length nor the number of groups changes what a batch costs,
+and hardly what the buffer holds in memory.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ from pathlib import Path
 import numpy as np
 
 from trialign_ray.actors.answer_forms import NO_FORMS, FormWriter, QuestionForms, batch_forms
-from trialign_ray.actors.entries import Choice, write_entries
+from trialign_ray.actors.choice import Choice
+from trialign_ray.actors.entries import write_entries
+from trialign_ray.actors.entry_files import LAYOUT, EntryFiles
 from trialign_ray.actors.labels import LabelPolicy
 from trialign_ray.actors.right_answers import RightAnswers
 from trialign_ray.actors.state import BufferState
 from trialign_ray.config.algorithm import UtilitySpec
 from trialign_ray.config.train import CandidateSpec
 from trialign_ray.data.batch import Flags, Floats, GroupBatch, Ints
-from trialign_ray.data.columns import Columns, Ragged, joined, offsets_of, spans
+from trialign_ray.data.columns import joined, offsets_of, spans
 from trialign_ray.data.dataset import Dataset, open_dataset
-from trialign_ray.data.question_rows import QuestionIndex
 from trialign_ray.data.writer import package_version
 from trialign_ray.io.cache import cache_folder, made_once
 from trialign_ray.rewards.trust import TRUSTED_MODULES
 
-_LAYOUT = 1
-"""Number of what lies in the files of entries; another wherever their columns or the choice change."""
+_CHOICE = 1
+"""Number of how candidates are chosen; another wherever that changes."""
 _KEPT_FORMS = 1024
 """Questions whose forms, which a tokenizer writes, a buffer holds at most: several steps' worth."""
-_HELD_QUESTIONS = 256
-"""Questions after which the pages that were read are let go of: about 64 KiB for each question and column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +64,11 @@ class RolloutBuffer:
     def __init__(self, spec: BufferSpec) -> None:
         self._spec = spec
         self._forms_of = lru_cache(_KEPT_FORMS)(self._write_forms)
-        self._read = 0
         self.served = 0
         """Candidates handed out so far."""
 
     @cached_property
-    def _entries(self) -> Columns:
+    def _entries(self) -> EntryFiles:
         """Opened at the first question, so that a fault of the logs is raised to the caller."""
         spec, logs = self._spec, open_dataset(self._spec.logs)
         cache = cache_folder() / "partitions" if spec.cache is None else Path(spec.cache)
@@ -81,8 +79,8 @@ class RolloutBuffer:
             write_entries(logs, choice, labels, RightAnswers.of(logs, labels, cache), folder)
 
         if os.environ.get(TRUSTED_MODULES):  # whose rewards may be others tomorrow, under the same names
-            return Columns(self._own_folder(make))
-        return Columns(made_once(cache / _name(logs, choice), make))
+            return EntryFiles(self._own_folder(make))
+        return EntryFiles(made_once(cache / _name(logs, choice), make))
 
     def _own_folder(self, make: Callable[[Path], None]) -> Path:
         """A folder that lives as long as this buffer."""
@@ -91,25 +89,20 @@ class RolloutBuffer:
         make(folder)
         return folder
 
-    @cached_property
-    def _index(self) -> QuestionIndex:
-        return QuestionIndex.of(self._entries)
-
     @property
     def questions(self) -> int:
         """How many training questions have a first-turn response. Raises DataError for a fault of the logs."""
-        return len(self._index.key_q)
+        return self._entries.questions
 
     @property
     def question_ids(self) -> tuple[str, ...]:
         """Training questions that have a first-turn response, sorted."""
-        names = self._entries.lists["question_id"]
-        return tuple(names[q].tobytes().decode() for q in range(self.questions))
+        return self._entries.question_ids
 
     @cached_property
     def _reference_n(self) -> Floats:
         """Of every candidate of the log, 4 bytes each; made when the first is stored."""
-        return np.full(len(self._entries.numbers["own"]), np.nan, np.float32)
+        return np.full(self._entries.candidates, np.nan, np.float32)
 
     @cached_property
     def _known_q(self) -> Flags:
@@ -118,94 +111,76 @@ class RolloutBuffer:
 
     def batch(self, question_ids: Sequence[str]) -> GroupBatch:
         """The candidates of `question_ids`, none for one that this group was not asked. Raises DataError."""
-        entries, (asked_q, (start_q, end_q)) = self._entries, self._candidates(question_ids)
-        # What belongs to a question lies together: joining slices is several times as fast as picking rows.
-        rows = list(map(slice, start_q.tolist(), end_q.tolist()))
-        prompts, responses = entries.lists["prompt"].take(asked_q), entries.lists["response"].joined(rows)
-        numbers = entries.numbers
+        asked_q = self._entries.find(question_ids)
+        found = self._entries.gather(asked_q)
         batch = GroupBatch(
             group=self._spec.group,
-            prompt_t=prompts.values,
-            prompt_offset_q=prompts.offsets,
-            response_t=responses.values,
-            response_offset_n=responses.offsets,
-            candidate_offset_q=offsets_of(end_q - start_q),
-            utility_n=joined(numbers["utility"], rows),
-            truth_n=joined(numbers["truth"], rows),
-            answer_n=joined(numbers["answer"], rows),
-            own_n=joined(numbers["own"], rows),
-            reference_logp_n=self._reference_of(rows, int((end_q - start_q).sum())),
-            objective_q=numbers["objective"][asked_q],
+            prompt_t=found.prompt_t,
+            prompt_offset_q=found.prompt_offset_q,
+            response_t=found.response_t,
+            response_offset_n=offsets_of(found.numbers_n["tokens"]),
+            candidate_offset_q=found.candidate_offset_q,
+            utility_n=np.ascontiguousarray(found.numbers_n["utility"]),
+            truth_n=np.ascontiguousarray(found.numbers_n["truth"]),
+            answer_n=np.ascontiguousarray(found.numbers_n["answer"]),
+            own_n=np.ascontiguousarray(found.numbers_n["own"]),
+            reference_logp_n=self._reference_of(asked_q, len(found.numbers_n)),
+            objective_q=found.objective_q,
             answers=None if self._spec.forms is None else batch_forms([self._forms_of(each) for each in question_ids]),
         )
         self.served += len(batch.own_n)
-        self._let_go(len(question_ids))
         return batch
 
-    def _candidates(self, question_ids: Sequence[str]) -> tuple[Ints, tuple[Ints, Ints]]:
-        """The entry of each question, that of no question where it was not asked, and its candidates' first and end."""
-        found = self._index.find(question_ids)
-        asked_q = np.where(found >= 0, found, self.questions)
-        first = self._entries.numbers["first_candidate"]
-        return asked_q, (first[asked_q], first[asked_q + 1])
-
-    def _reference_of(self, rows: Sequence[slice], candidates: int) -> Floats:
+    def _reference_of(self, asked_q: Ints, candidates: int) -> Floats:
         if "_reference_n" not in vars(self):
             return np.full(candidates, np.nan, np.float32)
-        return joined(self._reference_n, rows)
+        return joined(self._reference_n, self._rows(asked_q))
 
-    def _let_go(self, questions: int) -> None:
-        self._read += questions
-        if self._read >= _HELD_QUESTIONS:
-            self._entries.release()
-            self._read = 0
+    def _rows(self, asked_q: Ints) -> list[slice]:
+        first = self._entries.first_candidate
+        return list(map(slice, first[asked_q].tolist(), first[asked_q + 1].tolist()))
 
     def _write_forms(self, question_id: str) -> QuestionForms:
-        _, ((start,), (end,)) = self._candidates([question_id])
-        if self._spec.forms is None or start == end:
-            return NO_FORMS
-        texts, names, given = (
-            self._entries.lists["text"],
-            self._entries.lists["name"],
-            self._entries.numbers["name.given"],
-        )
-        wordings = [(_text(texts, n), _text(names, n) if given[n] else None) for n in range(start, end)]
-        return self._spec.forms.of(question_id, wordings)
+        (asked,) = self._entries.find([question_id])
+        said = self._entries.said(asked)
+        return NO_FORMS if self._spec.forms is None or not said else self._spec.forms.of(question_id, said)
 
     def store_reference(self, question_id: str, logp: Floats) -> None:
         """Keep the reference log-probs of a question's candidates, in their order."""
-        (entry,), ((start,), (end,)) = self._candidates([question_id])
-        self._reference_n[start:end] = logp
-        self._known_q[entry] = True
+        asked_q = self._entries.find([question_id])
+        (rows,) = self._rows(asked_q)
+        self._reference_n[rows] = logp
+        self._known_q[asked_q] = True
 
     def state(self) -> BufferState:
         """What cannot be read from the logs again."""
         known = np.flatnonzero(self._known_q[:-1])
-        first = self._entries.numbers["first_candidate"]
-        rows = list(map(slice, first[known].tolist(), first[known + 1].tolist()))
         return BufferState(
             question_r=known.astype(np.int32),
-            count_r=(first[known + 1] - first[known]).astype(np.int32),
-            reference_logp_n=joined(self._reference_n, rows) if rows else np.zeros(0, np.float32),
+            count_r=np.diff(self._entries.first_candidate)[known].astype(np.int32),
+            reference_logp_n=joined(self._reference_n, self._rows(known)),
             served=self.served,
         )
 
     def load_state(self, state: BufferState) -> None:
         """Continue from `state()`; the logs must be those from which the state came."""
-        first = self._entries.numbers["first_candidate"]
+        first = self._entries.first_candidate
         self._reference_n[:], self._known_q[:] = np.nan, False
         self._reference_n[spans(first[state.question_r], first[state.question_r + 1])] = state.reference_logp_n
         self._known_q[state.question_r] = True
         self.served = state.served
 
 
-def _text(texts: Ragged, row: int) -> str:
-    return texts[row].tobytes().decode()
-
-
 def _name(logs: Dataset, choice: Choice) -> str:
     """Of the folder of the entries: all that they depend on."""
-    depends: list[object] = [_LAYOUT, package_version(), logs.manifest.content_sha256, choice.group, choice.stop_ids]
+    depends: list[object] = [
+        LAYOUT,
+        _CHOICE,
+        package_version(),
+        logs.manifest.content_sha256,
+        choice.group,
+        choice.stop_ids,
+    ]
     depends += [choice.candidates.model_dump(exclude={"answers", "distractors", "frames"}), choice.utility.model_dump()]
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]
     return f"{logs.manifest.content_sha256[:32]}-{choice.group}-{digest}"

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.data.samples import table
-from trialign_ray.actors import replay_buffer, right_answers
-from trialign_ray.actors.entries import answer_number
+from trialign_ray.actors import right_answers
+from trialign_ray.actors.entry_files import answer_number
 from trialign_ray.actors.replay_buffer import RolloutBuffer
 from trialign_ray.config.preferences import RULE
 from trialign_ray.data.batch import NO_ANSWER, GroupBatch
@@ -230,14 +230,6 @@ def test_what_is_served_is_the_choice_said_again_without_index_and_files(tmp_pat
                 for n in batch.candidates(q)
             ]
             assert (batch.prompt(q).tolist(), served) == (prompt, candidates)
-
-
-def test_pages_are_let_go_of_and_what_is_served_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"q{index}" for index in range(6)]
-    found = buffer(tmp_path, [row for name in names for row in wrong(name)])
-    before = [responses(found.batch([name])) for name in names]
-    monkeypatch.setattr(replay_buffer, "_HELD_QUESTIONS", 2)
-    assert [responses(found.batch([name])) for name in [*names, *names]] == [*before, *before]
 
 
 def test_files_of_entries_are_made_once(tmp_path: Path) -> None:
