@@ -140,12 +140,22 @@ def _repeat(kinds: Sequence[str]) -> tuple[int, int]:
 
 
 def _step(text: PreTrainedConfig) -> int:
-    """A multiple of the chunks of recurrent layers, as far as tables of positions let it be."""
+    """A multiple of the chunks of recurrent layers, as far as tables of positions let it be, and more than any head of
+    attention is wide: a narrower row would have smaller scores than values.
+    """
     chunk = max(getattr(text, name, None) or 0 for name in ("chunk_size", "mamba_chunk_size"))
+    step = max(_STEP, chunk)
+    step *= -(-_head_width(text) // step)
     places = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
     if not places or getattr(text, "rope_parameters", None):
-        return max(_STEP, chunk)
-    return max(1, min(max(_STEP, chunk), (int(places) - 1) // 3))
+        return step
+    return max(1, min(step, (int(places) - 1) // 3))
+
+
+def _head_width(text: PreTrainedConfig) -> int:
+    """Of the widest head of attention, at least 1."""
+    named = [value for name, value in vars(text).items() if name.endswith("head_dim") and isinstance(value, int)]
+    return max([1, text.hidden_size // (getattr(text, "num_attention_heads", None) or text.hidden_size), *named])
 
 
 def _without_values(model: nn.Module) -> None:
@@ -199,7 +209,7 @@ class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         if kept_product(func, args):
-            self.bytes += made.nbytes
+            self.bytes += made.nbytes if isinstance(made, Tensor) else made[0].nbytes
         return made
 
 

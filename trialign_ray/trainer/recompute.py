@@ -1,8 +1,8 @@
 """What the backward computes again of each layer, in place of keeping it (activation checkpointing, arXiv 1604.06174).
 
-Whole layers cost another forward. `selective` keeps the products with weights, nearly all of a layer's work, and
-computes the rest again from them: norms, activations, attention and adapters (Korthikanti et al., arXiv 2205.05198; the
-rule by operator is PyTorch's).
+Whole layers cost another forward. `selective` keeps the products with weights, nearly all of a layer's work, and what
+attention gives, and computes the rest again from them: norms, activations, scores and adapters (Korthikanti et al.,
+arXiv 2205.05198; the rule by operator is PyTorch's).
 """
 
 from __future__ import annotations
@@ -21,14 +21,27 @@ from trialign_ray.models.base import CausalLM
 _FIX = "Leave out 'learner.activation_checkpointing' and set a smaller 'learner.tokens_per_pass'."
 SUMMED = 128
 """From so many products that are summed for each number on, the number is kept: an adapter's second factor is below."""
-_LEFT = {torch.ops.aten.mm.default: 0, torch.ops.aten.addmm.default: 1, torch.ops.aten._grouped_mm.default: 0}
-"""Products with weights, experts' too -> place of the left operand. Those of attention are batched."""
+_ATEN = torch.ops.aten
+_LEFT = {_ATEN.mm.default: 0, _ATEN.addmm.default: 1, _ATEN._grouped_mm.default: 0}
+"""Products with weights, experts' too -> place of the left operand."""
+_FUSED = (
+    _ATEN._scaled_dot_product_flash_attention_for_cpu.default,
+    *(_ATEN._scaled_dot_product_flash_attention.default, _ATEN._scaled_dot_product_efficient_attention.default),
+    _ATEN._scaled_dot_product_cudnn_attention.default,
+)
+"""Attention in one operation, whose scores nobody sees."""
 
 
 def kept_product(operator: Any, operands: Any) -> bool:
-    """Whether `selective` keeps what `operator` gives; operands: tensors, the left one [n, summed]."""
+    """Whether `selective` keeps what `operator` gives; operands: tensors, the left one [n, summed].
+
+    Of attention's batched products, [b, n, summed] by [b, summed, width], that with the values is kept, which is
+    narrower than what it sums up, and not the scores.
+    """
+    if operator is _ATEN.bmm.default:
+        return bool(operands[1].shape[2] < operands[1].shape[1])
     left = _LEFT.get(operator)
-    return left is not None and operands[left].shape[1] >= SUMMED
+    return operator in _FUSED or (left is not None and operands[left].shape[1] >= SUMMED)
 
 
 def checkpoint_layers(model: CausalLM, learner: LearnerSpec) -> None:

@@ -83,13 +83,16 @@ def test_recomputed_layers_leave_their_inputs_and_flex_keeps_no_scores() -> None
     assert (flex.kept.pair, flex.kept.token) == (0, plain.kept.token)
 
 
-def test_selective_recomputing_keeps_products_with_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selective_recomputing_keeps_products_with_weights_and_what_attention_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(recompute, "SUMMED", 5)  # of the adapter's second factors 4 are summed
     selective, layers = (
         footprint(tiny_config(), LORA, FLOAT32.model_copy(update={"activation_checkpointing": again})).kept
         for again in AGAIN
     )
-    made = _outputs_of_products(adapt(tiny_model(), LORA, FLOAT32, seed=0))
+    heads = tiny_config().num_hidden_layers * tiny_config().hidden_size
+    made = _outputs_of_products(adapt(tiny_model(), LORA, FLOAT32, seed=0)) + heads
     assert selective.token - layers.token == pytest.approx(4 * made)
     assert selective.pair == layers.pair
 
