@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,8 +127,9 @@ class EntryFiles:
     def __init__(self, folder: Path) -> None:
         self._columns = Columns(folder)
         self._path = folder / "entry.uint8"
-        self._file = self._path.open("rb", buffering=0)
-        os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        self._file = os.open(self._path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
         self._index = QuestionIndex.of(self._columns)
         self._read_texts = 0
 
@@ -172,10 +174,10 @@ class EntryFiles:
         """Read each entry's parts to where they belong in `made`."""
         number, prompt, response = (each.view(np.uint8).data for each in made)
         n, p, r = ((each * kind.dtype.itemsize).tolist() for each, kind in zip(offsets, made, strict=True))
-        file, got = self._file.fileno(), 0
+        got = 0
         for q, start in enumerate(start_q.tolist()):
             parts = (number[n[q] : n[q + 1]], prompt[p[q] : p[q + 1]], response[r[q] : r[q + 1]])
-            got += os.preadv(file, parts, start)
+            got += os.preadv(self._file, parts, start)
         if got != n[-1] + p[-1] + r[-1]:
             raise DataError(f"{self._path}: is shorter than when it was made. Remove its folder; it is made anew.")
 
