@@ -154,8 +154,11 @@ def _step(text: PreTrainedConfig) -> int:
 
 def _head_width(text: PreTrainedConfig) -> int:
     """Of the widest head of attention, at least 1."""
-    named = [value for name, value in vars(text).items() if name.endswith("head_dim") and isinstance(value, int)]
-    return max([1, text.hidden_size // (getattr(text, "num_attention_heads", None) or text.hidden_size), *named])
+    # By vars(): where layers differ in their heads, configurations refuse to be asked for them.
+    numbers = {name: each for name, each in vars(text).items() if isinstance(each, int)}
+    whole, heads = (numbers.get(text.attribute_map.get(name, name)) for name in ("hidden_size", "num_attention_heads"))
+    named = [each for name, each in numbers.items() if name.endswith("head_dim")]
+    return max([1, *named, *([whole // heads] if whole and heads else [])])
 
 
 def _without_values(model: nn.Module) -> None:
