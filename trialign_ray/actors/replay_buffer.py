@@ -55,7 +55,7 @@ class BufferSpec:
     forms: FormWriter | None = None
     """Writes the closed set of answers of each question; None where there is none."""
     cache: str | None = None
-    """Folder for the memory-mapped files; None is the cache of the machine that the buffer is on."""
+    """Folder for the files; None is the cache of the machine that the buffer is on."""
 
 
 class RolloutBuffer:
