@@ -37,12 +37,13 @@ def test_each_step_is_taken_with_recomputing_and_without(
     assert all(seconds > 0 for pair in pairs for seconds in pair)
 
 
-def test_the_ratio_is_the_geometric_mean_of_the_pairs_with_its_interval() -> None:
-    found = ratio([(1.0, 1.1), (2.0, 2.4), (1.0, 1.0)])
-    logs = [math.log(each) for each in (1.1, 1.2, 1.0)]
-    middle = sum(logs) / 3
-    half = stats.t.ppf(0.975, 2) * math.sqrt(sum((each - middle) ** 2 for each in logs) / 2 / 3)
+def test_the_ratio_is_the_geometric_mean_with_an_interval_over_neighbours() -> None:
+    each = [1.1, 1.2, 1.0, 1.3, 1.1, 1.0]
+    found = ratio([(2.0, 2 * one) for one in each])
+    means = [math.log(1.1 * 1.2) / 2, math.log(1.0 * 1.3) / 2, math.log(1.1 * 1.0) / 2]
+    middle = sum(means) / 3
+    half = stats.t.ppf(0.975, 2) * math.sqrt(sum((mean - middle) ** 2 for mean in means) / 2 / 3)
     assert (found["mean"], found["low"], found["high"]) == pytest.approx(
         (math.exp(middle), math.exp(middle - half), math.exp(middle + half))
     )
-    assert found["per_round"] == pytest.approx([1.1, 1.2, 1.0])
+    assert found["per_round"] == pytest.approx(each)

@@ -1,8 +1,8 @@
 """How the candidates of a group's questions lie in files, so that serving a question is one read.
 
 `entry.uint8` holds for each question its candidates' numbers, its prompt and its responses, one behind the other. Read
-by `preadv` they land in a batch's own arrays: a page of a memory map costs several times as much to fetch, and counts
-as this process's memory. Where an entry begins and how long its parts are is mapped, 33 bytes a question.
+by `preadv` they land in a batch's own arrays, and no page of a map has to be fetched and then counts as this process's
+memory. Where an entry begins and how long its parts are is mapped, 33 bytes a question.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -131,6 +130,8 @@ class EntryFiles:
         weakref.finalize(self, os.close, self._file)
         os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
         self._index = QuestionIndex.of(self._columns)
+        self.first_candidate: Ints = self._columns.numbers["first_candidate"]
+        """[questions + 2]: the candidates of question q are first[q] to first[q + 1]."""
         self._read_texts = 0
 
     @property
@@ -143,16 +144,11 @@ class EntryFiles:
         """Of all questions."""
         return int(self.first_candidate[-1])
 
-    @cached_property
+    @property
     def question_ids(self) -> tuple[str, ...]:
         """Sorted."""
         names = self._columns.lists["question_id"]
         return tuple(names[q].tobytes().decode() for q in range(self.questions))
-
-    @cached_property
-    def first_candidate(self) -> Ints:
-        """[questions + 2]: the candidates of question q are first[q] to first[q + 1]."""
-        return self._columns.numbers["first_candidate"]
 
     def find(self, question_ids: Sequence[str]) -> Ints:
         """The number of each question, that of no question where the group was not asked it."""
@@ -160,7 +156,7 @@ class EntryFiles:
         return np.where(found >= 0, found, self.questions)
 
     def gather(self, asked_q: Ints) -> Gathered:
-        """The entries with these numbers. Raises DataError where the file is shorter than it was."""
+        """The entries with these numbers. Raises DataError where the file cannot be read whole."""
         columns, first_byte = self._columns.numbers, self._columns.numbers["first_byte"]
         start_q, prompt_q = first_byte[asked_q], columns["prompt_tokens"][asked_q]
         count_q = self.first_candidate[asked_q + 1] - self.first_candidate[asked_q]
@@ -179,7 +175,7 @@ class EntryFiles:
             parts = (number[n[q] : n[q + 1]], prompt[p[q] : p[q + 1]], response[r[q] : r[q + 1]])
             got += os.preadv(self._file, parts, start)
         if got != n[-1] + p[-1] + r[-1]:
-            raise DataError(f"{self._path}: is shorter than when it was made. Remove its folder; it is made anew.")
+            raise DataError(f"{self._path}: cannot be read whole. Remove its folder; it is made anew.")
 
     def said(self, q: int) -> list[tuple[str, str | None]]:
         """Each candidate of question q as text, and the answer that it names."""

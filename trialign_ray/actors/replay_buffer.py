@@ -154,11 +154,11 @@ class RolloutBuffer:
 
     def state(self) -> BufferState:
         """What cannot be read from the logs again."""
-        known = np.flatnonzero(self._known_q[:-1])
+        known, first = np.flatnonzero(self._known_q[:-1]), self._entries.first_candidate
         return BufferState(
             question_r=known.astype(np.int32),
-            count_r=np.diff(self._entries.first_candidate)[known].astype(np.int32),
-            reference_logp_n=joined(self._reference_n, self._rows(known)),
+            count_r=(first[known + 1] - first[known]).astype(np.int32),
+            reference_logp_n=joined(self._reference_n, self._rows(known)) if len(known) else np.zeros(0, np.float32),
             served=self.served,
         )
 

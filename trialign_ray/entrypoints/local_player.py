@@ -127,7 +127,7 @@ class LocalPlayer:
     def _spread(self, batches: Mapping[int, Batch], progress: Progress) -> Iterator[tuple[int, pa.Table]]:
         with connected(self.address):
             with reserved({"CPU": 1.0, "GPU": self._gpus_each}, self.workers):
-                pass  # The engines reserve it themselves, and would wait for ever for what the cluster lacks.
+                pass  # A look: engines reserve it themselves, and would wait for ever for what the cluster lacks.
             generator = self.loading.spread(self.workers, self._gpus_each)
             for index, batch in batches.items():
                 yield index, play(generator, self.plan, batch, progress)

@@ -111,11 +111,11 @@ class VllmGenerator:
 
     def shared_out(self, rows: int) -> Row:
         """The settings by which every engine gets a part of so many rows: else the first one that has started is sent
-        1,024, which can be all.
+        16 batches, which can be all.
         """
         engines = min(self.settings["concurrency"][0], rows)
-        size = min(self.settings["batch_size"], ceil(rows / engines))
-        share = ceil(ceil(rows / size) / engines)
+        share = ceil(rows / (engines * self.settings["batch_size"]))
+        size = ceil(rows / (engines * share))
         return {
             **self.settings,
             "concurrency": (engines, engines),
@@ -129,6 +129,8 @@ class VllmGenerator:
         import ray
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
+        if not rows:
+            return
         ray.data.DataContext.get_current().enable_progress_bars = False  # the run has one of its own
         # Of the tasks that hand rows over: with a share of a CPU they would wait for ever where engines have them all.
         handing = {"num_cpus": 0, "compute": ray.data.TaskPoolStrategy(size=1)}

@@ -140,25 +140,12 @@ def _repeat(kinds: Sequence[str]) -> tuple[int, int]:
 
 
 def _step(text: PreTrainedConfig) -> int:
-    """A multiple of the chunks of recurrent layers, as far as tables of positions let it be, and more than any head of
-    attention is wide: a narrower row would have smaller scores than values.
-    """
+    """A multiple of the chunks of recurrent layers, as far as tables of positions let it be."""
     chunk = max(getattr(text, name, None) or 0 for name in ("chunk_size", "mamba_chunk_size"))
-    step = max(_STEP, chunk)
-    step *= -(-_head_width(text) // step)
     places = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
     if not places or getattr(text, "rope_parameters", None):
-        return step
-    return max(1, min(step, (int(places) - 1) // 3))
-
-
-def _head_width(text: PreTrainedConfig) -> int:
-    """Of the widest head of attention, at least 1."""
-    # By vars(): where layers differ in their heads, configurations refuse to be asked for them.
-    numbers = {name: each for name, each in vars(text).items() if isinstance(each, int)}
-    whole, heads = (numbers.get(text.attribute_map.get(name, name)) for name in ("hidden_size", "num_attention_heads"))
-    named = [each for name, each in numbers.items() if name.endswith("head_dim")]
-    return max([1, *named, *([whole // heads] if whole and heads else [])])
+        return max(_STEP, chunk)
+    return max(1, min(max(_STEP, chunk), (int(places) - 1) // 3))
 
 
 def _without_values(model: nn.Module) -> None:
@@ -212,7 +199,7 @@ class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         if kept_product(func, args):
-            self.bytes += made.nbytes if isinstance(made, Tensor) else made[0].nbytes
+            self.bytes += made.nbytes
         return made
 
 

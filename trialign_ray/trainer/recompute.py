@@ -1,12 +1,15 @@
 """What the backward computes again of each layer, in place of keeping it (activation checkpointing, arXiv 1604.06174).
 
 Whole layers cost another forward. `selective` keeps the products with weights, nearly all of a layer's work, and what
-attention gives, and computes the rest again from them: norms, activations, scores and adapters (Korthikanti et al.,
-arXiv 2205.05198; the rule by operator is PyTorch's).
+attention gives, FlexAttention apart, and computes the rest again from them: norms, activations, scores and adapters
+(Korthikanti et al., arXiv 2205.05198; the rule by operator is PyTorch's).
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -29,17 +32,31 @@ _FUSED = (
     *(_ATEN._scaled_dot_product_flash_attention.default, _ATEN._scaled_dot_product_efficient_attention.default),
     _ATEN._scaled_dot_product_cudnn_attention.default,
 )
-"""Attention in one operation, whose scores nobody sees."""
+"""Attention in one operation, whose scores nobody sees. FlexAttention, which is none of them, is computed again."""
+
+
+class _Marked(threading.local):
+    on = False
+
+
+_MARKED = _Marked()
+"""Of its own in each thread: the backward computes layers again in threads of autograd's."""
+
+
+@contextmanager
+def kept_if_selective() -> Iterator[None]:
+    """The batched product in this block is kept: shapes alone do not tell what attention gives from its scores."""
+    _MARKED.on = True
+    try:
+        yield
+    finally:
+        _MARKED.on = False
 
 
 def kept_product(operator: Any, operands: Any) -> bool:
-    """Whether `selective` keeps what `operator` gives; operands: tensors, the left one [n, summed].
-
-    Of attention's batched products, [b, n, summed] by [b, summed, width], that with the values is kept, which is
-    narrower than what it sums up, and not the scores.
-    """
+    """Whether `selective` keeps what `operator` gives; operands: tensors, the left one [n, summed]."""
     if operator is _ATEN.bmm.default:
-        return bool(operands[1].shape[2] < operands[1].shape[1])
+        return _MARKED.on
     left = _LEFT.get(operator)
     return operator in _FUSED or (left is not None and operands[left].shape[1] >= SUMMED)
 

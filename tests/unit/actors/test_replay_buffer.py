@@ -323,6 +323,13 @@ def test_reference_log_probs_are_nan_until_stored_and_then_served(several: Rollo
     assert np.isnan(both).tolist() == [True, False, False]
 
 
+def test_a_state_without_references_makes_no_column_of_them(tmp_path: Path) -> None:
+    found = buffer(tmp_path, wrong())
+    found.batch(["q0"])
+    assert len(found.state().reference_logp_n) == 0
+    assert "_reference_n" not in vars(found)
+
+
 def test_state_brings_another_buffer_to_the_same_point(several: RolloutBuffer, tmp_path: Path) -> None:
     several.batch(["q0", "q1"])
     several.store_reference("q1", np.array([-3.0], np.float32))

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from trialign_ray.trainer.attention.base import Kind, Slots
+from trialign_ray.trainer.recompute import kept_if_selective
 
 TREE = "trialign_tree"
 
@@ -60,7 +61,8 @@ def tree_attention(
     else:
         sink = s_aux.view(1, kv_heads, each, 1, 1).expand(rows, -1, -1, tokens, 1).to(scores)
         weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
-    mixed = weights.reshape(rows, kv_heads, each * tokens, tokens) @ value
+    with kept_if_selective():
+        mixed = weights.reshape(rows, kv_heads, each * tokens, tokens) @ value
     return mixed.view(rows, heads, tokens, value.shape[-1]).transpose(1, 2).contiguous(), None
 
 
