@@ -25,7 +25,7 @@ from trialign_ray.data.columns import Columns, ColumnWriter, offsets_of, texts
 from trialign_ray.data.question_rows import QuestionIndex
 from trialign_ray.errors import DataError
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of what lies in the files; another wherever that changes."""
 NUMBERS = np.dtype(
     [("answer", "<i8"), ("utility", "<f4"), ("truth", "<f4"), ("tokens", "<i4"), ("own", "?")], align=True
@@ -45,10 +45,9 @@ class EntryWriter:
     def __init__(self, folder: Path) -> None:
         self._columns = ColumnWriter(folder)
         self._question_ids: list[str] = []
-        self._byte = self._candidate = 0
+        self._candidate = 0
 
     def __enter__(self) -> Self:
-        self._columns.numbers("first_byte", np.zeros(1, np.int64))
         self._columns.numbers("first_candidate", np.zeros(1, np.int64))
         return self
 
@@ -73,9 +72,7 @@ class EntryWriter:
         end_q = np.cumsum([len(entry.candidates) for entry in entries], dtype=np.int64)
         numbers_q, columns = np.split(_numbers(every), end_q[:-1]), self._columns
         packed = [_packed(entry, numbers) for entry, numbers in zip(entries, numbers_q, strict=True)]
-        byte_q = np.cumsum([len(each) for each in packed], dtype=np.int64)
-        columns.numbers("entry", np.frombuffer(b"".join(packed), np.uint8))
-        columns.numbers("first_byte", self._byte + byte_q)
+        columns.lists("entry", np.frombuffer(b"".join(packed), np.uint8), np.array([len(each) for each in packed]))
         columns.numbers("first_candidate", self._candidate + end_q)
         columns.numbers("prompt_tokens", np.array([len(entry.prompt) // 4 for entry in entries], np.int32))
         columns.numbers("objective", np.array([entry.objective for entry in entries], np.bool_))
@@ -83,7 +80,7 @@ class EntryWriter:
         columns.lists("text", *texts(each.said.text for each in every))
         columns.lists("name", *texts(each.said.answer or "" for each in every))
         columns.numbers("name.given", np.array([each.said.answer is not None for each in every], np.bool_))
-        self._byte, self._candidate = self._byte + int(byte_q[-1]), self._candidate + len(every)
+        self._candidate += len(every)
 
 
 def _numbers(candidates: Sequence[Candidate]) -> npt.NDArray[Any]:
@@ -157,7 +154,7 @@ class EntryFiles:
 
     def gather(self, asked_q: Ints) -> Gathered:
         """The entries with these numbers. Raises DataError where the file cannot be read whole."""
-        columns, first_byte = self._columns.numbers, self._columns.numbers["first_byte"]
+        columns, first_byte = self._columns.numbers, self._columns.lists["entry"].offsets
         start_q, prompt_q = first_byte[asked_q], columns["prompt_tokens"][asked_q]
         count_q = self.first_candidate[asked_q + 1] - self.first_candidate[asked_q]
         response_q = (first_byte[asked_q + 1] - start_q - NUMBERS.itemsize * count_q) // _TOKEN.itemsize - prompt_q

@@ -44,12 +44,6 @@ class Ragged:
         offsets = offsets_of(lengths)
         return Ragged(self.values[_places(starts, lengths, offsets)], offsets)
 
-    def joined(self, rows: Sequence[slice]) -> Ragged:
-        """The lists of some stretches of rows, one behind the other, in new arrays."""
-        ends, starts = self.offsets[1:], self.offsets[:-1]
-        stretches = [slice(self.offsets[each.start], self.offsets[each.stop]) for each in rows]
-        return Ragged(joined(self.values, stretches), offsets_of(joined(ends, rows) - joined(starts, rows)))
-
 
 def joined(column: Array, rows: Sequence[slice]) -> Array:
     """Some stretches of a column, one behind the other, in a new array."""

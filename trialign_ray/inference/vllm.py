@@ -126,11 +126,11 @@ class VllmGenerator:
 
     def _answered(self, rows: Sequence[Row]) -> Iterator[Row]:
         """The rows with what was generated, in any order."""
+        if not rows:
+            return
         import ray
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-        if not rows:
-            return
         ray.data.DataContext.get_current().enable_progress_bars = False  # the run has one of its own
         # Of the tasks that hand rows over: with a share of a CPU they would wait for ever where engines have them all.
         handing = {"num_cpus": 0, "compute": ray.data.TaskPoolStrategy(size=1)}

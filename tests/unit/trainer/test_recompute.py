@@ -44,9 +44,7 @@ def test_attention_computed_again_is_the_same_in_rows_narrower_and_wider_than_a_
     plain, selective, whole = (_attended(again, tokens, width) for again in (False, "selective", True))
     for found in (selective, whole):
         torch.testing.assert_close(found[0], plain[0], rtol=0, atol=0)
-    each = (
-        2 * 2 * 4 * tokens * tokens * width
-    )  # of one of the two products: rows, heads, and two for each product and sum
+    each = 2 * 2 * 4 * tokens * tokens * width  # of one of the two products, in 2 rows and 4 heads
     assert (selective[1] - plain[1], whole[1] - plain[1]) == (each, 2 * each)
 
 
